@@ -1,0 +1,203 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Pos is where a word stands: file as named by the reader, line and column from 1.
+// Column counts bytes of the physical line.
+type Pos struct {
+	File   string `json:"file"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+}
+
+// Value is a setting that knows where it was written. Set is false for a default.
+type Value[T any] struct {
+	V   T
+	Set bool
+	Pos Pos
+}
+
+// Config is what one director runs: the tree after conditionals, variables and
+// includes were resolved for its config-id. The zero value is an empty configuration.
+type Config struct {
+	Global         Global
+	Scripts        []*Script        // vrrp_script blocks
+	Instances      []*Instance      // vrrp_instance blocks, in file order
+	VirtualServers []*VirtualServer // virtual_server blocks, in file order
+}
+
+// Global is global_defs.
+type Global struct {
+	RouterID              Value[string]
+	NotificationEmail     []Value[string]
+	NotificationEmailFrom Value[string]
+	SMTPServer            Value[string] // host, or host:port
+	SMTPConnectTimeout    Value[time.Duration]
+	VRRPVersion           Value[int] // default version of instances, 2
+	ScriptUser            Value[string]
+	ScriptGroup           Value[string]
+	EnableScriptSecurity  Value[bool]
+	// garp defaults that instances inherit when unset: vrrp_garp_master_* …
+	GARPMasterRepeat Value[int]
+	GARPMasterDelay  Value[time.Duration]
+}
+
+// Command is a script with its arguments, split as keepalived does (grammar: quoting).
+type Command struct {
+	Argv  []string
+	User  string // empty: script_user, else keepalived_script, else root
+	Group string
+	Pos   Pos
+}
+
+// Script is a vrrp_script block.
+type Script struct {
+	Name     string
+	Pos      Pos
+	Command  Command
+	Interval Value[time.Duration] // 1 s
+	Timeout  Value[time.Duration] // = interval when unset
+	Weight   Value[int]           // 0: fault; -253..253
+	Reverse  bool
+	Rise     Value[int] // 1
+	Fall     Value[int] // 1
+	InitFail bool
+}
+
+// Track is one line of a track_script block.
+type Track struct {
+	Name    string
+	Weight  Value[int] // overrides the script's
+	Reverse bool
+	Pos     Pos
+}
+
+// Instance is a vrrp_instance block.
+type Instance struct {
+	Name                    string
+	Pos                     Pos
+	State                   Value[string] // MASTER or BACKUP; a hint only
+	Interface               Value[string]
+	VRID                    Value[int]
+	Priority                Value[int] // 100
+	Version                 Value[int] // 2
+	AdvertInt               Value[time.Duration]
+	NoPreempt               Value[bool]
+	PreemptDelay            Value[time.Duration]
+	AuthType                Value[string] // "", PASS or AH
+	AuthPass                Value[string]
+	VIPs                    []Address // virtual_ipaddress
+	ExcludedVIPs            []Address // virtual_ipaddress_excluded
+	TrackScripts            []Track
+	TrackIfaces             []Value[string] // track_interface, weight 0 only here
+	NotifyMaster            *Command
+	NotifyBackup            *Command
+	NotifyFault             *Command
+	NotifyStop              *Command
+	Notify                  *Command
+	SMTPAlert               Value[bool]
+	GARPMasterRepeat        Value[int]           // 5
+	GARPMasterDelay         Value[time.Duration] // 5 s
+	GARPMasterRefresh       Value[time.Duration] // 0
+	GARPMasterRefreshRepeat Value[int]           // 1
+	GARPLowerPrioRepeat     Value[int]           // 5
+	GARPLowerPrioDelay      Value[time.Duration] // 5 s
+	LowerPrioNoAdvert       Value[bool]
+	HigherPrioSendAdvert    Value[bool]
+	DownTimerAdverts        Value[int] // 3
+}
+
+// Address is a line of virtual_ipaddress: ADDR[/LEN] [brd B] [dev IF] [scope S] [label L].
+type Address struct {
+	Prefix    netip.Prefix // /32 when no length is written
+	Dev       string       // empty: the instance's interface
+	Label     string
+	Scope     string // "", global, link, host, site, or a number
+	Broadcast string // "", "+", "-" or an address
+	Pos       Pos
+}
+
+// VirtualServer is a virtual_server block with an address and port.
+type VirtualServer struct {
+	Pos                    Pos
+	Addr                   Value[netip.Addr]
+	Port                   Value[int]
+	Protocol               Value[string]        // TCP, UDP or SCTP; keepalived defaults to UDP, the file should say
+	LBAlgo                 Value[string]        // lb_algo or lvs_sched: wlc
+	LBKind                 Value[string]        // lb_kind or lvs_method: NAT, DR or TUN
+	DelayLoop              Value[time.Duration] // 60 s
+	Persistence            Value[int]           // persistence_timeout, seconds; 0 = off, 360 when written without value
+	PersistenceGranularity Value[netip.Addr]
+	Alpha                  Value[bool]
+	Quorum                 Value[int] // 1
+	// defaults for the checkers of every real server
+	ConnectTimeout   Value[time.Duration]
+	Retry            Value[int]
+	DelayBeforeRetry Value[time.Duration]
+	RealServers      []*RealServer
+}
+
+// RealServer is a real_server block.
+type RealServer struct {
+	Pos              Pos
+	Addr             Value[netip.Addr]
+	Port             Value[int]
+	Weight           Value[int] // 1
+	LBKind           Value[string]
+	InhibitOnFailure Value[bool]
+	Checks           []*Check
+}
+
+// Check is a health-check block of a real server, defaults and inheritance already applied.
+type Check struct {
+	Kind             string // TCP_CHECK
+	Pos              Pos
+	ConnectIP        Value[netip.Addr] // the real server's
+	ConnectPort      Value[int]        // the real server's
+	BindTo           Value[netip.Addr]
+	ConnectTimeout   Value[time.Duration] // 5 s
+	Retry            Value[int]           // 1; nb_get_retry is the obsolete name
+	DelayBeforeRetry Value[time.Duration] // 1 s
+	DelayLoop        Value[time.Duration] // the virtual server's
+	Warmup           Value[time.Duration]
+	Alpha            Value[bool]
+}
+
+// Severity orders diagnostics.
+type Severity uint8
+
+// Severities. A file with an Error is refused by push and -t; a Warning is reported.
+const (
+	_ Severity = iota
+	Info
+	Warning
+	Error
+)
+
+// Diagnostic is one finding in a file.
+type Diagnostic struct {
+	Severity Severity `json:"severity"`
+	Code     string   `json:"code"` // stable, kebab-case: "unknown-keyword", "out-of-range"
+	Pos
+	Keyword string `json:"keyword"`
+	Message string `json:"message"` // lower case, names the value
+	Hint    string `json:"hint"`    // what to do about it; may be empty
+	// Nodes lists the config-ids for which it holds when rendering for several; empty = all.
+	Nodes []string `json:"nodes,omitempty"`
+}
+
+// Source hands file contents to the reader; paths are as written after joining
+// relative ones to the including file's directory.
+type Source interface {
+	ReadFile(path string) ([]byte, error)
+	// Glob returns the sorted paths that match an include pattern (brace expansion included).
+	Glob(pattern string) ([]string, error)
+}
+
+// Options says for whom a file is read.
+type Options struct {
+	ConfigID string // what @ID and ${_INSTANCE} compare with: the node's name
+}

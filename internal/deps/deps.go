@@ -1,0 +1,27 @@
+package deps
+
+import (
+	_ "github.com/cockroachdb/datadriven"
+	_ "github.com/google/go-cmp/cmp"
+	_ "github.com/google/gopacket"
+	_ "github.com/google/gopacket/layers"
+	_ "github.com/google/gopacket/pcapgo"
+	_ "github.com/mdlayher/arp"
+	_ "github.com/mdlayher/packet"
+	_ "github.com/moby/ipvs"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/spf13/cobra"
+	_ "github.com/vishvananda/netlink"
+	_ "github.com/vishvananda/netns"
+	_ "github.com/anishathalye/porcupine"
+	_ "go.etcd.io/etcd/server/v3/etcdserver/api/snap"
+	_ "go.etcd.io/etcd/server/v3/storage/wal"
+	_ "go.etcd.io/raft/v3"
+	_ "go.uber.org/goleak"
+	_ "go.uber.org/zap"
+	_ "golang.org/x/net/ipv4"
+	_ "golang.org/x/sys/unix"
+	_ "google.golang.org/protobuf/proto"
+	_ "pgregory.net/rapid"
+	_ "github.com/coreos/go-systemd/v22/daemon"
+)

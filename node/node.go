@@ -1,0 +1,223 @@
+package node
+
+import (
+	"net/netip"
+	"time"
+
+	"quorate/config"
+	"quorate/ipvs"
+	"quorate/vrrp"
+)
+
+// Instants are durations since an arbitrary, monotonic origin handed in by the driver.
+
+// Event is an input of Elector.Step or Services.Step.
+type Event interface{ event() }
+
+// Configure starts with, or changes to, a configuration. The machine keeps whatever did not change.
+type Configure struct {
+	Config     *config.Config
+	Generation int64 // 0 when standalone
+}
+
+// Link tells what the host knows of one interface, now and on every change. An interface
+// that is configured but does not exist is reported with Exists false.
+type Link struct {
+	Name   string
+	Exists bool
+	Up     bool // administratively up and with carrier
+	MAC    [6]byte
+	Addrs  []netip.Prefix // IPv4 addresses in the kernel's order, primary first
+}
+
+// Received is a VRRP packet (IP protocol 112) heard on an interface.
+type Received struct {
+	Interface string
+	Packet    vrrp.Packet
+}
+
+// ScriptResult answers RunScript.
+type ScriptResult struct {
+	Script   string
+	ExitCode int    // 0 good; -1 with Detail when it was killed or could not run
+	Detail   string // "exit 1", "timed out after 2s", "fork/exec /x: no such file or directory"
+}
+
+// ProbeResult answers RunProbe.
+type ProbeResult struct {
+	ID     ProbeID
+	OK     bool
+	Detail string
+}
+
+// TableRead answers ReadTable; it and TableFailed are the only news of the kernel's IPVS table.
+type TableRead struct{ Table ipvs.Table }
+
+// TableFailed says that reading or changing the IPVS table failed. Missing means the kernel has no IPVS at all.
+type TableFailed struct {
+	Err     string
+	Missing bool
+}
+
+// Shutdown ends the machine: VIPs are released with priority 0, services removed.
+type Shutdown struct{}
+
+// Tick says only that time has passed.
+type Tick struct{}
+
+func (Configure) event()    {}
+func (Link) event()         {}
+func (Received) event()     {}
+func (ScriptResult) event() {}
+func (ProbeResult) event()  {}
+func (TableRead) event()    {}
+func (TableFailed) event()  {}
+func (Shutdown) event()     {}
+func (Tick) event()         {}
+
+// Action is an output of Ready, to be carried out in order.
+type Action interface{ action() }
+
+// Listen opens (or with Close closes) the VRRP socket on an interface.
+type Listen struct {
+	Interface string
+	Close     bool
+}
+
+// Watch asks for Link events about an interface, now and on every change.
+type Watch struct{ Interface string }
+
+// SendAdvert transmits a VRRP message with TTL 255 and TOS 0xc0. Payload is valid until the next Step.
+type SendAdvert struct {
+	Interface string
+	Packet    vrrp.Packet
+}
+
+// AddAddress adds a virtual address; it succeeds if the address is there already.
+type AddAddress struct {
+	Interface string
+	Address   config.Address
+}
+
+// RemoveAddress removes it; it succeeds if the address is not there.
+type RemoveAddress struct {
+	Interface string
+	Address   config.Address
+}
+
+// SendARP broadcasts one gratuitous ARP request for Addr, Repeat times.
+type SendARP struct {
+	Interface string
+	Addr      netip.Addr
+}
+
+// RunScript starts a vrrp_script once; a ScriptResult must follow. After Timeout it is ended (TERM, 2 s, KILL).
+type RunScript struct {
+	Script  string
+	Command config.Command
+	Timeout time.Duration
+}
+
+// Notify runs notify commands in order for one instance (specific then generic). The driver
+// runs the batches of one instance one after the other and never two at once.
+type Notify struct {
+	Kind     string // INSTANCE
+	Name     string
+	State    string // MASTER BACKUP FAULT STOP
+	Priority uint8
+	Commands []NotifyCommand
+}
+
+// NotifyCommand is one script of a Notify.
+type NotifyCommand struct {
+	Command config.Command
+	// Extra words appended to a generic notify script: INSTANCE NAME STATE PRIORITY.
+	Extra []string
+}
+
+// ProbeID names one check: index words that stay the same across generations.
+type ProbeID string
+
+// RunProbe asks for one health-check attempt.
+type RunProbe struct {
+	ID      ProbeID
+	Kind    string // TCP_CHECK
+	Target  netip.AddrPort
+	Source  netip.Addr // bindto; may be invalid
+	Timeout time.Duration
+}
+
+// ReadTable asks for a TableRead.
+type ReadTable struct{}
+
+// ApplyOps changes the IPVS table; on failure a TableFailed must follow.
+type ApplyOps struct{ Ops []ipvs.Op }
+
+// Report hands an entry of the journal to the driver: log it, pass it on.
+type Report struct{ Entry Entry }
+
+func (Listen) action()        {}
+func (Watch) action()         {}
+func (SendAdvert) action()    {}
+func (AddAddress) action()    {}
+func (RemoveAddress) action() {}
+func (SendARP) action()       {}
+func (RunScript) action()     {}
+func (Notify) action()        {}
+func (RunProbe) action()      {}
+func (ReadTable) action()     {}
+func (ApplyOps) action()      {}
+func (Report) action()        {}
+
+// Entry is one event of a director's journal. Event uses dotted lower-case words:
+// vrrp.master, vrrp.backup, vrrp.fault, vrrp.stop, vrrp.reject, vrrp.priority, script.up, script.down,
+// check.up, check.down, ipvs.missing, ipvs.error, config.applied, config.failed.
+type Entry struct {
+	Time     time.Time `json:"time"` // wall time, stamped by the driver
+	Node     string    `json:"node,omitempty"`
+	Instance string    `json:"instance,omitempty"` // or service
+	Event    string    `json:"event"`
+	From     string    `json:"from,omitempty"`
+	To       string    `json:"to,omitempty"`
+	Reason   string    `json:"reason,omitempty"`
+	Detail   string    `json:"detail,omitempty"`
+	Warn     bool      `json:"warn,omitempty"`
+}
+
+// InstanceStatus is what status shows of a vrrp_instance.
+type InstanceStatus struct {
+	Name      string     `json:"name"`
+	Interface string     `json:"interface"`
+	VRID      int        `json:"vrid"`
+	State     string     `json:"state"` // INIT BACKUP MASTER FAULT
+	Since     time.Time  `json:"since"` // of this state; stamped by the driver
+	Base      int        `json:"base_priority"`
+	Priority  int        `json:"priority"` // effective
+	Master    netip.Addr `json:"master"`   // the owner's address as heard; own when MASTER
+	VIPs      []string   `json:"vips"`
+	Reason    string     `json:"reason"`
+	Detail    string     `json:"detail"`
+	Preempt   bool       `json:"preempt"`
+	// counters
+	AdvertsSent     uint64            `json:"adverts_sent"`
+	AdvertsReceived uint64            `json:"adverts_received"`
+	Rejected        map[string]uint64 `json:"rejected,omitempty"` // by reason
+	BecameMaster    uint64            `json:"became_master"`
+}
+
+// ServiceStatus is what status shows of a virtual_server.
+type ServiceStatus struct {
+	Service   string             `json:"service"` // "tcp 192.168.2.240:80"
+	Scheduler string             `json:"scheduler"`
+	Forward   string             `json:"forward"`
+	Servers   []RealServerStatus `json:"servers"`
+}
+
+// RealServerStatus is one real server of a service.
+type RealServerStatus struct {
+	Server string    `json:"server"` // 192.168.2.221:80
+	Weight int       `json:"weight"`
+	Up     bool      `json:"up"`
+	Since  time.Time `json:"since"`
+	Detail string    `json:"detail"`
+}
