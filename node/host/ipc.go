@@ -1,0 +1,32 @@
+package host
+
+import (
+	"quorate/node"
+)
+
+// Kind says what a Message means.
+type Kind string
+
+// Kinds of Message. "apply" goes from the cluster worker to the vrrp and checker workers, all others the other way.
+const (
+	KindHello   Kind = "hello"   // a worker started; the other end answers with what it should know
+	KindApply   Kind = "apply"   // generation Generation is saved and active: run it
+	KindApplied Kind = "applied" // Generation runs here, or Error says why not
+	KindStatus  Kind = "status"  // the whole status, in parts of at most 100 objects; Last marks the last part
+	KindEntry   Kind = "entry"   // one journal entry
+)
+
+// Message is what workers say to each other: one JSON object per packet of an inherited
+// SOCK_SEQPACKET pair, so that a killed sender never leaves half a message.
+type Message struct {
+	Kind       Kind                  `json:"kind"`
+	Worker     string                `json:"worker"` // vrrp or checker
+	PID        int                   `json:"pid,omitempty"`
+	Generation int64                 `json:"generation,omitempty"`
+	Error      string                `json:"error,omitempty"`
+	Instances  []node.InstanceStatus `json:"instances,omitempty"`
+	Services   []node.ServiceStatus  `json:"services,omitempty"`
+	Missing    []string              `json:"missing,omitempty"` // what this host lacks: "IPVS: the kernel has no ip_vs …"
+	Last       bool                  `json:"last,omitempty"`
+	Entry      *node.Entry           `json:"entry,omitempty"`
+}
