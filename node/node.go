@@ -105,7 +105,7 @@ type RemoveAddress struct {
 	Address   config.Address
 }
 
-// SendARP broadcasts one gratuitous ARP request for Addr, Repeat times.
+// SendARP broadcasts one gratuitous ARP request for Addr.
 type SendARP struct {
 	Interface string
 	Addr      netip.Addr
@@ -186,18 +186,19 @@ type Entry struct {
 
 // InstanceStatus is what status shows of a vrrp_instance.
 type InstanceStatus struct {
-	Name      string     `json:"name"`
-	Interface string     `json:"interface"`
-	VRID      int        `json:"vrid"`
-	State     string     `json:"state"` // INIT BACKUP MASTER FAULT
-	Since     time.Time  `json:"since"` // of this state; stamped by the driver
-	Base      int        `json:"base_priority"`
-	Priority  int        `json:"priority"` // effective
-	Master    netip.Addr `json:"master"`   // the owner's address as heard; own when MASTER
-	VIPs      []string   `json:"vips"`
-	Reason    string     `json:"reason"`
-	Detail    string     `json:"detail"`
-	Preempt   bool       `json:"preempt"`
+	Name      string        `json:"name"`
+	Interface string        `json:"interface"`
+	VRID      int           `json:"vrid"`
+	State     string        `json:"state"` // INIT BACKUP MASTER FAULT
+	Since     time.Time     `json:"since"` // of this state; stamped by the driver from ChangedAt
+	ChangedAt time.Duration `json:"-"`     // instant of the last transition
+	Base      int           `json:"base_priority"`
+	Priority  int           `json:"priority"` // effective
+	Master    netip.Addr    `json:"master"`   // the owner's address as heard; own when MASTER
+	VIPs      []string      `json:"vips"`
+	Reason    string        `json:"reason"`
+	Detail    string        `json:"detail"`
+	Preempt   bool          `json:"preempt"`
 	// counters
 	AdvertsSent     uint64            `json:"adverts_sent"`
 	AdvertsReceived uint64            `json:"adverts_received"`
@@ -215,9 +216,10 @@ type ServiceStatus struct {
 
 // RealServerStatus is one real server of a service.
 type RealServerStatus struct {
-	Server string    `json:"server"` // 192.168.2.221:80
-	Weight int       `json:"weight"`
-	Up     bool      `json:"up"`
-	Since  time.Time `json:"since"`
-	Detail string    `json:"detail"`
+	Server    string        `json:"server"` // 192.168.2.221:80
+	Weight    int           `json:"weight"`
+	Up        bool          `json:"up"`
+	Since     time.Time     `json:"since"` // of Up; stamped by the driver from ChangedAt
+	ChangedAt time.Duration `json:"-"`
+	Detail    string        `json:"detail"`
 }

@@ -1,0 +1,2 @@
+// Package buildinfo says which build of quorate runs.
+package buildinfo

@@ -1,0 +1,291 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"quorate/config"
+	"quorate/vrrp"
+)
+
+// Elector is the machine of the vrrp worker: all instances of one director, the
+// scripts they track, the addresses they hold.
+type Elector struct {
+	now        time.Duration
+	generation int64
+	instances  []*instance
+	scripts    []*script
+	links      map[string]*link
+	unknown    uint64 // packets for a VRID nobody here runs
+	stopped    bool
+	out        []Action
+}
+
+// link is what the machine knows of an interface.
+type link struct {
+	Link
+	known     bool // a Link event was seen
+	listening bool
+}
+
+// NewElector returns a machine that does nothing until its first Configure.
+func NewElector() *Elector {
+	return &Elector{links: map[string]*link{}}
+}
+
+// Step takes one input. now never decreases.
+func (e *Elector) Step(now time.Duration, ev Event) {
+	e.now = max(e.now, now)
+	if e.stopped {
+		return
+	}
+	switch ev := ev.(type) {
+	case Configure:
+		e.configure(ev)
+	case Link:
+		e.link(ev)
+	case Received:
+		e.received(ev)
+	case ScriptResult:
+		for _, s := range e.scripts {
+			if s.cfg.Name == ev.Script {
+				s.result(e, ev)
+				e.evaluate()
+			}
+		}
+	case Shutdown:
+		e.shutdown()
+		return
+	}
+	e.tick()
+}
+
+// Ready returns what to do now, in order, and forgets it.
+func (e *Elector) Ready() []Action {
+	out := e.out
+	e.out = nil
+	return out
+}
+
+// Deadline is the next instant at which Step(now, Tick{}) is wanted.
+func (e *Elector) Deadline() (time.Duration, bool) {
+	var next time.Duration
+	found := false
+	consider := func(t time.Duration, ok bool) {
+		if ok && (!found || t < next) {
+			next, found = t, true
+		}
+	}
+	if e.stopped {
+		return 0, false
+	}
+	for _, i := range e.instances {
+		consider(i.m.Deadline())
+	}
+	for _, s := range e.scripts {
+		consider(s.deadline())
+	}
+	return next, found
+}
+
+// tick gives every part whose deadline has come its turn.
+func (e *Elector) tick() {
+	for _, s := range e.scripts {
+		s.tick(e)
+	}
+	for _, i := range e.instances {
+		if t, ok := i.m.Deadline(); ok && t <= e.now {
+			i.step(e, vrrp.Tick{})
+		}
+	}
+}
+
+func (e *Elector) emit(a Action) { e.out = append(e.out, a) }
+
+func (e *Elector) report(en Entry) { e.emit(Report{Entry: en}) }
+
+// configure matches instances by interface and VRID, as keepalived does at a reload, so that
+// renaming one keeps its state; what did not change goes on undisturbed.
+func (e *Elector) configure(c Configure) {
+	e.generation = c.Generation
+	e.configureScripts(c.Config)
+
+	old := e.instances
+	e.instances = nil
+	for _, ci := range c.Config.Instances {
+		at := slices.IndexFunc(old, func(i *instance) bool { return i.matches(ci) })
+		if at < 0 {
+			e.instances = append(e.instances, newInstance(ci))
+			continue
+		}
+		i := old[at]
+		old = slices.Delete(old, at, at+1)
+		e.instances = append(e.instances, i)
+		i.reconfigure(e, ci)
+	}
+	for _, i := range old {
+		i.stop(e, "FAULT") // keepalived: a deleted instance notifies FAULT unless it has notify_deleted
+	}
+
+	wanted := map[string]bool{}
+	for _, i := range e.instances {
+		for _, name := range i.interfaces() {
+			wanted[name] = true
+		}
+	}
+	for _, name := range sortedKeys(wanted) {
+		if e.links[name] == nil {
+			e.links[name] = &link{Link: Link{Name: name}}
+			e.emit(Watch{Interface: name})
+		}
+	}
+	for _, name := range sortedKeys(e.links) {
+		l := e.links[name]
+		listen := slices.ContainsFunc(e.instances, func(i *instance) bool { return i.cfg.Interface.V == name })
+		e.setListening(l, listen && l.Exists)
+		if !wanted[name] {
+			delete(e.links, name)
+		}
+	}
+	e.evaluate()
+	e.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("generation %d: %d vrrp instances, %d tracked scripts",
+		c.Generation, len(e.instances), len(e.scripts))})
+}
+
+// configureScripts keeps the verdict of a script whose command did not change (keepalived reload).
+// Scripts no instance tracks are not run.
+func (e *Elector) configureScripts(c *config.Config) {
+	old := e.scripts
+	e.scripts = nil
+	for _, cs := range c.Scripts {
+		tracked := slices.ContainsFunc(c.Instances, func(i *config.Instance) bool {
+			return slices.ContainsFunc(i.TrackScripts, func(t config.Track) bool { return t.Name == cs.Name })
+		})
+		if !tracked {
+			continue
+		}
+		at := slices.IndexFunc(old, func(s *script) bool {
+			return s.cfg.Name == cs.Name && slices.Equal(s.cfg.Command.Argv, cs.Command.Argv)
+		})
+		if at >= 0 {
+			old[at].cfg = cs
+			e.scripts = append(e.scripts, old[at])
+			continue
+		}
+		e.scripts = append(e.scripts, newScript(cs, e.now))
+	}
+}
+
+func (e *Elector) setListening(l *link, on bool) {
+	if l.listening != on {
+		l.listening = on
+		e.emit(Listen{Interface: l.Name, Close: !on})
+	}
+}
+
+// link takes news of an interface.
+func (e *Elector) link(ev Link) {
+	l := e.links[ev.Name]
+	if l == nil {
+		return // an answer to a Watch of a configuration that is gone
+	}
+	was := l.Link
+	l.Link, l.known = ev, true
+	l.Addrs = slices.Clone(ev.Addrs)
+	uses := slices.ContainsFunc(e.instances, func(i *instance) bool { return i.cfg.Interface.V == ev.Name })
+	e.setListening(l, uses && l.Exists)
+	e.evaluate()
+	for _, i := range e.instances {
+		i.repair(e, was, ev)
+	}
+}
+
+// evaluate brings faults, priorities and source addresses of every instance up to date and
+// starts those that were waiting for the first news of their interface or scripts.
+func (e *Elector) evaluate() {
+	for _, i := range e.instances {
+		i.evaluate(e)
+	}
+}
+
+func (e *Elector) received(ev Received) {
+	vrid, _, ok := vrrp.VRIDOf(ev.Packet.Payload)
+	if ok {
+		for _, i := range e.instances {
+			if i.cfg.Interface.V == ev.Interface && i.cfg.VRID.V == int(vrid) {
+				i.step(e, vrrp.Receive{Packet: ev.Packet})
+				return
+			}
+		}
+	}
+	e.unknown++
+}
+
+// shutdown releases everything; nothing happens after it.
+func (e *Elector) shutdown() {
+	for _, i := range e.instances {
+		i.stop(e, "STOP")
+	}
+	for _, name := range sortedKeys(e.links) {
+		e.setListening(e.links[name], false)
+	}
+	e.stopped = true
+}
+
+// script returns the tracked script of that name, nil if there is none.
+func (e *Elector) script(name string) *script {
+	for _, s := range e.scripts {
+		if s.cfg.Name == name {
+			return s
+		}
+	}
+	return nil
+}
+
+// source is the primary IPv4 address of an interface: the first that is no VIP of ours.
+// After a takeover the kernel may list a VIP first if the primary was removed and added again.
+func (e *Elector) source(l *link) netip.Addr {
+	for _, p := range l.Addrs {
+		if p.Addr().Is4() && !slices.ContainsFunc(e.instances, func(i *instance) bool { return i.isVIP(p.Addr()) }) {
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// Status returns one row per instance, in file order.
+func (e *Elector) Status() []InstanceStatus {
+	rows := make([]InstanceStatus, 0, len(e.instances))
+	for _, i := range e.instances {
+		rows = append(rows, i.status())
+	}
+	return rows
+}
+
+// Generation is the number of the configuration that runs; 0 before the first or standalone.
+func (e *Elector) Generation() int64 { return e.generation }
+
+// String prints the whole state, a line each, for golden tests.
+func (e *Elector) String() string {
+	var b strings.Builder
+	for _, s := range e.scripts {
+		fmt.Fprintf(&b, "script %s %s\n", s.cfg.Name, s.verdict)
+	}
+	for _, i := range e.instances {
+		fmt.Fprintf(&b, "instance %s %s priority %d held %v\n", i.cfg.Name, i.m.State(), i.m.Priority(), i.heldText())
+	}
+	return b.String()
+}
+
+// sortedKeys makes iteration over a map independent of Go's map order.
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,402 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"quorate/config"
+	"quorate/vrrp"
+)
+
+// instance is one vrrp_instance: the protocol machine and what belongs to it on this host.
+type instance struct {
+	cfg     *config.Instance
+	m       *vrrp.Instance
+	started bool
+	// held is what was added to the host and not yet removed.
+	held    []config.Address
+	source  netip.Addr
+	faults  []vrrp.FaultCause
+	changed time.Duration // of the last transition
+	reason  string
+	detail  string
+	limits  []noteLimit
+}
+
+// noteLimit keeps one kind of note about one sender from filling the log: it is reported at
+// once, then once a minute with a count.
+type noteLimit struct {
+	kind       vrrp.NoteKind
+	reject     vrrp.RejectReason
+	src        netip.Addr
+	reported   time.Duration
+	suppressed int
+}
+
+const (
+	noteEvery = time.Minute
+	noteKinds = 64 // senders times reasons remembered per instance; forged sources must not grow it
+)
+
+func newInstance(c *config.Instance) *instance {
+	return &instance{cfg: c, m: vrrp.New(vrrpConfig(c, nil))}
+}
+
+func (i *instance) matches(c *config.Instance) bool {
+	return i.cfg.Interface.V == c.Interface.V && i.cfg.VRID.V == c.VRID.V && i.cfg.Version.V == c.Version.V
+}
+
+// vrrpConfig translates the tree. alt is the address list members may still advertise.
+func vrrpConfig(c *config.Instance, alt []netip.Addr) vrrp.Config {
+	v := vrrp.Config{
+		Name:                 c.Name,
+		Version:              uint8(c.Version.V),
+		VRID:                 uint8(c.VRID.V),
+		Priority:             uint8(c.Priority.V),
+		AdvertInt:            c.AdvertInt.V,
+		AuthPass:             c.AuthPass.V,
+		Addrs:                addrs(c.VIPs),
+		NoPreempt:            c.NoPreempt.V,
+		PreemptDelay:         c.PreemptDelay.V,
+		DownTimerAdverts:     c.DownTimerAdverts.V,
+		LowerPrioNoAdvert:    c.LowerPrioNoAdvert.V,
+		HigherPrioSendAdvert: c.HigherPrioSendAdvert.V,
+		GARP: vrrp.GARP{
+			MasterRepeat:        c.GARPMasterRepeat.V,
+			MasterDelay:         c.GARPMasterDelay.V,
+			MasterRefresh:       c.GARPMasterRefresh.V,
+			MasterRefreshRepeat: c.GARPMasterRefreshRepeat.V,
+			LowerPrioRepeat:     c.GARPLowerPrioRepeat.V,
+			LowerPrioDelay:      c.GARPLowerPrioDelay.V,
+		},
+	}
+	if c.AuthType.V == "PASS" {
+		v.AuthType = vrrp.AuthPass
+	}
+	if len(alt) > 0 {
+		v.AltAddrs = [][]netip.Addr{alt}
+	}
+	return v
+}
+
+func addrs(list []config.Address) []netip.Addr {
+	out := make([]netip.Addr, len(list))
+	for k, a := range list {
+		out[k] = a.Prefix.Addr()
+	}
+	return out
+}
+
+// vips are all addresses the instance holds while MASTER.
+func (i *instance) vips() []config.Address {
+	return slices.Concat(i.cfg.VIPs, i.cfg.ExcludedVIPs)
+}
+
+func (i *instance) isVIP(a netip.Addr) bool {
+	return slices.ContainsFunc(i.vips(), func(v config.Address) bool { return v.Prefix.Addr() == a }) ||
+		slices.ContainsFunc(i.held, func(v config.Address) bool { return v.Prefix.Addr() == a })
+}
+
+// interfaces lists its own, those of its addresses and those it tracks.
+func (i *instance) interfaces() []string {
+	names := []string{i.cfg.Interface.V}
+	for _, v := range i.vips() {
+		names = append(names, i.dev(v))
+	}
+	for _, t := range i.cfg.TrackIfaces {
+		names = append(names, t.V)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func (i *instance) dev(a config.Address) string {
+	if a.Dev != "" {
+		return a.Dev
+	}
+	return i.cfg.Interface.V
+}
+
+// reconfigure keeps the state. Members that run the previous generation for a moment longer still
+// send its address list; it stays accepted until the next change.
+func (i *instance) reconfigure(e *Elector, c *config.Instance) {
+	was := i.cfg
+	i.cfg = c
+	var alt []netip.Addr
+	if !slices.Equal(addrs(was.VIPs), addrs(c.VIPs)) {
+		alt = addrs(was.VIPs)
+	}
+	next := vrrpConfig(c, alt)
+	prev := vrrpConfig(was, nil)
+	if alt == nil && next.Equal(prev) {
+		if i.m.State() == vrrp.Master {
+			i.acquire(e) // labels, excluded addresses and the like are no business of the protocol
+		}
+		return
+	}
+	i.step(e, vrrp.Reconfigure{Config: next})
+}
+
+// evaluate tells the protocol machine of faults, priority and source address.
+func (i *instance) evaluate(e *Elector) {
+	if !i.linksKnown(e) || !i.scriptsKnown(e) {
+		return
+	}
+	if src := e.source(e.links[i.cfg.Interface.V]); src.IsValid() && src != i.source {
+		i.source = src
+		i.step(e, vrrp.SetSource{Addr: src})
+	}
+	if faults := i.currentFaults(e); !slices.Equal(faults, i.faults) {
+		i.faults = faults
+		i.step(e, vrrp.SetFaults{Faults: faults})
+	}
+	if prio, why := i.effective(e); prio != i.m.Priority() {
+		i.step(e, vrrp.SetPriority{Priority: prio, Detail: why})
+	}
+	if !i.started {
+		i.started = true
+		i.step(e, vrrp.Startup{})
+	}
+}
+
+func (i *instance) linksKnown(e *Elector) bool {
+	return !slices.ContainsFunc(i.interfaces(), func(n string) bool { l := e.links[n]; return l == nil || !l.known })
+}
+
+// scriptsKnown: an instance with an unweighted script waits for its first result, for it might have to start in FAULT.
+func (i *instance) scriptsKnown(e *Elector) bool {
+	return !slices.ContainsFunc(i.cfg.TrackScripts, func(t config.Track) bool {
+		s := e.script(t.Name)
+		return s != nil && s.verdict == unknown && !s.weighted(t)
+	})
+}
+
+func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
+	var faults []vrrp.FaultCause
+	for _, name := range i.interfaces() {
+		switch l := e.links[name]; {
+		case !l.Exists:
+			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " does not exist"})
+		case !l.Up:
+			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " is down"})
+		case name == i.cfg.Interface.V && !e.source(l).IsValid():
+			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonNoAddress, Detail: name + " has no IPv4 address of its own"})
+		}
+	}
+	for _, t := range i.cfg.TrackScripts {
+		s := e.script(t.Name)
+		if s == nil {
+			continue // the configuration reader has refused it
+		}
+		if _, fault := s.effect(t); fault {
+			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonTrackFailed, Detail: fmt.Sprintf("%s: %s", t.Name, s.detail)})
+		}
+	}
+	return faults
+}
+
+// effective is base priority plus weights, kept within 1..254; the address owner's 255 never changes.
+func (i *instance) effective(e *Elector) (uint8, string) {
+	base := i.cfg.Priority.V
+	if base == vrrp.PriorityOwner {
+		return vrrp.PriorityOwner, ""
+	}
+	var why []string
+	sum := base
+	for _, t := range i.cfg.TrackScripts {
+		if s := e.script(t.Name); s != nil {
+			if w, _ := s.effect(t); w != 0 {
+				sum += w
+				why = append(why, fmt.Sprintf("%s %s %+d", t.Name, s.verdict, w))
+			}
+		}
+	}
+	return uint8(min(max(sum, 1), 254)), strings.Join(why, ", ")
+}
+
+// step feeds the protocol machine and turns its actions into the host's.
+func (i *instance) step(e *Elector, ev vrrp.Event) {
+	i.m.Step(e.now, ev)
+	for _, a := range i.m.Ready() {
+		switch a := a.(type) {
+		case vrrp.Send:
+			e.emit(SendAdvert{Interface: i.cfg.Interface.V, Packet: a.Packet})
+		case vrrp.Acquire:
+			i.acquire(e)
+		case vrrp.Release:
+			i.release(e)
+		case vrrp.Announce:
+			for range a.Repeat {
+				for _, v := range i.held {
+					e.emit(SendARP{Interface: i.dev(v), Addr: v.Prefix.Addr()})
+				}
+			}
+		case vrrp.Transition:
+			i.transition(e, a)
+		case vrrp.Note:
+			i.note(e, a)
+		}
+	}
+}
+
+// acquire makes held equal to the configured addresses: the ones that are gone go first.
+func (i *instance) acquire(e *Elector) {
+	want := i.vips()
+	for _, v := range i.held {
+		if !containsAddress(want, v) {
+			e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
+		}
+	}
+	for _, v := range want {
+		if !containsAddress(i.held, v) {
+			e.emit(AddAddress{Interface: i.dev(v), Address: v})
+		}
+	}
+	i.held = want
+}
+
+// release removes every address, also one that a killed predecessor may have left behind.
+func (i *instance) release(e *Elector) {
+	all := i.vips()
+	for _, v := range i.held {
+		if !containsAddress(all, v) {
+			all = append(all, v)
+		}
+	}
+	for _, v := range all {
+		e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
+	}
+	i.held = nil
+}
+
+func containsAddress(list []config.Address, a config.Address) bool {
+	a.Pos = config.Pos{}
+	return slices.ContainsFunc(list, func(b config.Address) bool { b.Pos = config.Pos{}; return a == b })
+}
+
+// repair puts back a virtual address somebody took away.
+func (i *instance) repair(e *Elector, was, now Link) {
+	for _, v := range i.held {
+		has := func(p netip.Prefix) bool { return p.Addr() == v.Prefix.Addr() }
+		if i.dev(v) != now.Name || !now.Exists || slices.ContainsFunc(now.Addrs, has) || !slices.ContainsFunc(was.Addrs, has) {
+			continue
+		}
+		e.emit(AddAddress{Interface: now.Name, Address: v})
+		e.emit(SendARP{Interface: now.Name, Addr: v.Prefix.Addr()})
+		e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.repair", Warn: true,
+			Detail: fmt.Sprintf("%s was removed from %s by someone else, added again", v.Prefix.Addr(), now.Name)})
+	}
+}
+
+// stop ends the instance; state is what notify scripts are told, STOP or FAULT.
+func (i *instance) stop(e *Elector, state string) {
+	if !i.started {
+		return
+	}
+	i.started = false
+	i.step(e, vrrp.Shutdown{})
+	i.notify(e, state)
+}
+
+func (i *instance) transition(e *Elector, t vrrp.Transition) {
+	i.changed, i.reason, i.detail = e.now, t.Reason.String(), t.Detail
+	event := "vrrp." + strings.ToLower(t.To.String())
+	if t.Reason == vrrp.ReasonShutdown {
+		event = "vrrp.stop"
+	}
+	e.report(Entry{Instance: i.cfg.Name, Event: event, From: t.From.String(), To: t.To.String(),
+		Reason: i.reason, Detail: t.Detail, Warn: t.To == vrrp.Fault})
+	if t.To != vrrp.Init {
+		i.notify(e, t.To.String())
+	}
+}
+
+// notify starts the specific script, then the generic one (keepalived's order).
+func (i *instance) notify(e *Elector, state string) {
+	var specific *config.Command
+	switch state {
+	case "MASTER":
+		specific = i.cfg.NotifyMaster
+	case "BACKUP":
+		specific = i.cfg.NotifyBackup
+	case "FAULT":
+		specific = i.cfg.NotifyFault
+	case "STOP":
+		specific = i.cfg.NotifyStop
+	}
+	n := Notify{Kind: "INSTANCE", Name: i.cfg.Name, State: state, Priority: i.m.Priority()}
+	if specific != nil {
+		n.Commands = append(n.Commands, NotifyCommand{Command: *specific})
+	}
+	if i.cfg.Notify != nil {
+		n.Commands = append(n.Commands, NotifyCommand{Command: *i.cfg.Notify,
+			Extra: []string{"INSTANCE", i.cfg.Name, state, fmt.Sprint(n.Priority)}})
+	}
+	if len(n.Commands) > 0 {
+		e.emit(n)
+	}
+}
+
+// note reports what is no transition, never more than once a minute for the same sender and reason.
+func (i *instance) note(e *Elector, n vrrp.Note) {
+	at := slices.IndexFunc(i.limits, func(l noteLimit) bool {
+		return l.kind == n.Kind && l.reject == n.Reject && l.src == n.Src
+	})
+	detail := n.Detail
+	if n.Kind != vrrp.NotePriority {
+		switch {
+		case at < 0 && len(i.limits) >= noteKinds:
+			return // counted by reason all the same
+		case at < 0:
+			i.limits = append(i.limits, noteLimit{kind: n.Kind, reject: n.Reject, src: n.Src, reported: e.now})
+		case e.now-i.limits[at].reported < noteEvery:
+			i.limits[at].suppressed++
+			return
+		default:
+			detail = fmt.Sprintf("%s (and %d more in the last %s)", detail, i.limits[at].suppressed, (e.now - i.limits[at].reported).Round(time.Second))
+			i.limits[at].reported, i.limits[at].suppressed = e.now, 0
+		}
+	}
+	en := Entry{Instance: i.cfg.Name, Event: "vrrp." + n.Kind.String(), Detail: detail}
+	if n.Kind == vrrp.NoteRejected {
+		en.Reason, en.Warn = n.Reject.String(), true
+	}
+	e.report(en)
+}
+
+func (i *instance) heldText() []string {
+	out := []string{}
+	for _, v := range i.held {
+		out = append(out, v.Prefix.Addr().String())
+	}
+	return out
+}
+
+func (i *instance) status() InstanceStatus {
+	c := i.m.Counters()
+	s := InstanceStatus{
+		Name: i.cfg.Name, Interface: i.cfg.Interface.V, VRID: i.cfg.VRID.V,
+		State: i.m.State().String(), ChangedAt: i.changed,
+		Base: i.cfg.Priority.V, Priority: int(i.m.Priority()), Master: i.m.Master(),
+		Reason: i.reason, Detail: i.detail, Preempt: !i.cfg.NoPreempt.V,
+		AdvertsSent: c.AdvertsSent, AdvertsReceived: c.AdvertsReceived, BecameMaster: c.BecameMaster,
+	}
+	if i.m.State() == vrrp.Master {
+		s.Master = i.source
+	}
+	for _, v := range i.vips() {
+		s.VIPs = append(s.VIPs, v.Prefix.Addr().String())
+	}
+	for r, n := range c.Rejected {
+		if n > 0 {
+			if s.Rejected == nil {
+				s.Rejected = map[string]uint64{}
+			}
+			s.Rejected[vrrp.RejectReason(r).String()] = n
+		}
+	}
+	return s
+}
