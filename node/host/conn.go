@@ -216,12 +216,23 @@ func InheritedConn(peer string) (*Conn, error) {
 		if err != nil || fd < 3 {
 			return nil, fmt.Errorf("%s=%q: bad file descriptor", envConns, os.Getenv(envConns))
 		}
-		unix.CloseOnExec(fd) // scripts have no business with it
+		sealInherited()
 		f := os.NewFile(uintptr(fd), "ipc-"+peer)
 		defer func() { _ = f.Close() }()
 		return OpenConn(f)
 	}
 	return nil, nil
+}
+
+// sealInherited keeps the inherited files from the scripts this worker starts.
+func sealInherited() {
+	for _, w := range strings.Split(os.Getenv(envConns)+",="+os.Getenv(envReady), ",") {
+		if _, num, ok := strings.Cut(w, "="); ok {
+			if fd, err := strconv.Atoi(num); err == nil && fd >= 3 {
+				unix.CloseOnExec(fd)
+			}
+		}
+	}
 }
 
 // NotifyReady tells the watchdog, once, that this worker is up. Without a watchdog it does nothing.

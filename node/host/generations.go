@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"quorate/cluster"
 )
@@ -105,6 +107,11 @@ func (s *Generations) Save(g cluster.Generation) error {
 func checkGeneration(g cluster.Generation) error {
 	if _, ok := g.Files[g.Main]; !ok {
 		return fmt.Errorf("main file %q is not among its files", g.Main)
+	}
+	for _, p := range sortedKeys(g.Files) {
+		if !utf8.ValidString(p) || !utf8.ValidString(g.Files[p]) {
+			return fmt.Errorf("file %q is not UTF-8 text; JSON would silently change it", p)
+		}
 	}
 	if want := GenerationHash(g); g.Hash != "" && g.Hash != want {
 		return fmt.Errorf("hash is %s, its files give %s: %w", g.Hash, want, ErrDamaged)
@@ -224,6 +231,14 @@ func (s *Generations) List() ([]int64, error) {
 // prune removes all but the last generations, never the active one or the one just saved. Failing to
 // remove costs only space, and is tried again with the next Save.
 func (s *Generations) prune(saved int64) {
+	// What crashed writers left behind; a young one may belong to a living writer.
+	if left, err := filepath.Glob(filepath.Join(s.Dir, ".tmp-*")); err == nil {
+		for _, p := range left {
+			if st, err := os.Stat(p); err == nil && time.Since(st.ModTime()) > time.Hour {
+				_ = os.Remove(p)
+			}
+		}
+	}
 	numbers, err := s.List()
 	if err != nil || len(numbers) <= keepGenerations {
 		return

@@ -1,0 +1,116 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestMain lets the test binary be its own worker: the watchdog re-executes /proc/self/exe
+// with --worker=NAME, then the words of Worker.Args.
+func TestMain(m *testing.M) {
+	for i, a := range os.Args[1:] {
+		if name, ok := strings.CutPrefix(a, "--worker="); ok {
+			os.Exit(testWorker(name, os.Args[i+2:]))
+		}
+	}
+	os.Exit(m.Run())
+}
+
+func testWorker(name string, args []string) int {
+	switch args[0] {
+	case "exit": // exit CODE
+		var code int
+		_, _ = fmt.Sscan(args[1], &code)
+		return code
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case "deaf": // does not stop when told to
+		signal.Ignore(syscall.SIGTERM)
+		appendLine(args[1], fmt.Sprint("deaf ", os.Getpid()))
+		_ = NotifyReady()
+		select {}
+	case "steady": // steady FILE: notes what happens to it
+		sigs := make(chan os.Signal, 4)
+		signal.Notify(sigs, syscall.SIGTERM, syscall.SIGHUP)
+		appendLine(args[1], fmt.Sprint("start ", os.Getpid()))
+		_ = NotifyReady()
+		for s := range sigs {
+			appendLine(args[1], s.String())
+			if s == syscall.SIGTERM {
+				return 0
+			}
+		}
+	case "echo": // echo PEER: says hello, answers each message with its own pid, crashes when told to
+		c, err := InheritedConn(args[1])
+		if err != nil || c == nil {
+			return 70
+		}
+		c.Drain()
+		_ = c.Send(Message{Kind: KindHello, Worker: name, PID: os.Getpid()})
+		for {
+			m, err := c.Recv(context.Background())
+			if err != nil {
+				return 71
+			}
+			if m.Error == "crash" {
+				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			}
+			_ = c.Send(Message{Kind: KindApplied, Worker: name, PID: os.Getpid(), Generation: m.Generation})
+		}
+	case "drive": // drive PEER FILE: talks to an echo worker, makes it crash, notes what it hears
+		c, err := InheritedConn(args[1])
+		if err != nil || c == nil {
+			return 70
+		}
+		go func() {
+			_ = c.Send(Message{Kind: KindApply, Generation: 1})
+			time.Sleep(50 * time.Millisecond)
+			_ = c.Send(Message{Kind: KindApply, Error: "crash"})
+		}()
+		hellos := 0
+		for {
+			m, err := c.Recv(context.Background())
+			if err != nil {
+				return 71
+			}
+			appendLine(args[2], fmt.Sprint(m.Kind, " ", m.Generation))
+			if m.Kind == KindHello {
+				if hellos++; hellos == 2 {
+					_ = c.Send(Message{Kind: KindApply, Generation: 2})
+				}
+			}
+		}
+	}
+	return 64
+}
+
+func appendLine(path, line string) {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	_, _ = fmt.Fprintln(f, line)
+	_ = f.Close()
+}
+
+// eventually waits until ok holds; what is asked for the message only when it does not.
+func eventually(t *testing.T, limit time.Duration, ok func() bool, what func() string) {
+	t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", limit, what())
+		}
+	}
+}
+
+func readAll(path string) string {
+	b, _ := os.ReadFile(path)
+	return string(b)
+}
