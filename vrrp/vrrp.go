@@ -76,8 +76,11 @@ type Config struct {
 	DownTimerAdverts     int           // 0 = 3
 	LowerPrioNoAdvert    bool          // do not answer a lower priority advert (keepalived lower_prio_no_advert)
 	HigherPrioSendAdvert bool          // one last advert before yielding (keepalived higher_prio_send_advert)
-	ChecksumMessageOnly  bool          // v3 IPv4: send the RFC 9568 5.2.8 checksum without pseudo-header; both are accepted
-	GARP                 GARP
+	// AltAddrs are further address lists accepted from others: the one before and the one after a change
+	// that is in flight across the group, so that adding a VIP never makes two members refuse each other.
+	AltAddrs            [][]netip.Addr
+	ChecksumMessageOnly bool // v3 IPv4: send the RFC 9568 5.2.8 checksum without pseudo-header; both are accepted
+	GARP                GARP
 }
 
 // GARP holds keepalived's garp_master_* and garp_lower_prio_* knobs. Zero means none, not the default;
@@ -90,134 +93,3 @@ type GARP struct {
 	LowerPrioRepeat     int           // on hearing a lower priority while MASTER (5)
 	LowerPrioDelay      time.Duration // and again this much later (5 s)
 }
-
-// Packet is a VRRP message with the fields of its IP header that matter. Payload
-// starts at the VRRP version octet.
-type Packet struct {
-	Src, Dst netip.Addr
-	TTL      uint8
-	Payload  []byte
-}
-
-// Event is an input of Instance.Step: Startup, Shutdown, Tick, Receive, SetFaults,
-// SetPriority, SetSource or Reconfigure.
-type Event interface{ event() }
-
-// Startup takes the instance out of Init (RFC 9568 6.4.1).
-type Startup struct{}
-
-// Shutdown ends it: a MASTER says priority 0 and releases (RFC 9568 6.4.3 (650)).
-type Shutdown struct{}
-
-// Tick says only that time has passed; the machine looks at its deadlines.
-type Tick struct{}
-
-// Receive is a packet with this instance's VRID. The Payload is not kept.
-type Receive struct{ Packet Packet }
-
-// SetFaults replaces the set of reasons why this instance must not be MASTER;
-// the first is the one reported. An empty set clears FAULT.
-type SetFaults struct{ Faults []FaultCause }
-
-// FaultCause is one reason to be in FAULT.
-type FaultCause struct {
-	Reason Reason // ReasonInterfaceDown, ReasonNoAddress or ReasonTrackFailed
-	Detail string // "eth0 is down", "chk_nginx: exit 1"
-}
-
-// SetPriority sets the effective priority (base plus weights, clamped 1..254 by the caller; 255 stays 255).
-type SetPriority struct {
-	Priority uint8
-	Detail   string // what changed it, for the log
-}
-
-// SetSource tells the address adverts are sent from: the interface's primary address.
-type SetSource struct{ Addr netip.Addr }
-
-// Reconfigure replaces the configuration and keeps the state: a MASTER stays MASTER
-// and sends one advert at once with the new values (keepalived reload).
-type Reconfigure struct{ Config Config }
-
-func (Startup) event()     {}
-func (Shutdown) event()    {}
-func (Tick) event()        {}
-func (Receive) event()     {}
-func (SetFaults) event()   {}
-func (SetPriority) event() {}
-func (SetSource) event()   {}
-func (Reconfigure) event() {}
-
-// Action is an output of Instance.Ready, to be carried out in order.
-type Action interface{ action() }
-
-// Send transmits an advert. Src is the source set by SetSource, Dst 224.0.0.18.
-// Payload is owned by the machine and valid until its next Step.
-type Send struct{ Packet Packet }
-
-// Acquire adds the virtual addresses to the host.
-type Acquire struct{}
-
-// Release removes them. It is also emitted on entering Backup from Init, so that
-// what a killed predecessor left behind goes away.
-type Release struct{}
-
-// Announce sends Repeat gratuitous ARPs for every virtual address, round robin.
-type Announce struct{ Repeat int }
-
-// Transition reports a change of state, exactly once each.
-type Transition struct {
-	From, To State
-	Reason   Reason
-	Detail   string     // in words: "no advert from 10.0.0.2 for 3.609s"
-	Priority uint8      // effective priority at that instant
-	Master   netip.Addr // the owner now known, invalid if none
-}
-
-// Note reports something an operator may want to read that is no transition:
-// a rejected packet, a discarded lower priority, a second owner.
-type Note struct {
-	Kind   NoteKind
-	Src    netip.Addr
-	Reject RejectReason // for NoteRejected
-	Detail string
-}
-
-// NoteKind says what a Note is about.
-type NoteKind uint8
-
-// The zero NoteKind is invalid.
-const (
-	_                 NoteKind = iota
-	NoteRejected               // a packet failed a receive check
-	NoteLowerPriority          // BACKUP discards, MASTER answers a lower priority advert
-	NotePriorityZero           // priority 0 heard
-	NotePriority               // own effective priority changed
-	NoteTwoOwners              // both ends have priority 255
-	NoteInterval               // v3: the owner's interval differs from ours
-)
-
-// RejectReason says which receive check a packet failed; the words are metric labels too.
-type RejectReason uint8
-
-// The zero RejectReason means accepted.
-const (
-	_               RejectReason = iota
-	RejectShort                  // length
-	RejectTTL                    // ttl
-	RejectVersion                // version
-	RejectType                   // type
-	RejectChecksum               // checksum
-	RejectVRID                   // vrid
-	RejectAuthType               // auth_type
-	RejectAuth                   // auth
-	RejectInterval               // interval
-	RejectAddrList               // addr_list
-	RejectOwnSource              // own_source: our own source address, from another host or looped back
-)
-
-func (Send) action()       {}
-func (Acquire) action()    {}
-func (Release) action()    {}
-func (Announce) action()   {}
-func (Transition) action() {}
-func (Note) action()       {}

@@ -1,0 +1,71 @@
+package vrrp
+
+import "net/netip"
+
+// Packet is a VRRP message with the fields of its IP header that matter. Payload
+// starts at the VRRP version octet.
+type Packet struct {
+	Src, Dst netip.Addr
+	TTL      uint8
+	Payload  []byte
+}
+
+// Event is an input of Instance.Step: Startup, Shutdown, Tick, Receive, SetFaults,
+// SetPriority, SetSource, SetAlternates or Reconfigure.
+type Event interface{ event() }
+
+// Startup takes the instance out of Init (RFC 9568 6.4.1).
+type Startup struct {
+	// Adopt: this host still holds the addresses from less than a master-down interval ago
+	// (the process was restarted), so carry on as MASTER instead of electing again.
+	Adopt bool
+}
+
+// Shutdown ends it: a MASTER says priority 0 and releases (RFC 9568 6.4.3 (650)).
+type Shutdown struct{}
+
+// Tick says only that time has passed; the machine looks at its deadlines.
+type Tick struct{}
+
+// Receive is a packet with this instance's VRID. The Payload is not kept.
+type Receive struct{ Packet Packet }
+
+// SetFaults replaces the set of reasons why this instance must not be MASTER;
+// the first is the one reported. An empty set clears FAULT.
+type SetFaults struct{ Faults []FaultCause }
+
+// FaultCause is one reason to be in FAULT.
+type FaultCause struct {
+	Reason Reason // ReasonInterfaceDown, ReasonNoAddress or ReasonTrackFailed
+	Detail string // "eth0 is down", "chk_nginx: exit 1"
+}
+
+// SetPriority sets the effective priority (base plus weights, clamped 1..254 by the caller; 255 stays 255).
+type SetPriority struct {
+	Priority uint8
+	Detail   string // what changed it, for the log
+}
+
+// SetSource tells the address adverts are sent from: the interface's primary address.
+type SetSource struct{ Addr netip.Addr }
+
+// Reconfigure replaces the configuration and keeps the state: a MASTER stays MASTER
+// and sends one advert at once with the new values (keepalived reload), then Acquire so
+// that the driver reconciles the addresses, and Announce when the list changed. Only a new
+// VRID, version or address family makes the instance leave (priority 0) and elect again,
+// because to the others it is a different virtual router. An invalid configuration changes
+// nothing and is reported by a NoteConfig.
+type Reconfigure struct{ Config Config }
+
+// SetAlternates replaces Config.AltAddrs and changes nothing else: no advert, no timer.
+type SetAlternates struct{ Lists [][]netip.Addr }
+
+func (Startup) event()       {}
+func (Shutdown) event()      {}
+func (Tick) event()          {}
+func (Receive) event()       {}
+func (SetFaults) event()     {}
+func (SetPriority) event()   {}
+func (SetSource) event()     {}
+func (Reconfigure) event()   {}
+func (SetAlternates) event() {}

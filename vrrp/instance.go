@@ -1,0 +1,311 @@
+package vrrp
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// Instance is one virtual router on one host: the machine of RFC 9568 6.4 with a FAULT state.
+// It is not safe for concurrent use. Make it with New.
+type Instance struct {
+	cfg      Config
+	password [8]byte
+	prio     uint8 // effective
+	src      netip.Addr
+	causes   []FaultCause // as told by SetFaults
+
+	state     State
+	now       time.Duration
+	since     time.Duration // of the last transition
+	masterInt time.Duration // Active_Adver_Interval: ours, or learned (v3)
+	master    netip.Addr
+
+	// BACKUP
+	downAt    timer
+	downBase  time.Duration // when downAt was armed
+	heard     time.Duration // last accepted advert
+	zeroFrom  netip.Addr    // valid: downAt was shortened by this sender's priority 0
+	lowerFrom netip.Addr    // valid: a lower priority was discarded since downAt was armed
+	lowerSeen time.Duration
+	lowerPrio uint8
+	preemptAt timer // while on and in the future, a lower priority is accepted
+
+	// MASTER
+	advertAt    timer
+	secondAt    timer // second block of announcements
+	lowerAt     timer // the one after a lower priority was heard
+	refreshAt   timer
+	lowerGARPAt timer // not before this instant another block for a lower priority
+
+	rx            Advert
+	advert        Action // the periodic Send, nil when it must be encoded again
+	actions, idle []Action
+	counters      Counters
+	lastReason    Reason
+	lastDetail    string
+}
+
+// Counters count since New.
+type Counters struct {
+	AdvertsSent          uint64 // all, priority 0 included
+	AdvertsReceived      uint64 // those that passed every check
+	BecameMaster         uint64
+	ReleasedMaster       uint64
+	PriorityZeroSent     uint64
+	PriorityZeroReceived uint64
+	ChecksumMessageOnly  uint64 // received v3 IPv4 adverts with the RFC 9568 checksum; the others have the pseudo-header
+	Rejected             [numRejectReasons]uint64
+}
+
+// New returns an instance in Init. It panics if Validate refuses the configuration: that is a
+// mistake of the program, as configurations are checked where they are read.
+func New(cfg Config) *Instance {
+	if err := Validate(cfg); err != nil {
+		panic(fmt.Sprintf("vrrp: New: call Validate first: %v", err))
+	}
+	i := &Instance{state: Init, prio: cfg.Priority}
+	i.setConfig(cfg)
+	i.masterInt = cfg.AdvertInt
+	return i
+}
+
+func (i *Instance) setConfig(cfg Config) {
+	i.cfg = cfg.clone()
+	i.password = [8]byte{}
+	if cfg.AuthType == AuthPass {
+		i.password = Password(cfg.AuthPass)
+	}
+	i.advert = nil
+}
+
+// State returns the state; it changes only inside Step.
+func (i *Instance) State() State { return i.state }
+
+// Priority returns the effective priority.
+func (i *Instance) Priority() uint8 { return i.prio }
+
+// Master returns the owner now known: ourselves when MASTER, invalid when nobody was heard.
+func (i *Instance) Master() netip.Addr { return i.master }
+
+// Config returns the configuration in force; its slices must not be changed.
+func (i *Instance) Config() Config { return i.cfg }
+
+// Counters returns a copy.
+func (i *Instance) Counters() Counters { return i.counters }
+
+// LastReason returns why the last transition happened, zero before the first.
+func (i *Instance) LastReason() Reason { return i.lastReason }
+
+// LastDetail returns the same in words.
+func (i *Instance) LastDetail() string { return i.lastDetail }
+
+// Since returns when the last transition happened.
+func (i *Instance) Since() time.Duration { return i.since }
+
+// Faults returns what keeps the instance from electing, first the one reported. A missing
+// or unfit source address counts as a fault of its own.
+func (i *Instance) Faults() []FaultCause {
+	if len(i.causes) > 0 {
+		return i.causes
+	}
+	if !i.src.IsValid() {
+		return []FaultCause{{ReasonNoAddress, "no source address is known"}}
+	}
+	if i.src.Is4() != i.cfg.Addrs[0].Is4() {
+		return []FaultCause{{ReasonNoAddress, fmt.Sprintf("source address %v is not of the family of %v", i.src, i.cfg.Addrs[0])}}
+	}
+	return nil
+}
+
+// Ready returns what to do now, in order, and forgets it. The slice is valid until the next Ready.
+func (i *Instance) Ready() []Action {
+	out := i.actions
+	i.actions, i.idle = i.idle[:0], out
+	return out
+}
+
+// Step takes one input. now never runs backwards (an earlier one counts as the latest seen).
+// The event comes before the timers that are due: an advert that waited in a socket while the
+// process was busy still keeps a BACKUP from taking over.
+func (i *Instance) Step(now time.Duration, ev Event) {
+	i.now = max(i.now, now)
+	i.checkStall()
+	switch e := ev.(type) {
+	case Tick:
+	case Receive:
+		i.receive(e.Packet)
+	case Startup:
+		i.startup(e)
+	case Shutdown:
+		i.leave(Init, ReasonShutdown, "the instance is stopped")
+	case SetFaults:
+		i.causes = slices.Clone(e.Faults)
+		i.updateFaults()
+	case SetSource:
+		i.setSource(e.Addr)
+	case SetPriority:
+		i.setPriority(e)
+	case SetAlternates:
+		i.cfg.AltAddrs = cloneLists(e.Lists)
+	case Reconfigure:
+		i.reconfigure(e.Config)
+	}
+	i.runTimers()
+}
+
+func (i *Instance) startup(e Startup) {
+	if i.state != Init {
+		return
+	}
+	if f := i.Faults(); len(f) > 0 {
+		i.push(Release{}) // what a killed predecessor left behind
+		i.transition(Fault, f[0].Reason, f[0].Detail)
+		return
+	}
+	if e.Adopt {
+		i.becomeMaster(ReasonStartup, "the addresses are still ours")
+		return
+	}
+	i.elect(ReasonStartup, "")
+}
+
+// elect enters MASTER as owner, or BACKUP (RFC 9568 6.4.1).
+func (i *Instance) elect(r Reason, detail string) {
+	if i.prio == PriorityOwner {
+		if detail != "" {
+			detail = ", " + detail
+		}
+		i.becomeMaster(ReasonOwner, "priority 255"+detail)
+		return
+	}
+	if i.state == Init {
+		i.push(Release{})
+	}
+	i.enterBackup(r, detail)
+}
+
+// leave goes to Init or Fault. A MASTER says priority 0, so that the next one needs to wait
+// for a skew time only (RFC 9568 6.4.3).
+func (i *Instance) leave(to State, r Reason, detail string) {
+	if i.state == to || i.state == Init {
+		return
+	}
+	if i.state == Master {
+		i.sendStop()
+		i.push(Release{})
+	}
+	i.master = netip.Addr{}
+	i.clearTimers()
+	i.masterInt = i.cfg.AdvertInt
+	i.transition(to, r, detail)
+}
+
+func (i *Instance) updateFaults() {
+	f := i.Faults()
+	switch {
+	case i.state == Init:
+	case i.state == Fault && len(f) == 0:
+		i.elect(ReasonFaultCleared, "after: "+i.lastDetail)
+	case i.state != Fault && len(f) > 0:
+		i.leave(Fault, f[0].Reason, f[0].Detail)
+	}
+}
+
+func (i *Instance) setSource(ip netip.Addr) {
+	if ip == i.src {
+		return
+	}
+	i.src = ip
+	i.advert = nil
+	wasMaster := i.state == Master
+	i.updateFaults()
+	if wasMaster && i.state == Master {
+		i.master = ip
+		i.advertiseNow()
+	}
+}
+
+func (i *Instance) setPriority(e SetPriority) {
+	p := max(e.Priority, 1)
+	if i.cfg.Priority != PriorityOwner {
+		p = min(p, PriorityOwner-1) // 255 is no result of weights
+	}
+	if p == i.prio {
+		return
+	}
+	detail := fmt.Sprintf("%d -> %d", i.prio, p)
+	if e.Detail != "" {
+		detail += ": " + e.Detail
+	}
+	i.changePriority(p)
+	i.push(Note{Kind: NotePriority, Detail: detail})
+}
+
+// changePriority recomputes what depends on it. A MASTER keeps its rhythm, the next advert tells.
+func (i *Instance) changePriority(p uint8) {
+	old := i.prio
+	i.prio = p
+	i.advert = nil
+	if i.state == Backup {
+		if p == PriorityOwner && old != PriorityOwner {
+			i.becomeMaster(ReasonOwner, fmt.Sprintf("priority 255, was %d", old))
+			return
+		}
+		i.rearmDown()
+	}
+}
+
+func (i *Instance) reconfigure(cfg Config) {
+	if err := Validate(cfg); err != nil {
+		i.push(Note{Kind: NoteConfig, Detail: err.Error()})
+		return
+	}
+	old := i.cfg
+	prio := cfg.Priority
+	if prio != PriorityOwner && old.Priority != PriorityOwner {
+		// Keep what weights added or took; SetPriority follows if they changed too.
+		prio = uint8(min(max(int(prio)+int(i.prio)-int(old.Priority), 1), PriorityOwner-1))
+	}
+	if detail := newIdentity(old, cfg); detail != "" && i.state != Init {
+		i.leave(Init, ReasonShutdown, detail)
+		i.setConfig(cfg)
+		i.prio = prio
+		i.masterInt = cfg.AdvertInt
+		i.startup(Startup{})
+		return
+	}
+	i.setConfig(cfg)
+	switch {
+	case cfg.Version == 2 || i.state != Backup || i.masterInt == old.AdvertInt:
+		i.masterInt = cfg.AdvertInt
+	default: // learned; the bound may have moved
+		i.masterInt = boundInterval(i.masterInt, cfg.AdvertInt)
+	}
+	wasMaster := i.state == Master
+	i.changePriority(prio)
+	if wasMaster {
+		i.advertiseNow()
+		i.push(Acquire{})
+		if !sameAddrs(old.Addrs, cfg.Addrs) {
+			i.announceBlock()
+		}
+		if old.GARP.MasterRefresh != cfg.GARP.MasterRefresh {
+			i.armRefresh()
+		}
+	}
+}
+
+// newIdentity says in what the two configurations are different virtual routers to everybody else.
+func newIdentity(old, cfg Config) string {
+	switch {
+	case old.VRID != cfg.VRID:
+		return fmt.Sprintf("virtual_router_id %d -> %d", old.VRID, cfg.VRID)
+	case old.Version != cfg.Version:
+		return fmt.Sprintf("version %d -> %d", old.Version, cfg.Version)
+	case old.Addrs[0].Is4() != cfg.Addrs[0].Is4():
+		return "address family changed"
+	}
+	return ""
+}

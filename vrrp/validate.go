@@ -1,0 +1,122 @@
+package vrrp
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// DefaultGARP returns keepalived's defaults: 5 announcements per address at once and 5 more
+// 5 s later, on becoming MASTER and on hearing a lower priority; no refresh.
+func DefaultGARP() GARP {
+	return GARP{
+		MasterRepeat:        5,
+		MasterDelay:         5 * time.Second,
+		MasterRefreshRepeat: 1,
+		LowerPrioRepeat:     5,
+		LowerPrioDelay:      5 * time.Second,
+	}
+}
+
+// Validate says what is wrong with a configuration, in terms of keepalived.conf and with the
+// remedy; several faults are joined. New demands a configuration without faults.
+func Validate(cfg Config) error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if cfg.Version != 2 && cfg.Version != 3 {
+		bad("version %d: use 2 or 3", cfg.Version)
+	}
+	if cfg.VRID == 0 {
+		bad("virtual_router_id 0: use 1..255, the same on all members and nowhere else on this network")
+	}
+	if cfg.Priority == 0 {
+		bad("priority 0 means \"I am leaving\" on the wire: use 1..254, or 255 for the owner of the addresses")
+	}
+	switch {
+	case cfg.Version == 2 && (cfg.AdvertInt < time.Second || cfg.AdvertInt > maxIntervalV2 || cfg.AdvertInt%time.Second != 0):
+		bad("advert_int %v: version 2 carries whole seconds from 1 to 255; use version 3 for less", cfg.AdvertInt)
+	case cfg.Version == 3 && (cfg.AdvertInt < centisecond || cfg.AdvertInt > maxIntervalV3 || cfg.AdvertInt%centisecond != 0):
+		bad("advert_int %v: version 3 carries 0.01 to 40.95 seconds in steps of 0.01", cfg.AdvertInt)
+	}
+	switch {
+	case cfg.AuthType == AuthAH:
+		bad("auth_type AH is not supported: use PASS or none (RFC 3768 removed both)")
+	case cfg.AuthType > AuthAH:
+		bad("auth_type %d: use none or PASS", cfg.AuthType)
+	case cfg.AuthType == AuthPass && cfg.Version == 3:
+		bad("authentication: version 3 has none; remove the block or use version 2")
+	case cfg.AuthType == AuthPass && cfg.AuthPass == "":
+		bad("auth_pass is empty: give up to 8 characters, the same on all members")
+	}
+	if cfg.NoPreempt && cfg.Priority == PriorityOwner {
+		bad("nopreempt with priority 255: the owner of the addresses always takes over; remove one of the two")
+	}
+	if cfg.PreemptDelay < 0 {
+		bad("preempt_delay %v: must not be negative", cfg.PreemptDelay)
+	}
+	if cfg.DownTimerAdverts < 0 || cfg.DownTimerAdverts > 100 {
+		bad("down_timer_adverts %d: use 1..100 (3 is the standard)", cfg.DownTimerAdverts)
+	}
+	g := cfg.GARP
+	if g.MasterRepeat < 0 || g.MasterRefreshRepeat < 0 || g.LowerPrioRepeat < 0 {
+		bad("garp_*_repeat: must not be negative")
+	}
+	if g.MasterDelay < 0 || g.MasterRefresh < 0 || g.LowerPrioDelay < 0 {
+		bad("garp_*_delay and garp_master_refresh: must not be negative")
+	}
+	errs = append(errs, validateAddrs("virtual_ipaddress", cfg, cfg.Addrs)...)
+	for i, list := range cfg.AltAddrs {
+		errs = append(errs, validateAddrs(fmt.Sprintf("alternate address list %d", i+1), cfg, list)...)
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("vrrp_instance %s: %w", cfg.Name, errors.Join(errs...))
+}
+
+func validateAddrs(what string, cfg Config, list []netip.Addr) (errs []error) {
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{what}, args...)...))
+	}
+	if len(list) == 0 {
+		bad("an advert needs at least one address")
+		return errs
+	}
+	if len(list) > 255 {
+		bad("%d addresses: an advert carries 255; move the rest to virtual_ipaddress_excluded", len(list))
+		return errs
+	}
+	for i, ip := range list {
+		switch {
+		case !ip.IsValid() || ip.Is4In6() || ip.Zone() != "":
+			bad("%v is not a plain IPv4 or IPv6 address", ip)
+		case ip.Is6() && cfg.Version == 2:
+			bad("%v: version 2 cannot carry IPv6; use version 3", ip)
+		case len(cfg.Addrs) > 0 && ip.Is4() != cfg.Addrs[0].Is4():
+			bad("%v is not of the same family as %v; use one instance per family", ip, cfg.Addrs[0])
+		case slices.Contains(list[:i], ip):
+			bad("%v is listed twice", ip)
+		}
+	}
+	return errs
+}
+
+// clone gives the configuration slices of its own, so that the caller may go on using his.
+func (c Config) clone() Config {
+	c.Addrs = slices.Clone(c.Addrs)
+	c.AltAddrs = cloneLists(c.AltAddrs)
+	return c
+}
+
+func cloneLists(lists [][]netip.Addr) [][]netip.Addr {
+	if len(lists) == 0 {
+		return nil
+	}
+	out := make([][]netip.Addr, len(lists))
+	for i, l := range lists {
+		out[i] = slices.Clone(l)
+	}
+	return out
+}
