@@ -20,11 +20,11 @@
 //
 // Attempts come in rounds, with the timing that keepalived 2.2.7 was measured to have:
 //
-//	   delay_loop     delay_before_retry
-//	 |------------|       |---|
-//	 P            P   P   P   P            P
-//	 ok           fail    retry 3 fails    the next round
-//	                          DOWN
+//	  delay_loop     delay_before_retry
+//	|------------|       |---|
+//	P            P   P   P   P            P
+//	ok           fail    retry 3 fails    the next round
+//	                         DOWN
 //
 // A round is one attempt and, while they fail, up to Retry more, DelayBeforeRetry apart. A success ends it at once: the
 // server is up. When the last one fails the server is down. The next round begins DelayLoop after the end of the last
