@@ -28,6 +28,8 @@
 //	d1.Link(false)                                        // pull the cable: d1 sees its carrier go
 //	d1.Kill(unix.SIGKILL)                                 // every process of d1, however it forked
 //
+// Directories of a lab that should leave no trace go below [Scratch].
+//
 // The namespaces have no name anywhere in the file system; threads and file descriptors of this
 // process hold them. MAC addresses derive from the IPv4 address (192.168.2.210 has
 // 02:00:c0:a8:02:d2), so that a capture reads itself.

@@ -17,7 +17,7 @@ import (
 )
 
 // Host is a machine of a Lab: a network stack of its own with lo and eth0. Processes started by
-// Command see an empty /run of their own too; everything else of the file system is shared.
+// Command see a /run of their own too, empty but for [Scratch]; all else of the file system is shared.
 type Host struct {
 	name string
 	addr netip.Prefix
@@ -60,7 +60,7 @@ func (h *Host) unshare() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("make mounts private: %w", err)
 	}
-	if err := mountRun(); err != nil {
+	if err := mountHostRun(); err != nil {
 		return fmt.Errorf("mount an empty /run: %w", err)
 	}
 	var err error

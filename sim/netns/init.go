@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -77,6 +78,9 @@ func prepare() (step string, err error) {
 	if err := mountRun(); err != nil {
 		return "mount an empty /run", err
 	}
+	if err := os.Mkdir(Scratch, 0o755); err != nil {
+		return "make " + Scratch, err
+	}
 	lo, err := netlink.LinkByName("lo")
 	if err == nil {
 		err = netlink.LinkSetUp(lo)
@@ -91,7 +95,30 @@ func prepare() (step string, err error) {
 	return "", unix.Close(fd)
 }
 
+// Scratch is an empty directory in memory that the program and all hosts of its labs share once it
+// has entered. It goes when they go, so nothing in it needs cleaning up.
+const Scratch = "/run/lab"
+
 // mountRun covers /run with an empty one: pid files and sockets of real daemons stay out of sight.
 func mountRun() error {
 	return unix.Mount("tmpfs", "/run", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0755")
+}
+
+// mountHostRun does so for a host, and keeps Scratch if there is one.
+func mountHostRun() error {
+	scratch, err := os.Open(Scratch)
+	if errors.Is(err, fs.ErrNotExist) {
+		return mountRun()
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = scratch.Close() }()
+	if err := mountRun(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(Scratch, 0o755); err != nil {
+		return err
+	}
+	return unix.Mount(fmt.Sprintf("/proc/self/fd/%d", scratch.Fd()), Scratch, "", unix.MS_BIND, "")
 }

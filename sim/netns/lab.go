@@ -146,6 +146,12 @@ func (l *Lab) plugIn(h *Host) error {
 	if err != nil {
 		return err
 	}
+	// A new namespace inherits these from the first one, where distributions differ.
+	for _, key := range []string{"all", "default", cableName} {
+		if err := h.Sysctl("net.ipv4.conf."+key+".rp_filter", "0"); err != nil {
+			return err
+		}
+	}
 	if err := h.Do(func() error { return checksumInSoftware(cableName) }); err != nil {
 		return err
 	}

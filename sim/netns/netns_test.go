@@ -237,12 +237,21 @@ func TestCommand(t *testing.T) {
 	}
 	script := "echo h1 >/run/who; cat /proc/sys/net/ipv4/conf/all/arp_ignore; ls /run"
 	out, err := h[0].Command(t.Context(), "sh", "-c", script).Output()
-	if err != nil || string(out) != "1\nwho\n" {
+	if err != nil || string(out) != "1\nlab\nwho\n" {
 		t.Errorf("on h1: %q, %v", out, err)
 	}
 	out, err = h[1].Command(t.Context(), "sh", "-c", "cat /proc/sys/net/ipv4/conf/all/arp_ignore; ls /run").Output()
-	if err != nil || string(out) != "0\n" {
+	if err != nil || string(out) != "0\nlab\n" {
 		t.Errorf("on h2: %q, %v", out, err)
+	}
+	// Scratch alone is shared by all of them.
+	if err := os.WriteFile(Scratch+"/word", []byte("shared"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range h {
+		if out, err := host.Command(t.Context(), "cat", Scratch+"/word").Output(); err != nil || string(out) != "shared" {
+			t.Errorf("on %s: %q, %v", host.Name(), out, err)
+		}
 	}
 	if err := h[0].AddAddress("lo", "192.0.2.9/32"); err != nil {
 		t.Fatal(err)
