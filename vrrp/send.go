@@ -36,8 +36,14 @@ func (i *Instance) sendAdvert() {
 	if i.advert == nil {
 		i.advert = i.encode(i.prio)
 	}
-	i.push(i.advert)
-	i.counters.AdvertsSent++
+	i.pushSend(i.advert)
+}
+
+func (i *Instance) pushSend(a Action) {
+	i.push(a)
+	if _, ok := a.(Send); ok {
+		i.counters.AdvertsSent++
+	}
 }
 
 // advertiseNow sends out of turn and restarts the advert timer.
@@ -53,7 +59,6 @@ func (i *Instance) sendStop() {
 			return
 		}
 	}
-	i.push(i.encode(PriorityStop))
-	i.counters.AdvertsSent++
+	i.pushSend(i.encode(PriorityStop))
 	i.counters.PriorityZeroSent++
 }
