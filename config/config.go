@@ -41,8 +41,16 @@ type Global struct {
 	ScriptGroup           Value[string]
 	EnableScriptSecurity  Value[bool]
 	// garp defaults that instances inherit when unset: vrrp_garp_master_* …
-	GARPMasterRepeat Value[int]
-	GARPMasterDelay  Value[time.Duration]
+	GARPMasterRepeat        Value[int]
+	GARPMasterDelay         Value[time.Duration]
+	GARPMasterRefresh       Value[time.Duration]
+	GARPMasterRefreshRepeat Value[int]
+	GARPLowerPrioRepeat     Value[int]
+	GARPLowerPrioDelay      Value[time.Duration]
+	LowerPrioNoAdvert       Value[bool]
+	HigherPrioSendAdvert    Value[bool]
+	DownTimerAdverts        Value[int]
+	SMTPAlert               Value[bool] // default of instances
 }
 
 // Command is a script with its arguments, split as keepalived does (grammar: quoting).
@@ -137,6 +145,9 @@ type VirtualServer struct {
 	ConnectTimeout   Value[time.Duration]
 	Retry            Value[int]
 	DelayBeforeRetry Value[time.Duration]
+	Warmup           Value[time.Duration]
+	Weight           Value[int]  // default of the real servers, 1
+	InhibitOnFailure Value[bool] // default of the real servers
 	RealServers      []*RealServer
 }
 
@@ -148,6 +159,13 @@ type RealServer struct {
 	Weight           Value[int] // 1
 	LBKind           Value[string]
 	InhibitOnFailure Value[bool]
+	// defaults for its checkers; when unset the virtual server's
+	Alpha            Value[bool]
+	ConnectTimeout   Value[time.Duration]
+	Retry            Value[int]
+	DelayBeforeRetry Value[time.Duration]
+	DelayLoop        Value[time.Duration]
+	Warmup           Value[time.Duration]
 	Checks           []*Check
 }
 

@@ -1,0 +1,134 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// addressLine reads ADDR[/LEN] [brd B] [dev IF] [scope S] [label L].
+func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
+	first := item.words[0]
+	prefix, ok := c.prefix(first, kw)
+	if !ok {
+		return Address{}, false
+	}
+	a := Address{Prefix: prefix, Pos: first.pos}
+	for i := 1; i < len(item.words); i++ {
+		w := item.words[i]
+		e, known := c.schema.option("(address line)", w.text)
+		if !known {
+			hint := "possible are dev, label, brd, scope"
+			if n, ok := c.schema.nearest("(address line)", w.text); ok {
+				hint = "did you mean " + n + "?"
+			} else if _, err := netip.ParsePrefix(w.text); err == nil || isAddr(w.text) {
+				hint = "write one address per line"
+			}
+			c.errorf(w.pos, "unknown-option", kw, hint, "unknown option %q of an address", shorten(w.text))
+			return a, false
+		}
+		switch w.text {
+		case "dev", "label", "brd", "broadcast", "scope":
+		default:
+			c.unsupported(e, &stmt{words: []word{w}, pos: w.pos})
+			if e.args != "-" {
+				i++
+			}
+			continue
+		}
+		if i++; i == len(item.words) {
+			c.errorf(w.pos, "missing-value", kw, "write: "+w.text+" "+e.args, "%s needs a value", w.text)
+			return a, false
+		}
+		v := item.words[i]
+		switch w.text {
+		case "dev":
+			a.Dev = v.text
+			if !c.ifname(v, kw) {
+				return a, false
+			}
+		case "label":
+			a.Label = v.text
+			if len(v.text) > 15 {
+				c.bad(v, kw, "shorten it", fmt.Errorf("label %q is %w: a label has at most 15 bytes", shorten(v.text), errRange))
+				return a, false
+			}
+		case "scope":
+			a.Scope = v.text
+			if _, err := number(v.text, 0, 255); err != nil && !c.oneOf(v, kw+" scope", "global", "link", "host", "site", "nowhere") {
+				return a, false
+			}
+		default:
+			a.Broadcast = v.text
+			if b, err := netip.ParseAddr(v.text); v.text != "+" && v.text != "-" && (err != nil || !b.Is4()) {
+				c.bad(v, kw, "write an IPv4 address, + or -", fmt.Errorf("broadcast address %q is not an IPv4 address", shorten(v.text)))
+				return a, false
+			}
+		}
+	}
+	return a, true
+}
+
+func isAddr(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
+
+// prefix reads ADDR[/LEN], keeping the host bits; /32 without length.
+func (c *ctx) prefix(w word, kw string) (netip.Prefix, bool) {
+	host, length, slash := strings.Cut(w.text, "/")
+	a, err := netip.ParseAddr(host)
+	if err == nil && a.Is6() {
+		c.ipv6(w, kw)
+		return netip.Prefix{}, false
+	}
+	if err != nil {
+		c.bad(w, kw, "write an address such as 192.168.2.240/24", fmt.Errorf("%q is not an IP address", shorten(host)))
+		return netip.Prefix{}, false
+	}
+	bits := int64(32)
+	if slash {
+		if bits, err = number(length, 0, 32); err != nil {
+			c.bad(w, kw, "write a prefix length from 0 to 32", fmt.Errorf("prefix length %w", err))
+			return netip.Prefix{}, false
+		}
+	}
+	return netip.PrefixFrom(a, int(bits)), true
+}
+
+// ifname refuses what Linux refuses: at most 15 bytes, no slash.
+func (c *ctx) ifname(w word, kw string) bool {
+	if w.text == "" || len(w.text) > 15 || strings.ContainsAny(w.text, "/ \t") || w.text == "." || w.text == ".." {
+		hint := "interface names have 1 to 15 bytes and no slash"
+		if strings.HasSuffix(w.text, ";") {
+			hint = "delete the semicolon"
+		}
+		c.bad(w, kw, hint, fmt.Errorf("%q cannot be the name of an interface", shorten(w.text)))
+		return false
+	}
+	if strings.HasSuffix(w.text, ";") {
+		c.warnf(w.pos, "suspicious-value", kw, "lines do not end in a semicolon", "the interface is named %q", w.text)
+	}
+	return true
+}
+
+// maxVIPs is what the count byte of an advert can hold (RFC 9568 5.2.5).
+const maxVIPs = 255
+
+func addressList(list func(*ctx) *[]Address, kw string) setter {
+	return func(c *ctx, item *stmt) {
+		a, ok := c.addressLine(item, kw)
+		if !ok {
+			return
+		}
+		l := list(c)
+		for _, old := range slices.Concat(c.inst.VIPs, c.inst.ExcludedVIPs) {
+			if old.Prefix.Addr() == a.Prefix.Addr() {
+				c.warnf(a.Pos, "duplicate-address", kw, "delete one of the two", "%s is already listed at %s; this line is left out", a.Prefix.Addr(), old.Pos)
+				return
+			}
+		}
+		if kw == "virtual_ipaddress" && len(*l) == maxVIPs {
+			c.errorf(a.Pos, "out-of-range", kw, "put further addresses into virtual_ipaddress_excluded", "an advert carries at most %d addresses", maxVIPs)
+		}
+		*l = append(*l, a)
+	}
+}

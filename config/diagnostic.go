@@ -1,0 +1,208 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// String returns the word that operators see: "error", "warning" or "info".
+func (s Severity) String() string {
+	switch s {
+	case Error:
+		return "error"
+	case Warning:
+		return "warning"
+	case Info:
+		return "info"
+	}
+	return fmt.Sprintf("severity(%d)", uint8(s))
+}
+
+// String returns file:line:column, leaving out what is not known.
+func (p Pos) String() string {
+	switch {
+	case p.Line == 0:
+		return p.File
+	case p.Column == 0:
+		return fmt.Sprintf("%s:%d", p.File, p.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+// String is the first line of what Format prints.
+func (d Diagnostic) String() string {
+	s := fmt.Sprintf("%s: %s: %s [%s]", d.Pos, d.Severity, d.Message, d.Code)
+	if len(d.Nodes) > 0 {
+		s += " (for " + strings.Join(d.Nodes, ", ") + ")"
+	}
+	return s
+}
+
+// Diagnostics are the findings of one reading, in the order of Sort.
+type Diagnostics []Diagnostic
+
+// HasErrors reports whether the file must be refused.
+func (ds Diagnostics) HasErrors() bool { return ds.Count(Error) > 0 }
+
+// Count returns how many findings have severity s.
+func (ds Diagnostics) Count(s Severity) int {
+	n := 0
+	for _, d := range ds {
+		if d.Severity == s {
+			n++
+		}
+	}
+	return n
+}
+
+// Sort orders by file, line and column, errors first where they share a place.
+func (ds Diagnostics) Sort() {
+	slices.SortStableFunc(ds, func(a, b Diagnostic) int {
+		return cmp.Or(
+			cmp.Compare(a.File, b.File),
+			cmp.Compare(a.Line, b.Line),
+			cmp.Compare(a.Column, b.Column),
+			cmp.Compare(b.Severity, a.Severity),
+			cmp.Compare(a.Code, b.Code),
+			cmp.Compare(a.Message, b.Message),
+		)
+	})
+}
+
+// Format writes the findings as a compiler would: a first line
+// "file:line:col: error: message [code]", the physical line, a caret under the
+// word meant, and the hint. src supplies the lines; nil leaves them out.
+func (ds Diagnostics) Format(w io.Writer, src Source) error {
+	files := map[string][]string{}
+	for _, d := range ds {
+		if _, err := fmt.Fprintln(w, d.String()); err != nil {
+			return err
+		}
+		if text, ok := sourceLine(files, src, d.Pos); ok {
+			if _, err := fmt.Fprintf(w, "  %s\n  %s\n", printable(text), caret(text, d.Column)); err != nil {
+				return err
+			}
+		}
+		if d.Hint != "" {
+			if _, err := fmt.Fprintf(w, "  hint: %s\n", d.Hint); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Text is Format into a string.
+func (ds Diagnostics) Text(src Source) string {
+	var b strings.Builder
+	_ = ds.Format(&b, src) // a strings.Builder never fails
+	return b.String()
+}
+
+func sourceLine(files map[string][]string, src Source, p Pos) (string, bool) {
+	if src == nil || p.Line < 1 || p.Column < 1 {
+		return "", false
+	}
+	lines, ok := files[p.File]
+	if !ok {
+		if data, err := src.ReadFile(p.File); err == nil && len(data) <= maxBytes {
+			lines = strings.Split(string(data), "\n")
+		}
+		files[p.File] = lines
+	}
+	if p.Line > len(lines) {
+		return "", false
+	}
+	text := strings.TrimRight(lines[p.Line-1], "\r")
+	if len(text) > maxShown {
+		return "", false // a line nobody can read in a terminal: the position must do
+	}
+	return text, strings.TrimSpace(text) != ""
+}
+
+// printable replaces what could steer a terminal: a configuration file is foreign text.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && (r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == utf8.RuneError) {
+			return '?'
+		}
+		return r
+	}, s)
+}
+
+// caret returns the line to print below text: blanks (tabs kept, so that both lines
+// align whatever the tab width) and ^~~~ as long as the word at column, counted in runes.
+func caret(text string, column int) string {
+	i := min(column-1, len(text))
+	var b strings.Builder
+	for _, r := range text[:i] {
+		if r == '\t' {
+			b.WriteByte('\t')
+		} else {
+			b.WriteByte(' ')
+		}
+	}
+	b.WriteByte('^')
+	b.WriteString(strings.Repeat("~", max(0, utf8.RuneCountInString(wordAt(text[i:]))-1)))
+	return b.String()
+}
+
+// wordAt returns the word that starts s, quotes included.
+func wordAt(s string) string {
+	if s == "" {
+		return ""
+	}
+	if s[0] == '"' {
+		if j := strings.IndexByte(s[1:], '"'); j >= 0 {
+			return s[:j+2]
+		}
+		return strings.TrimRight(s, " \t")
+	}
+	if strings.HasPrefix(s, "${") {
+		if j := strings.IndexByte(s, '}'); j > 0 {
+			return s[:j+1]
+		}
+	}
+	if j := strings.IndexAny(s, " \t\f\v\"{}#!"); j > 0 {
+		return s[:j]
+	} else if j == 0 {
+		return s[:1]
+	}
+	return s
+}
+
+// sink gathers findings up to a limit: a hostile file must not cost memory.
+type sink struct {
+	list Diagnostics
+	full bool
+}
+
+func (s *sink) add(d Diagnostic) {
+	if s.full {
+		return
+	}
+	if len(s.list) >= maxDiagnostics {
+		s.full = true
+		s.list = append(s.list, Diagnostic{Severity: Error, Code: "too-many-errors", Pos: d.Pos,
+			Message: fmt.Sprintf("more than %d findings, reading stops here", maxDiagnostics),
+			Hint:    "is this a keepalived.conf? repair the first findings and read again"})
+		return
+	}
+	s.list = append(s.list, d)
+}
+
+func (s *sink) errorf(p Pos, code, keyword, hint, format string, args ...any) {
+	s.add(Diagnostic{Severity: Error, Code: code, Pos: p, Keyword: keyword, Hint: hint, Message: fmt.Sprintf(format, args...)})
+}
+
+func (s *sink) warnf(p Pos, code, keyword, hint, format string, args ...any) {
+	s.add(Diagnostic{Severity: Warning, Code: code, Pos: p, Keyword: keyword, Hint: hint, Message: fmt.Sprintf(format, args...)})
+}
+
+func (s *sink) infof(p Pos, code, keyword, hint, format string, args ...any) {
+	s.add(Diagnostic{Severity: Info, Code: code, Pos: p, Keyword: keyword, Hint: hint, Message: fmt.Sprintf(format, args...)})
+}

@@ -1,0 +1,312 @@
+package config
+
+import (
+	"path"
+	"strings"
+)
+
+// variable is a $NAME=VALUE definition. It is expanded where it is used, so a value may
+// name variables that are defined later.
+type variable struct {
+	value string
+	body  []line // the lines of a multi-line definition
+	pos   Pos
+}
+
+func isNameStart(c byte) bool {
+	return c == '_' || (c|0x20 >= 'a' && c|0x20 <= 'z')
+}
+
+func nameLen(s string) int {
+	if s == "" || !isNameStart(s[0]) {
+		return 0
+	}
+	n := 1
+	for n < len(s) && (isNameStart(s[n]) || (s[n] >= '0' && s[n] <= '9')) {
+		n++
+	}
+	return n
+}
+
+// definition splits "$NAME=VALUE"; multi is true for "$NAME= \".
+func definition(t string) (name, value string, multi, ok bool) {
+	if !strings.HasPrefix(t, "$") {
+		return "", "", false, false
+	}
+	n := nameLen(t[1:])
+	if n == 0 || len(t) <= 1+n || t[1+n] != '=' {
+		return "", "", false, false
+	}
+	value = strings.Trim(t[2+n:], blanks)
+	return t[1 : 1+n], value, value == `\`, true
+}
+
+// define stores a definition that starts the line and reports whether there was one.
+func (r *reader) define(l line, f *frame) bool {
+	name, value, multi, ok := definition(l.text)
+	if !ok {
+		if n := nameLen(l.text[1:]); n > 0 && strings.HasPrefix(strings.TrimLeft(l.text[1+n:], blanks), "=") {
+			r.sink.errorf(l.pos, "bad-definition", l.text[:1+n], "write $NAME=VALUE without a blank before the =",
+				"a definition has no blank between %s and =", l.text[:1+n])
+			return true
+		}
+		return false
+	}
+	v := &variable{value: value, pos: l.pos}
+	if multi {
+		v.value, v.body = "", r.body(f)
+	}
+	if r.vars == nil {
+		r.vars = map[string]*variable{}
+	}
+	r.vars[name] = v
+	return true
+}
+
+// body reads the lines of a multi-line definition: each but the last ends in a backslash;
+// blank ones inside are dropped; an empty physical line ends it.
+func (r *reader) body(f *frame) []line {
+	lines := []line{} // not nil: an empty body is a body
+	for {
+		l, ok := f.next()
+		if !ok || l.text == "" {
+			return lines
+		}
+		if f.body == nil && !r.clean(l) {
+			continue
+		}
+		l = r.uncomment(l).trim()
+		more := strings.HasSuffix(l.text, `\`)
+		if more {
+			l = l.slice(0, len(l.text)-1).trim()
+		}
+		if l.text != "" {
+			lines = append(lines, l)
+		}
+		if !more {
+			return lines
+		}
+	}
+}
+
+// skipBody drops the lines of a multi-line definition whose first line is for another director.
+func (r *reader) skipBody(l line, f *frame) {
+	if _, _, multi, ok := definition(l.text); ok && multi {
+		r.body(f)
+	}
+}
+
+// scan is a text being copied by substitute: the line itself, or inside it the value of
+// a variable, all of whose bytes stand where the variable was used.
+type scan struct {
+	line
+	i    int
+	name string
+}
+
+// substitute replaces $NAME (before a blank, comma, closing parenthesis or the end) and
+// ${NAME} (anywhere, also inside quotes), values inside values too. ok is false when the
+// line had to be given up. Time and space are linear in what comes out.
+func (r *reader) substitute(l line, f *frame) (out line, changed, ok bool) {
+	if strings.IndexByte(l.text, '$') < 0 {
+		return l, false, true
+	}
+	var (
+		text   []byte
+		at     []Pos
+		quoted bool
+		stack  = []*scan{{line: l}}
+	)
+	emit := func(s string, pos func(int) Pos) {
+		for k := range len(s) {
+			if s[k] == '"' {
+				quoted = !quoted
+			}
+			at = append(at, pos(k))
+		}
+		text = append(text, s...)
+	}
+	for len(stack) > 0 {
+		s := stack[len(stack)-1]
+		if s.i >= len(s.text) {
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		if n := strings.IndexByte(s.text[s.i:], '$'); n != 0 {
+			if n < 0 {
+				n = len(s.text) - s.i
+			}
+			from := s.i
+			emit(s.text[from:from+n], func(k int) Pos { return s.posAt(from + k) })
+			s.i += n
+			continue
+		}
+		pos := s.posAt(s.i)
+		name, length, braced := r.reference(s.line, s.i)
+		if length == 0 {
+			emit("$", func(int) Pos { return pos })
+			s.i++
+			continue
+		}
+		s.i += length
+		if r.subst++; r.subst > maxSubstitutions {
+			r.sink.errorf(pos, "expansion-too-large", "$"+name, "use fewer variables", "more than %d uses of variables", maxSubstitutions)
+			r.stop()
+			return line{}, false, false
+		}
+		for _, u := range stack {
+			if u.name == name {
+				r.sink.errorf(pos, "variable-loop", "$"+name, "give it a value that does not use itself", "the variable $%s contains itself", name)
+				return line{}, false, false
+			}
+		}
+		if len(stack) > maxVariableDepth {
+			r.tooDeep(pos, name)
+			return line{}, false, false
+		}
+		changed = true
+		value, body, known := r.lookup(name, pos, f)
+		switch {
+		case !known:
+			r.undefined(pos, name, braced, quoted)
+			value = string(plainDollar) + name
+			if braced {
+				value = string(plainDollar) + string(plainOpen) + name + string(plainClose)
+			}
+			emit(value, func(int) Pos { return pos })
+		case body != nil:
+			for _, u := range stack {
+				if strings.Trim(u.text[u.i:], blanks) != "" {
+					r.sink.errorf(pos, "multi-line-use", "$"+name, "put what follows on a line of its own",
+						"$%s has several lines and must be the last thing on its line", name)
+					break
+				}
+			}
+			return line{}, true, r.useBody(line{text: string(text), at: at}, pos, name, body, f)
+		default:
+			if r.grown += len(value); r.grown > maxExpansion || len(text)+len(value) > maxLine {
+				r.sink.errorf(pos, "expansion-too-large", "$"+name, "shorten the values", "the line grows beyond %d bytes when $%s is replaced", maxLine, name)
+				return line{}, false, false
+			}
+			v := line{text: value, at: make([]Pos, len(value))}
+			for k := range v.at {
+				v.at[k] = pos
+			}
+			stack = append(stack, &scan{line: v, name: name})
+		}
+	}
+	if !changed {
+		return l, false, true
+	}
+	out = line{text: string(text), at: at, pos: l.pos}
+	if out.at == nil {
+		out.at = []Pos{}
+	}
+	return out, true, true
+}
+
+func (r *reader) tooDeep(at Pos, name string) {
+	r.sink.errorf(at, "variable-loop", "$"+name, "a variable must not contain itself, directly or through others",
+		"variables are nested more than %d deep at $%s", maxVariableDepth, name)
+}
+
+// reference recognises a use of a variable at i.
+func (r *reader) reference(l line, i int) (name string, length int, braced bool) {
+	t := l.text[i+1:]
+	if strings.HasPrefix(t, "{") {
+		end := strings.IndexByte(t, '}')
+		if end < 0 {
+			return "", 0, false
+		}
+		in := t[1:end]
+		if n := nameLen(in); n > 0 && (n == len(in) || isBlank(in[n])) {
+			return in, end + 2, true
+		}
+		return "", 0, false
+	}
+	n := nameLen(t)
+	if n == 0 {
+		return "", 0, false
+	}
+	if n < len(t) && !isBlank(t[n]) && t[n] != ',' && t[n] != ')' {
+		if r.vars[t[:n]] != nil && t[n] != '=' {
+			r.sink.warnf(l.posAt(i), "variable-not-expanded", "$"+t[:n], "write ${"+t[:n]+"}",
+				"$%s is followed by %q and therefore not replaced", t[:n], t[n])
+		}
+		return "", 0, false
+	}
+	return t[:n], n + 1, false
+}
+
+// lookup finds a variable, the file's own first: a definition overrides a predefined one.
+func (r *reader) lookup(name string, at Pos, f *frame) (value string, body []line, ok bool) {
+	if v := r.vars[name]; v != nil {
+		return v.value, v.body, true
+	}
+	switch firstWord(name) {
+	case "_INSTANCE":
+		return r.id, nil, true
+	case "_HASH":
+		return string(plainHash), nil, true
+	case "_BANG":
+		return string(plainBang), nil, true
+	case "_PWD":
+		return path.Dir(f.fileFrame().file), nil, true
+	case "_RANDOM", "_ENV":
+		r.sink.errorf(at, "not-supported-yet", "${"+name+"}", "write the value, or define a variable per director with @NAME $X=...",
+			"${%s} is not supported yet: directors that read one file would read different things", firstWord(name))
+		return "", nil, true
+	}
+	return "", nil, false
+}
+
+func (r *reader) undefined(at Pos, name string, braced, quoted bool) {
+	hint := "define $" + name + "=VALUE above this line"
+	switch {
+	case quoted: // may be meant for the program that gets the words
+		r.sink.infof(at, "undefined-variable", "$"+name, hint, "$%s is not defined and stays as it is written", name)
+	case braced: // keepalived splits the line at these braces and closes the block
+		r.sink.errorf(at, "undefined-variable", "$"+name, hint, "${%s} is not defined", name)
+	default:
+		r.sink.warnf(at, "undefined-variable", "$"+name, hint, "$%s is not defined and stays as it is written", name)
+	}
+}
+
+// useBody puts a multi-line variable in: its first line joins the text before it, the
+// others follow as lines of their own. They go through a frame, whose depth shows a
+// variable that uses itself.
+func (r *reader) useBody(head line, at Pos, name string, body []line, f *frame) bool {
+	for _, b := range body {
+		r.grown += len(b.text) + 1
+	}
+	depth := f.depth + 1
+	if r.grown > maxExpansion || depth > maxVariableDepth {
+		r.tooDeep(at, name)
+		r.stop()
+		return false
+	}
+	file := f.fileFrame()
+	rest := &frame{file: file.file, body: []line{}, parent: file, depth: depth}
+	if strings.Trim(head.text, blanks) == "" {
+		rest.body = append(rest.body, body...)
+	} else {
+		if len(body) > 0 {
+			head, body = head.join(body[0]), body[1:]
+		}
+		rest.body = append(append(rest.body, head), body...)
+	}
+	r.frames = append(r.frames, rest)
+	return true
+}
+
+func (l line) join(o line) line {
+	out := line{text: l.text + o.text, pos: l.pos}
+	out.at = make([]Pos, 0, len(out.text))
+	for k := range len(l.text) {
+		out.at = append(out.at, l.posAt(k))
+	}
+	for k := range len(o.text) {
+		out.at = append(out.at, o.posAt(k))
+	}
+	return out
+}
