@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -131,7 +132,7 @@ func (i *instance) reconfigure(e *Elector, c *config.Instance) {
 	}
 	next := vrrpConfig(c, alt)
 	prev := vrrpConfig(was, nil)
-	if alt == nil && next.Equal(prev) {
+	if alt == nil && reflect.DeepEqual(next, prev) {
 		if i.m.State() == vrrp.Master {
 			i.acquire(e) // labels, excluded addresses and the like are no business of the protocol
 		}

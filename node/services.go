@@ -348,6 +348,7 @@ func (s *Services) plan() {
 	s.dirty = false
 	want := s.desired()
 	ops := ipvs.Plan(want, s.actual, s.managed)
+	s.actual = after(s.actual, want, s.managed)
 	s.managed = nil
 	for _, en := range want {
 		s.managed = append(s.managed, en.Service.Key)
@@ -356,7 +357,17 @@ func (s *Services) plan() {
 		return
 	}
 	s.emit(ApplyOps{Ops: ops})
-	s.actual = s.actual.Apply(ops)
+}
+
+// after is the table once a plan is carried out: what was wanted, and the services that were never ours.
+func after(actual, want ipvs.Table, managed []ipvs.Key) ipvs.Table {
+	t := want.Clone()
+	for _, en := range actual {
+		if _, wanted := want.Get(en.Service.Key); !wanted && !slices.Contains(managed, en.Service.Key) {
+			t = append(t, en)
+		}
+	}
+	return t
 }
 
 // read takes the kernel's table as the truth.

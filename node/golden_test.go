@@ -1,0 +1,235 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/datadriven"
+
+	"quorate/config"
+	"quorate/ipvs"
+	"quorate/ipvs/ipvstest"
+	"quorate/vrrp"
+)
+
+// TestGolden drives the machines of one director by the text files in testdata and compares
+// the actions, printed as the shell commands that would have the same effect.
+//
+//	conf [generation=N]            input: keepalived.conf; configures both machines for node d1
+//	link eth0 up 192.168.2.210/24  (or down, or gone): what the host says of an interface
+//	at 3.5s                        time passes, with a tick at every deadline on the way
+//	advert from=IP prio=N [vrid=N] [vips=IP,…]   a v2 advert heard on eth0
+//	script NAME exit=N             answers RunScript
+//	probe ID ok|DETAIL             answers RunProbe
+//	table                          answers ReadTable with the simulated kernel's table; input lines are added to it first
+//	missing                        answers ReadTable with "the kernel has no IPVS"
+//	status                         what clusterctl status shows
+//	shutdown
+func TestGolden(t *testing.T) {
+	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+		d := &director{e: NewElector(), s: NewServices(), kernel: ipvstest.New(nil)}
+		datadriven.RunTest(t, path, d.run)
+	})
+}
+
+type director struct {
+	now    time.Duration
+	e      *Elector
+	s      *Services
+	kernel *ipvstest.Memory
+}
+
+func (d *director) run(t *testing.T, td *datadriven.TestData) string {
+	var b strings.Builder
+	arg := func(key, def string) string {
+		for _, a := range td.CmdArgs {
+			if a.Key == key && len(a.Vals) > 0 {
+				return strings.Join(a.Vals, ",")
+			}
+		}
+		return def
+	}
+	number := func(key string, def int) int {
+		n, err := strconv.Atoi(arg(key, strconv.Itoa(def)))
+		if err != nil {
+			td.Fatalf(t, "%s: %v", key, err)
+		}
+		return n
+	}
+	word := func(k int) string { return td.CmdArgs[k].Key }
+	switch td.Cmd {
+	case "conf":
+		c, diags := config.Parse("test.conf", config.Files{"test.conf": td.Input}, config.Options{ConfigID: "d1"})
+		if diags.HasErrors() {
+			td.Fatalf(t, "%v", diags)
+		}
+		ev := Configure{Config: c, Generation: int64(number("generation", 1))}
+		d.e.Step(d.now, ev)
+		d.s.Step(d.now, ev)
+	case "link":
+		l := Link{Name: word(0), Exists: word(1) != "gone", Up: word(1) == "up"}
+		for _, a := range td.CmdArgs[2:] {
+			l.Addrs = append(l.Addrs, netip.MustParsePrefix(a.Key))
+		}
+		d.e.Step(d.now, l)
+	case "at":
+		to, err := time.ParseDuration(word(0))
+		if err != nil {
+			td.Fatalf(t, "%v", err)
+		}
+		for {
+			due, ok := d.e.Deadline()
+			if s, sok := d.s.Deadline(); sok && (!ok || s < due) {
+				due, ok = s, true
+			}
+			if !ok || due > to {
+				break
+			}
+			d.now = max(due, d.now)
+			d.e.Step(d.now, Tick{})
+			d.s.Step(d.now, Tick{})
+			d.drain(&b)
+		}
+		d.now = to
+	case "advert":
+		src, dst := netip.MustParseAddr(arg("from", "")), netip.MustParseAddr("224.0.0.18")
+		a := vrrp.Advert{Version: 2, VRID: uint8(number("vrid", 51)), Priority: uint8(number("prio", 100)), Interval: time.Second}
+		for _, v := range strings.Split(arg("vips", "192.168.2.240"), ",") {
+			a.Addrs = append(a.Addrs, netip.MustParseAddr(v))
+		}
+		payload, err := a.Append(nil, src, dst, false)
+		if err != nil {
+			td.Fatalf(t, "%v", err)
+		}
+		d.e.Step(d.now, Received{Interface: "eth0", Packet: vrrp.Packet{Src: src, Dst: dst, TTL: 255, Payload: payload}})
+	case "script":
+		exit := number("exit", 0)
+		d.e.Step(d.now, ScriptResult{Script: word(0), ExitCode: exit, Detail: fmt.Sprintf("exit %d", exit)})
+	case "probe":
+		detail := strings.TrimSpace(td.Input)
+		d.s.Step(d.now, ProbeResult{ID: ProbeID(detail[:strings.IndexByte(detail, '\n')]), OK: strings.HasSuffix(detail, "\nok"),
+			Detail: detail[strings.IndexByte(detail, '\n')+1:]})
+	case "table":
+		if td.Input != "" {
+			add, err := ipvs.Parse(td.Input)
+			if err != nil {
+				td.Fatalf(t, "%v", err)
+			}
+			have, _ := d.kernel.Table()
+			if err := d.kernel.Apply(ipvs.Plan(add, have, nil)); err != nil {
+				td.Fatalf(t, "%v", err)
+			}
+		}
+		table, _ := d.kernel.Table()
+		d.s.Step(d.now, TableRead{Table: table})
+	case "missing":
+		d.s.Step(d.now, TableFailed{Err: "the kernel has no IPVS: modprobe ip_vs", Missing: true})
+	case "status":
+		for _, i := range d.e.Status() {
+			fmt.Fprintf(&b, "%s %s priority %d/%d reason %s master %s\n", i.Name, i.State, i.Priority, i.Base, i.Reason, i.Master)
+		}
+		for _, s := range d.s.Status() {
+			for _, r := range s.Servers {
+				fmt.Fprintf(&b, "%s %s up=%t %s\n", s.Service, r.Server, r.Up, r.Detail)
+			}
+		}
+		if m := d.s.Missing(); m != "" {
+			fmt.Fprintf(&b, "missing: %s\n", m)
+		}
+		return b.String()
+	case "shutdown":
+		d.e.Step(d.now, Shutdown{})
+		d.s.Step(d.now, Shutdown{})
+	default:
+		td.Fatalf(t, "unknown verb %s", td.Cmd)
+	}
+	d.drain(&b)
+	return b.String()
+}
+
+// drain carries out what both machines want and prints it.
+func (d *director) drain(b *strings.Builder) {
+	arps := ""
+	count := 0
+	flush := func() {
+		if count > 0 {
+			fmt.Fprintf(b, "%8.3f  %s x%d\n", d.now.Seconds(), arps, count)
+		}
+		count = 0
+	}
+	for _, a := range append(d.e.Ready(), d.s.Ready()...) {
+		if arp, ok := a.(SendARP); ok {
+			line := fmt.Sprintf("arping -U -I %s %s", arp.Interface, arp.Addr)
+			if line != arps {
+				flush()
+			}
+			arps = line
+			count++
+			continue
+		}
+		flush()
+		for _, line := range d.text(a) {
+			fmt.Fprintf(b, "%8.3f  %s\n", d.now.Seconds(), line)
+		}
+	}
+	flush()
+}
+
+// text is the action as a shell command, or in words; an action it does not know fails the test.
+func (d *director) text(a Action) []string {
+	switch a := a.(type) {
+	case Listen:
+		if a.Close {
+			return []string{"close " + a.Interface}
+		}
+		return []string{"listen " + a.Interface}
+	case Watch:
+		return []string{"watch " + a.Interface}
+	case SendAdvert:
+		var ad vrrp.Advert
+		if err := ad.Decode(a.Packet.Payload, a.Packet.Src, a.Packet.Dst); err != nil {
+			return []string{"INVALID ADVERT: " + err.Error()}
+		}
+		return []string{fmt.Sprintf("advert %s > %s vrid %d prio %d %v", a.Packet.Src, a.Packet.Dst, ad.VRID, ad.Priority, ad.Addrs)}
+	case AddAddress:
+		return []string{fmt.Sprintf("ip addr add %s dev %s", a.Address.Prefix, a.Interface)}
+	case RemoveAddress:
+		return []string{fmt.Sprintf("ip addr del %s dev %s", a.Address.Prefix, a.Interface)}
+	case RunScript:
+		return []string{fmt.Sprintf("run %s: timeout %s %s", a.Script, a.Timeout, strings.Join(a.Command.Argv, " "))}
+	case Notify:
+		var out []string
+		for _, c := range a.Commands {
+			out = append(out, "notify "+strings.Join(append(append([]string{}, c.Command.Argv...), c.Extra...), " "))
+		}
+		return out
+	case RunProbe:
+		return []string{fmt.Sprintf("probe %s: %s %s timeout %s", a.ID, a.Kind, a.Target, a.Timeout)}
+	case ReadTable:
+		return []string{"ipvsadm -Sn"}
+	case ApplyOps:
+		if err := d.kernel.Apply(a.Ops); err != nil {
+			return []string{"IPVS REFUSED: " + err.Error()}
+		}
+		var out []string
+		for _, op := range a.Ops {
+			out = append(out, op.String())
+		}
+		return out
+	case Report:
+		en := a.Entry
+		return []string{strings.Join(strings.Fields(fmt.Sprintf("# %s %s %s %s %s", en.Event, en.Instance, arrow(en), en.Reason, en.Detail)), " ")}
+	}
+	return []string{fmt.Sprintf("UNKNOWN ACTION %T", a)}
+}
+
+func arrow(en Entry) string {
+	if en.From == "" {
+		return ""
+	}
+	return en.From + "->" + en.To
+}
