@@ -1,0 +1,220 @@
+package wire
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// camAge is how long a switch remembers where a MAC address is (IEEE 802.1D 7.9.2 default).
+const camAge = 300 * time.Second
+
+// LAN is one Ethernet segment: a learning switch whose paths can be hurt.
+type LAN struct {
+	Name string
+	// Delay of every path that has none of its own.
+	Delay Range
+	ports []Port
+	paths []Path // len(ports) squared, [from*n+to]
+	seed  uint64
+	// cam has one address table per side; unsplit there is one.
+	cam   []map[MAC]camEntry
+	moves uint64 // addresses that changed port
+	out   []Delivery
+}
+
+// Port is where one network card is plugged in.
+type Port struct {
+	Host string
+	MAC  MAC
+	Up   bool // carrier
+	side int
+}
+
+// Path is the way from one port to another.
+type Path struct {
+	Delay      Range // zero: the LAN's
+	Loss, Dup  Ratio
+	Cut        bool
+	loss, dup  *Stream
+	delay      *Stream
+	lost, sent uint64
+}
+
+type camEntry struct {
+	port int
+	seen time.Duration
+}
+
+// Delivery says that a frame reaches Port after a delay.
+type Delivery struct {
+	Port  int
+	After time.Duration
+}
+
+// NewLAN returns a switch without ports. All chance comes from seed and the names.
+func NewLAN(name string, seed uint64, delay Range) *LAN {
+	return &LAN{Name: name, Delay: delay, seed: seed, cam: []map[MAC]camEntry{{}}}
+}
+
+// AddPort plugs in the card of a host and returns its number. All ports must be added
+// before the first Send.
+func (l *LAN) AddPort(host string, mac MAC) int {
+	l.ports = append(l.ports, Port{Host: host, MAC: mac, Up: true})
+	n := len(l.ports)
+	l.paths = make([]Path, n*n)
+	for from := range n {
+		for to := range n {
+			name := fmt.Sprintf("%s/%s>%s/", l.Name, l.ports[from].Host, l.ports[to].Host)
+			l.paths[from*n+to] = Path{
+				loss: NewStream(l.seed, name+"loss"), dup: NewStream(l.seed, name+"dup"), delay: NewStream(l.seed, name+"delay"),
+			}
+		}
+	}
+	return n - 1
+}
+
+// Ports is the number of ports.
+func (l *LAN) Ports() int { return len(l.ports) }
+
+// Port describes port n.
+func (l *LAN) Port(n int) Port { return l.ports[n] }
+
+// PortOf returns the port of a host, or -1.
+func (l *LAN) PortOf(host string) int {
+	return slices.IndexFunc(l.ports, func(p Port) bool { return p.Host == host })
+}
+
+// Path returns the path between two ports; what it points to may be changed at any time.
+func (l *LAN) Path(from, to int) *Path { return &l.paths[from*len(l.ports)+to] }
+
+// SetUp gives or takes the carrier. A switch forgets what it learned on a port that goes down.
+func (l *LAN) SetUp(port int, up bool) {
+	l.ports[port].Up = up
+	if up {
+		return
+	}
+	for _, table := range l.cam {
+		for mac, e := range table { // order is of no consequence
+			if e.port == port {
+				delete(table, mac)
+			}
+		}
+	}
+}
+
+// Split divides the ports into sides that do not reach each other: side[i] is the side of
+// port i, counted from 0. Every side starts with the address table as it is now.
+func (l *LAN) Split(side []int) {
+	merged := l.mergedCAM()
+	l.cam = nil
+	for i := range l.ports {
+		l.ports[i].side = side[i]
+		for len(l.cam) <= side[i] {
+			table := make(map[MAC]camEntry, len(merged))
+			for mac, e := range merged {
+				table[mac] = e
+			}
+			l.cam = append(l.cam, table)
+		}
+	}
+}
+
+// Heal ends cuts and splits and takes loss and duplication away. Delays stay. Of two
+// sides that know the same address the later sighting counts.
+func (l *LAN) Heal() {
+	l.cam = []map[MAC]camEntry{l.mergedCAM()}
+	for i := range l.ports {
+		l.ports[i].side = 0
+	}
+	for i := range l.paths {
+		p := &l.paths[i]
+		p.Cut, p.Loss, p.Dup = false, Ratio{}, Ratio{}
+	}
+}
+
+func (l *LAN) mergedCAM() map[MAC]camEntry {
+	merged := map[MAC]camEntry{}
+	for _, table := range l.cam {
+		for mac, e := range table {
+			if old, ok := merged[mac]; !ok || e.seen > old.seen || e.seen == old.seen && e.port < old.port {
+				merged[mac] = e
+			}
+		}
+	}
+	return merged
+}
+
+// Reaches reports whether frames from one port can arrive at another: both have carrier,
+// they are on one side and the path is not cut. Loss is not looked at.
+func (l *LAN) Reaches(from, to int) bool {
+	a, b := l.ports[from], l.ports[to]
+	return a.Up && b.Up && a.side == b.side && !l.Path(from, to).Cut
+}
+
+// Lossy reports whether frames on the path may be lost.
+func (l *LAN) Lossy(from, to int) bool { return l.Path(from, to).Loss.N != 0 }
+
+// MaxDelay is the longest delay any path can have now.
+func (l *LAN) MaxDelay() time.Duration {
+	longest := max(l.Delay.Min, l.Delay.Max)
+	for i := range l.paths {
+		longest = max(longest, l.paths[i].Delay.Min, l.paths[i].Delay.Max)
+	}
+	return longest
+}
+
+// Moves counts MAC addresses that were seen on another port than before.
+func (l *LAN) Moves() uint64 { return l.moves }
+
+// Lost counts frames lost on the path by chance or by a cut or split.
+func (l *LAN) Lost(from, to int) uint64 { return l.Path(from, to).lost }
+
+// Send switches a frame that left port from at now. The answer is valid until the next Send.
+// Frames shorter than an Ethernet header are dropped.
+func (l *LAN) Send(now time.Duration, from int, frame []byte) []Delivery {
+	l.out = l.out[:0]
+	if len(frame) < EthernetHeader || !l.ports[from].Up {
+		return l.out
+	}
+	table := l.cam[l.ports[from].side]
+	dst, src := MAC(frame[0:6]), MAC(frame[6:12])
+	if !src.Multicast() {
+		if old, ok := table[src]; ok && old.port != from {
+			l.moves++
+		}
+		table[src] = camEntry{port: from, seen: now}
+	}
+	if e, ok := table[dst]; ok && !dst.Multicast() && now-e.seen < camAge {
+		if e.port != from {
+			l.forward(from, e.port)
+		}
+		return l.out
+	}
+	for to := range l.ports {
+		if to != from {
+			l.forward(from, to)
+		}
+	}
+	return l.out
+}
+
+func (l *LAN) forward(from, to int) {
+	p := l.Path(from, to)
+	if !l.Reaches(from, to) || p.loss.Chance(p.Loss) {
+		p.lost++
+		return
+	}
+	p.sent++
+	copies := 1
+	if p.dup.Chance(p.Dup) {
+		copies = 2
+	}
+	for range copies {
+		r := p.Delay
+		if r == (Range{}) {
+			r = l.Delay
+		}
+		l.out = append(l.out, Delivery{Port: to, After: p.delay.Between(r)})
+	}
+}
