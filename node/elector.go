@@ -45,6 +45,14 @@ func (e *Elector) Step(now time.Duration, ev Event) {
 	switch ev := ev.(type) {
 	case Configure:
 		e.configure(ev)
+	case Stage:
+		for _, ci := range ev.Config.Instances {
+			for _, i := range e.instances {
+				if i.matches(ci) {
+					i.stage(e, ci)
+				}
+			}
+		}
 	case Link:
 		e.link(ev)
 	case Received:

@@ -20,6 +20,7 @@ import (
 // the actions, printed as the shell commands that would have the same effect.
 //
 //	conf [generation=N]            input: keepalived.conf; configures both machines for node d1
+//	stage                          input: the keepalived.conf that is about to be activated
 //	link eth0 up 192.168.2.210/24  (or down, or gone): what the host says of an interface
 //	at 3.5s                        time passes, with a tick at every deadline on the way
 //	advert from=IP prio=N [vrid=N] [vips=IP,…]   a v2 advert heard on eth0
@@ -63,13 +64,11 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 	word := func(k int) string { return td.CmdArgs[k].Key }
 	switch td.Cmd {
 	case "conf":
-		c, diags := config.Parse("test.conf", config.Files{"test.conf": td.Input}, config.Options{ConfigID: "d1"})
-		if diags.HasErrors() {
-			td.Fatalf(t, "%v", diags)
-		}
-		ev := Configure{Config: c, Generation: int64(number("generation", 1))}
+		ev := Configure{Config: d.parse(t, td), Generation: int64(number("generation", 1))}
 		d.e.Step(d.now, ev)
 		d.s.Step(d.now, ev)
+	case "stage":
+		d.e.Step(d.now, Stage{Config: d.parse(t, td)})
 	case "link":
 		l := Link{Name: word(0), Exists: word(1) != "gone", Up: word(1) == "up"}
 		for _, a := range td.CmdArgs[2:] {
@@ -149,6 +148,14 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 	}
 	d.drain(&b)
 	return b.String()
+}
+
+func (d *director) parse(t *testing.T, td *datadriven.TestData) *config.Config {
+	c, diags := config.Parse("test.conf", config.Files{"test.conf": td.Input}, config.Options{ConfigID: "d1"})
+	if diags.HasErrors() {
+		td.Fatalf(t, "%v", diags)
+	}
+	return c
 }
 
 // drain carries out what both machines want and prints it.

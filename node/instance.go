@@ -18,13 +18,16 @@ type instance struct {
 	m       *vrrp.Instance
 	started bool
 	// held is what was added to the host and not yet removed.
-	held    []config.Address
-	source  netip.Addr
-	faults  []vrrp.FaultCause
-	changed time.Duration // of the last transition
-	reason  string
-	detail  string
-	limits  []noteLimit
+	held []config.Address
+	// previous and staged are address lists other members may send instead of ours: they run the
+	// generation before, or the one about to be activated.
+	previous, staged []netip.Addr
+	source           netip.Addr
+	faults           []vrrp.FaultCause
+	changed          time.Duration // of the last transition
+	reason           string
+	detail           string
+	limits           []noteLimit
 }
 
 // noteLimit keeps one kind of note about one sender from filling the log: it is reported at
@@ -43,15 +46,15 @@ const (
 )
 
 func newInstance(c *config.Instance) *instance {
-	return &instance{cfg: c, m: vrrp.New(vrrpConfig(c, nil))}
+	return &instance{cfg: c, m: vrrp.New(vrrpConfig(c))}
 }
 
 func (i *instance) matches(c *config.Instance) bool {
 	return i.cfg.Interface.V == c.Interface.V && i.cfg.VRID.V == c.VRID.V && i.cfg.Version.V == c.Version.V
 }
 
-// vrrpConfig translates the tree. alt is the address list members may still advertise.
-func vrrpConfig(c *config.Instance, alt []netip.Addr) vrrp.Config {
+// vrrpConfig translates the tree.
+func vrrpConfig(c *config.Instance) vrrp.Config {
 	v := vrrp.Config{
 		Name:                 c.Name,
 		Version:              uint8(c.Version.V),
@@ -76,9 +79,6 @@ func vrrpConfig(c *config.Instance, alt []netip.Addr) vrrp.Config {
 	}
 	if c.AuthType.V == "PASS" {
 		v.AuthType = vrrp.AuthPass
-	}
-	if len(alt) > 0 {
-		v.AltAddrs = [][]netip.Addr{alt}
 	}
 	return v
 }
@@ -121,24 +121,38 @@ func (i *instance) dev(a config.Address) string {
 	return i.cfg.Interface.V
 }
 
-// reconfigure keeps the state. Members that run the previous generation for a moment longer still
-// send its address list; it stays accepted until the next change.
+// reconfigure keeps the state. Members that run the generation before for a moment longer still send its
+// address list; it stays accepted until the next change.
 func (i *instance) reconfigure(e *Elector, c *config.Instance) {
-	was := i.cfg
-	i.cfg = c
-	var alt []netip.Addr
-	if !slices.Equal(addrs(was.VIPs), addrs(c.VIPs)) {
-		alt = addrs(was.VIPs)
+	prev, next := vrrpConfig(i.cfg), vrrpConfig(c)
+	if !slices.Equal(prev.Addrs, next.Addrs) {
+		i.previous = prev.Addrs
 	}
-	next := vrrpConfig(c, alt)
-	prev := vrrpConfig(was, nil)
-	if alt == nil && reflect.DeepEqual(next, prev) {
+	i.cfg, i.staged = c, nil
+	next.AltAddrs = i.alternates()
+	if prev.AltAddrs = next.AltAddrs; reflect.DeepEqual(prev, next) {
 		if i.m.State() == vrrp.Master {
 			i.acquire(e) // labels, excluded addresses and the like are no business of the protocol
 		}
 		return
 	}
 	i.step(e, vrrp.Reconfigure{Config: next})
+}
+
+// stage accepts the address list of a generation that some members will activate before this one.
+func (i *instance) stage(e *Elector, c *config.Instance) {
+	i.staged = addrs(c.VIPs)
+	i.step(e, vrrp.SetAlternates{Lists: i.alternates()})
+}
+
+func (i *instance) alternates() [][]netip.Addr {
+	var lists [][]netip.Addr
+	for _, l := range [][]netip.Addr{i.previous, i.staged} {
+		if len(l) > 0 {
+			lists = append(lists, l)
+		}
+	}
+	return lists
 }
 
 // evaluate tells the protocol machine of faults, priority and source address.

@@ -20,6 +20,10 @@ type Configure struct {
 	Generation int64 // 0 when standalone
 }
 
+// Stage announces a configuration that the cluster is about to activate. Adverts with its address
+// lists are accepted from now on: some members will switch before this one does.
+type Stage struct{ Config *config.Config }
+
 // Link tells what the host knows of one interface, now and on every change. An interface
 // that is configured but does not exist is reported with Exists false.
 type Link struct {
@@ -66,6 +70,7 @@ type Shutdown struct{}
 type Tick struct{}
 
 func (Configure) event()    {}
+func (Stage) event()        {}
 func (Link) event()         {}
 func (Received) event()     {}
 func (ScriptResult) event() {}
