@@ -238,7 +238,7 @@ func TestWords(t *testing.T) {
 	for s := Init; s <= Fault; s++ {
 		check(s.String())
 	}
-	for r := ReasonStartup; r <= ReasonStall; r++ {
+	for r := ReasonStartup; r <= ReasonBadConfig; r++ {
 		check(r.String())
 	}
 	clear(seen)

@@ -21,7 +21,7 @@ type Startup struct {
 	Adopt bool
 }
 
-// Shutdown ends it: a MASTER says priority 0 and releases (RFC 9568 6.4.3 (650)).
+// Shutdown ends it: a MASTER says priority 0 and releases (RFC 9568 6.4.3).
 type Shutdown struct{}
 
 // Tick says only that time has passed; the machine looks at its deadlines.

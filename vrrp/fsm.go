@@ -1,6 +1,7 @@
 package vrrp
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -28,7 +29,7 @@ func (i *Instance) clearTimers() {
 	i.zeroFrom, i.lowerFrom = netip.Addr{}, netip.Addr{}
 }
 
-// becomeMaster: advert, addresses, announcements, in this order (RFC 9568 6.4.2 (310)-(345)). The
+// becomeMaster: advert, addresses, announcements, in this order (RFC 9568 6.4.2). The
 // interval is our own again; keepalived 2.2.7 forgets that and keeps a learned one.
 func (i *Instance) becomeMaster(r Reason, detail string) {
 	i.clearTimers()
@@ -167,14 +168,15 @@ func (i *Instance) receive(p Packet) {
 
 func (i *Instance) rejected(p Packet, err error) {
 	n := Note{Kind: NoteRejected, Src: p.Src, Detail: err.Error()}
-	if r, ok := err.(*RejectError); ok { //nolint:errorlint // check returns nothing else
+	var r *RejectError
+	if errors.As(err, &r) {
 		n.Reject, n.Detail = r.Reason, r.Detail
 	}
 	i.counters.Rejected[n.Reject]++
 	i.push(n)
 }
 
-// backupReceives is RFC 9568 6.4.2 (420)-(455).
+// backupReceives is RFC 9568 6.4.2.
 func (i *Instance) backupReceives(src netip.Addr) {
 	switch {
 	case i.rx.Priority == PriorityStop:
@@ -227,7 +229,7 @@ func (i *Instance) preemptDelayed() bool {
 	return i.now < i.preemptAt.at
 }
 
-// learn takes over the owner's interval (v3, RFC 9568 6.4.2 (440)); v2 demands equality before.
+// learn takes over the owner's interval (v3, RFC 9568 6.4.2); v2 demands equality before.
 func (i *Instance) learn(src netip.Addr) {
 	if i.cfg.Version != 3 {
 		return
@@ -247,7 +249,7 @@ func (i *Instance) learn(src netip.Addr) {
 	i.push(Note{Kind: NoteInterval, Src: src, Detail: detail})
 }
 
-// masterReceives is RFC 9568 6.4.3 (705)-(770).
+// masterReceives is RFC 9568 6.4.3.
 func (i *Instance) masterReceives(src netip.Addr) {
 	theirs := i.rx.Priority
 	if theirs == PriorityOwner && i.prio == PriorityOwner {
@@ -277,7 +279,7 @@ func (i *Instance) yield(src netip.Addr, r Reason, detail string) {
 	i.enterBackup(r, detail)
 }
 
-// refuteLower answers a second owner of lower priority at once (RFC 9568 6.4.3 (760)) and takes the
+// refuteLower answers a second owner of lower priority at once (RFC 9568 6.4.3) and takes the
 // addresses back from the neighbours' ARP tables. As many announcements as we like may be provoked
 // by an advert, so not more than one block in half an advert interval.
 func (i *Instance) refuteLower(src netip.Addr) {

@@ -40,11 +40,11 @@ func (g *golden) run(t *testing.T, d *datadriven.TestData) string {
 		cfg.AuthType, cfg.AuthPass = AuthNone, ""
 		cfg.Addrs = cfg.Addrs[:1]
 		config(t, d, &cfg, d.CmdArgs)
+		g.i, g.now = New(cfg), 0
+		g.i.Step(0, SetSource{own})
 		if err := Validate(cfg); err != nil {
 			return err.Error()
 		}
-		g.i, g.now = New(cfg), 0
-		g.i.Step(0, SetSource{own})
 		return g.i.String()
 	case "step":
 		g.now = duration(t, d, d.CmdArgs[0].SingleVal(t))

@@ -15,6 +15,7 @@ type Instance struct {
 	prio     uint8 // effective
 	src      netip.Addr
 	causes   []FaultCause // as told by SetFaults
+	bad      error        // of Validate
 
 	state     State
 	now       time.Duration
@@ -59,13 +60,11 @@ type Counters struct {
 	Rejected             [numRejectReasons]uint64
 }
 
-// New returns an instance in Init. It panics if Validate refuses the configuration: that is a
-// mistake of the program, as configurations are checked where they are read.
+// New returns an instance in Init. Configurations are checked where they are read; should Validate
+// refuse this one all the same, the instance stays in FAULT with ReasonBadConfig, for its neighbours
+// in the same process must go on.
 func New(cfg Config) *Instance {
-	if err := Validate(cfg); err != nil {
-		panic(fmt.Sprintf("vrrp: New: call Validate first: %v", err))
-	}
-	i := &Instance{state: Init, prio: cfg.Priority}
+	i := &Instance{state: Init, prio: cfg.Priority, bad: Validate(cfg)}
 	i.setConfig(cfg)
 	i.masterInt = cfg.AdvertInt
 	return i
@@ -95,7 +94,7 @@ func (i *Instance) Config() Config { return i.cfg }
 // Counters returns a copy.
 func (i *Instance) Counters() Counters { return i.counters }
 
-// LastReason returns why the last transition happened, zero before the first.
+// LastReason returns why the last transition happened, zero before the first; in Fault the cause that holds now.
 func (i *Instance) LastReason() Reason { return i.lastReason }
 
 // LastDetail returns the same in words.
@@ -107,6 +106,9 @@ func (i *Instance) Since() time.Duration { return i.since }
 // Faults returns what keeps the instance from electing, first the one reported. A missing
 // or unfit source address counts as a fault of its own.
 func (i *Instance) Faults() []FaultCause {
+	if i.bad != nil {
+		return append([]FaultCause{{ReasonBadConfig, oneLine(i.bad)}}, i.causes...)
+	}
 	if len(i.causes) > 0 {
 		return i.causes
 	}
@@ -206,9 +208,11 @@ func (i *Instance) updateFaults() {
 	f := i.Faults()
 	switch {
 	case i.state == Init:
-	case i.state == Fault && len(f) == 0:
+	case i.state == Fault && len(f) > 0:
+		i.lastReason, i.lastDetail = f[0].Reason, f[0].Detail // what holds us now
+	case i.state == Fault:
 		i.elect(ReasonFaultCleared, "after: "+i.lastDetail)
-	case i.state != Fault && len(f) > 0:
+	case len(f) > 0:
 		i.leave(Fault, f[0].Reason, f[0].Detail)
 	}
 }
@@ -259,7 +263,14 @@ func (i *Instance) changePriority(p uint8) {
 
 func (i *Instance) reconfigure(cfg Config) {
 	if err := Validate(cfg); err != nil {
-		i.push(Note{Kind: NoteConfig, Detail: err.Error()})
+		i.push(Note{Kind: NoteConfig, Detail: oneLine(err)})
+		return
+	}
+	if i.bad != nil {
+		i.bad = nil
+		i.prio, i.masterInt = cfg.Priority, cfg.AdvertInt
+		i.setConfig(cfg)
+		i.updateFaults()
 		return
 	}
 	old := i.cfg

@@ -49,6 +49,8 @@ func (r Reason) String() string {
 		return "shutdown"
 	case ReasonStall:
 		return "stall"
+	case ReasonBadConfig:
+		return "bad-config"
 	}
 	return unknown("Reason", uint8(r))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -102,6 +103,9 @@ func validateAddrs(what string, cfg Config, list []netip.Addr) (errs []error) {
 	}
 	return errs
 }
+
+// oneLine joins what Validate found for places that show one line.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
 // clone gives the configuration slices of its own, so that the caller may go on using his.
 func (c Config) clone() Config {

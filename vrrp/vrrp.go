@@ -47,6 +47,7 @@ const (
 	ReasonFaultCleared          // the last fault went away
 	ReasonShutdown              // the director stops or the instance was removed
 	ReasonStall                 // this process slept longer than its master-down interval
+	ReasonBadConfig             // the configuration cannot be run; see Validate
 )
 
 // AuthType is the v2 authentication type octet. AuthNone is the zero value on the wire too.
