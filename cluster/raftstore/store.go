@@ -1,0 +1,313 @@
+package raftstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+
+	"quorate/cluster"
+)
+
+// Store is one member of a replicated store. All exported methods may be called from several goroutines.
+type Store struct {
+	cfg  Config
+	log  *slog.Logger
+	disk Disk
+	tr   *transport
+	ids  idSource
+
+	// What has been applied. Written by the loop only, under mu.
+	mu      sync.RWMutex
+	machine *cluster.Machine
+	roster  roster
+	changed chan struct{} // closed and replaced when the revision has grown
+	fresh   bool          // nothing was ever stored: no log, no vote
+
+	waitMu  sync.Mutex
+	waiters map[cluster.RequestID]*waiter
+
+	status atomic.Pointer[cluster.Status]
+	lost   atomic.Bool // no leader for NoQuorumAfter
+
+	work    chan any             // *waiter, *reader, confProposal
+	recv    chan *raftpb.Message // from the network
+	reports chan report
+	stopc   chan struct{} // closed by Close
+	done    chan struct{} // closed when nothing more will be applied
+	looped  chan struct{} // closed when the loop has returned
+
+	failMu  sync.Mutex
+	failure error // why done is closed, nil: by Close
+
+	closeOnce sync.Once
+	closeErr  error
+
+	loop loopState
+}
+
+var _ cluster.Store = (*Store)(nil)
+
+// Open starts the member whose store Bootstrap or InitMember has created. When it returns, everything that this
+// member knows to be committed is applied, so that LocalRange serves without a quorum.
+func Open(cfg Config) (*Store, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{
+		cfg: cfg, log: cfg.Logger, disk: cfg.Disk,
+		machine: cluster.NewMachineHistory(cfg.History),
+		changed: make(chan struct{}),
+		waiters: make(map[cluster.RequestID]*waiter),
+		work:    make(chan any, 1024),
+		recv:    make(chan *raftpb.Message, recvQueue),
+		reports: make(chan report, 256),
+		stopc:   make(chan struct{}),
+		done:    make(chan struct{}),
+		looped:  make(chan struct{}),
+	}
+	s.tr = newTransport(s, cfg.Dial, s.log)
+	prefix, err := randomUint64()
+	if err == nil {
+		s.ids.prefix = prefix
+		err = s.load()
+	}
+	if err != nil {
+		s.tr.close()
+		return nil, errors.Join(fmt.Errorf("open store: %w", err), cfg.Disk.Close())
+	}
+	go s.run()
+	return s, nil
+}
+
+// load reads the disk and brings raft and the machine to where they were.
+func (s *Store) load() (err error) {
+	l, err := s.disk.Load()
+	if err != nil {
+		return err
+	}
+	if l.CutBytes > 0 {
+		s.log.Warn("cut an incomplete record off the end of the log: it was being written at the last crash and nobody was told it was stored",
+			"file", l.CutFile, "bytes", l.CutBytes)
+	}
+	if l.Self.ID != 0 && l.Self.ID != s.cfg.Self.ID {
+		return fmt.Errorf("%s is the store of member %d (%s), not of %d (%s)", s.cfg.Dir, l.Self.ID, l.Self.Name, s.cfg.Self.ID, s.cfg.Self.Name)
+	}
+	ls := &s.loop
+	ls.storage = &logStorage{MemoryStorage: raft.NewMemoryStorage(), s: s}
+	if l.Snapshot != nil {
+		r, err := decodeState(l.Snapshot.GetData(), s.machine)
+		if err != nil {
+			return fmt.Errorf("snapshot at index %d: %w: %s", l.Snapshot.GetMetadata().GetIndex(), err, remedy)
+		}
+		if err := ls.storage.ApplySnapshot(l.Snapshot); err != nil {
+			return err
+		}
+		ls.applied = l.Snapshot.GetMetadata().GetIndex()
+		ls.snapIndex = ls.applied
+		ls.conf = l.Snapshot.GetMetadata().GetConfState()
+		s.setRoster(r)
+	}
+	s.fresh = l.Snapshot == nil && len(l.Entries) == 0 && raft.IsEmptyHardState(l.HardState)
+	if err := ls.storage.SetHardState(l.HardState); err != nil {
+		return err
+	}
+	if err := ls.storage.Append(l.Entries); err != nil {
+		return err
+	}
+	for _, m := range s.cfg.Seeds {
+		if m.ID != 0 && m.ID != s.cfg.Self.ID {
+			s.tr.setPeer(m.ID, m.Address)
+		}
+	}
+	defer s.recovered(&err)
+	ls.rn, err = raft.NewRawNode(&raft.Config{
+		ID: s.cfg.Self.ID, ElectionTick: s.cfg.ElectionTicks, HeartbeatTick: 1,
+		Storage: ls.storage, Applied: ls.applied,
+		MaxSizePerMsg: 1 << 20, MaxCommittedSizePerReady: 16 << 20, MaxUncommittedEntriesSize: 128 << 20, MaxInflightMsgs: 256,
+		CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, Logger: raftLogger{s.log},
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.processReady(); err != nil {
+		return err
+	}
+	if v := ls.conf.GetVoters(); len(v) == 1 && v[0] == s.cfg.Self.ID {
+		if err := ls.rn.Campaign(); err != nil { // there is nobody to wait for
+			return err
+		}
+	}
+	s.publish()
+	return nil
+}
+
+// recovered turns a panic of raft into an error: its data contradict themselves or those of other members.
+func (s *Store) recovered(err *error) {
+	if p := recover(); p != nil {
+		rp, ok := p.(raftPanic)
+		if !ok {
+			panic(p)
+		}
+		*err = fmt.Errorf("raft: %s: %s", string(rp), remedy)
+	}
+}
+
+// HandleConn serves a connection of another member that the cluster listener has accepted and authenticated.
+// It blocks until the connection ends and closes it.
+func (s *Store) HandleConn(conn net.Conn) { s.tr.handle(conn) }
+
+// Get is linearizable: it asks the leader, who asks a majority, how far this member must have applied.
+func (s *Store) Get(ctx context.Context, key string) (cluster.KV, error) {
+	if err := s.readBarrier(ctx); err != nil {
+		return cluster.KV{}, fmt.Errorf("get %s: %w", key, err)
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	kv, ok := s.machine.Get(key)
+	if !ok {
+		return cluster.KV{}, fmt.Errorf("get %s: %w", key, cluster.ErrNotFound)
+	}
+	return kv, nil
+}
+
+// Range is linearizable, see Get.
+func (s *Store) Range(ctx context.Context, prefix string) ([]cluster.KV, int64, error) {
+	if err := s.readBarrier(ctx); err != nil {
+		return nil, 0, fmt.Errorf("range %s: %w", prefix, err)
+	}
+	kvs, rev := s.LocalRange(prefix)
+	return kvs, rev, nil
+}
+
+// LocalRange works also when the store has failed or is closed.
+func (s *Store) LocalRange(prefix string) ([]cluster.KV, int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.machine.Range(prefix), s.machine.Rev()
+}
+
+// Txn returns nil only after the transaction is on the disks of a majority and applied here.
+func (s *Store) Txn(ctx context.Context, t cluster.Txn) (cluster.TxnResult, error) {
+	if err := t.Check(); err != nil {
+		return cluster.TxnResult{}, err
+	}
+	w := &waiter{id: s.ids.next(), ctx: ctx, ch: make(chan outcome, 1)}
+	w.data = cluster.Command{ID: w.id, Txn: t}.Encode()
+	return s.submit(w, s.cfg.RequestTimeout)
+}
+
+// Status never blocks.
+func (s *Store) Status() cluster.Status {
+	st := *s.status.Load()
+	s.failMu.Lock()
+	defer s.failMu.Unlock()
+	if s.failure != nil {
+		st.Failed = s.failure.Error()
+		st.HasQuorum, st.Leader = false, 0
+	}
+	return st
+}
+
+// Close stops the member. What was acknowledged is on disk anyway.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.stopc)
+		<-s.looped
+		s.tr.close()
+		s.closeErr = s.disk.Close()
+	})
+	return s.closeErr
+}
+
+// finish ends the store's work, because of err or, if that is nil, by Close.
+func (s *Store) finish(err error) {
+	s.failMu.Lock()
+	s.failure = err
+	s.failMu.Unlock()
+	if err != nil {
+		s.log.Error("store has failed: nothing more is accepted until it is opened again", "error", err)
+	}
+	close(s.done)
+	s.failWaiters(s.stopped())
+}
+
+// stopped is the error of every request after done is closed.
+func (s *Store) stopped() error {
+	s.failMu.Lock()
+	defer s.failMu.Unlock()
+	if s.failure != nil {
+		return fmt.Errorf("%w: %w", cluster.ErrFailed, s.failure)
+	}
+	return cluster.ErrClosed
+}
+
+// noQuorum explains what is missing, from what this member sees of the others.
+func (s *Store) noQuorum() error {
+	st := s.Status()
+	var missing []string
+	voters, reached := 0, 1
+	for _, m := range st.Members {
+		if m.Learner {
+			continue
+		}
+		voters++
+		if m.ID == s.cfg.Self.ID {
+			continue
+		}
+		if ok, why := s.tr.reachable(m.ID); ok {
+			reached++
+		} else {
+			if why == "" {
+				why = "not connected"
+			}
+			missing = append(missing, fmt.Sprintf("%s at %s: %s", m.Name, m.Address, why))
+		}
+	}
+	switch {
+	case voters == 0:
+		return fmt.Errorf("%w: this member has not been added to a cluster yet", cluster.ErrNoQuorum)
+	case len(missing) == 0:
+		return fmt.Errorf("%w: no leader among %d members that see each other", cluster.ErrNoQuorum, voters)
+	}
+	return fmt.Errorf("%w: %d of %d members reachable, %d needed (%s)", cluster.ErrNoQuorum, reached, voters, voters/2+1, strings.Join(missing, "; "))
+}
+
+// idSource makes request ids: random per start, counted within.
+type idSource struct {
+	prefix uint64
+	n      atomic.Uint64
+}
+
+func (i *idSource) next() (id cluster.RequestID) {
+	n := i.n.Add(1)
+	for k := range 8 {
+		id[k] = byte(i.prefix >> (56 - 8*k))
+		id[8+k] = byte(n >> (56 - 8*k))
+	}
+	return id
+}
+
+// timeoutError is what a request gets that was given up: no quorum if that is the reason, else the outcome is open.
+func (s *Store) timeoutError(cause error) error {
+	if !s.Status().HasQuorum {
+		return fmt.Errorf("%w (%w)", s.noQuorum(), cause)
+	}
+	return fmt.Errorf("%w (%w)", cluster.ErrTimeout, cause)
+}
+
+// bound returns a timer channel for the time a request may take.
+func bound(d time.Duration) (<-chan time.Time, func() bool) {
+	t := time.NewTimer(min(d, math.MaxInt64))
+	return t.C, t.Stop
+}

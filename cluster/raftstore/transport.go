@@ -1,0 +1,430 @@
+package raftstore
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	sendQueue        = 512 // messages per peer; raft repeats what does not fit
+	recvQueue        = 1024
+	handshakeTimeout = 5 * time.Second
+	writeTimeout     = 5 * time.Second  // per chunk
+	pingEvery        = 10 * time.Second // on an idle connection
+	idleTimeout      = 35 * time.Second // without even a ping
+	minBackoff       = 50 * time.Millisecond
+	maxBackoff       = 2 * time.Second
+)
+
+// sending is one message in a peer's queue. Marshalling is done before it is queued: raft may reuse its slices.
+type sending struct {
+	data []byte
+	snap bool // its fate is reported to raft
+}
+
+// report tells the loop what became of a peer.
+type report struct {
+	id      uint64
+	snap    bool // about a snapshot
+	failure bool
+	removed string // set: the peer says that we are no member any more
+}
+
+// identity is what the transport says about its own member and what it knows about others.
+// It is called from connection goroutines.
+type identity interface {
+	hello(to uint64) hello
+	// admit judges an incoming hello, vet the answer to our own.
+	admit(h hello) answer
+	vet(to uint64, a answer) error
+	received(m *raftpb.Message) bool // false: stop, the store is closing
+	reported(r report)
+}
+
+// transport moves messages between members over connections that the owner of the listener and Config.Dial provide.
+type transport struct {
+	owner identity
+	log   *slog.Logger
+	dial  func(ctx context.Context, addr string) (net.Conn, error)
+
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	mu     sync.Mutex
+	peers  map[uint64]*peer
+	conns  map[net.Conn]struct{} // incoming
+	closed bool
+}
+
+func newTransport(owner identity, dial func(context.Context, string) (net.Conn, error), log *slog.Logger) *transport {
+	t := &transport{owner: owner, log: log, dial: dial, peers: make(map[uint64]*peer), conns: make(map[net.Conn]struct{})}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	return t
+}
+
+// peer is the outgoing side to one member.
+type peer struct {
+	id    uint64
+	queue chan sending
+	t     *transport
+	stop  context.CancelFunc
+	ctx   context.Context
+
+	mu   sync.Mutex
+	addr string
+	up   bool
+	why  string // the last error, while not up
+}
+
+func (p *peer) setAddr(a string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.addr = a
+}
+
+func (p *peer) state() (addr string, up bool, why string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.addr, p.up, p.why
+}
+
+// setState reports whether the state or its reason is new, so that each is logged once.
+func (p *peer) setState(up bool, why string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := p.up != up || p.why != why
+	p.up, p.why = up, why
+	return changed
+}
+
+// setPeer adds a peer or changes its address.
+func (t *transport) setPeer(id uint64, addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || addr == "" {
+		return
+	}
+	if p := t.peers[id]; p != nil {
+		p.setAddr(addr)
+		return
+	}
+	p := &peer{id: id, addr: addr, queue: make(chan sending, sendQueue), t: t}
+	p.ctx, p.stop = context.WithCancel(t.ctx)
+	t.peers[id] = p
+	t.wg.Go(p.run)
+}
+
+func (t *transport) removePeer(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.peers[id]; p != nil {
+		p.stop()
+		delete(t.peers, id)
+	}
+}
+
+// reachable reports for a peer whether its connection stands, and if not why.
+func (t *transport) reachable(id uint64) (bool, string) {
+	t.mu.Lock()
+	p := t.peers[id]
+	t.mu.Unlock()
+	if p == nil {
+		return false, "address unknown"
+	}
+	_, up, why := p.state()
+	return up, why
+}
+
+// send queues a message and reports whether it did. It never blocks.
+func (t *transport) send(to uint64, s sending) bool {
+	t.mu.Lock()
+	p := t.peers[to]
+	t.mu.Unlock()
+	if p == nil {
+		return false
+	}
+	select {
+	case p.queue <- s:
+		return true
+	default:
+		return false
+	}
+}
+
+// close ends all connections and waits for their goroutines.
+func (t *transport) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.stop()
+	for c := range t.conns {
+		_ = c.Close()
+	}
+	t.mu.Unlock()
+	t.wg.Wait()
+}
+
+func (p *peer) run() {
+	var c *outgoing
+	defer func() {
+		if c != nil {
+			c.close()
+		}
+	}()
+	backoff, notBefore := minBackoff, time.Time{}
+	ping := time.NewTicker(pingEvery)
+	defer ping.Stop()
+	for {
+		var dead <-chan struct{}
+		if c != nil {
+			dead = c.dead
+		}
+		var s sending
+		isPing := false
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-dead:
+			c.close()
+			c = nil
+			p.setState(false, "connection closed by the peer")
+			continue
+		case <-ping.C:
+			if c == nil {
+				continue
+			}
+			isPing = true
+		case s = <-p.queue:
+		}
+		if c == nil {
+			if time.Now().Before(notBefore) {
+				p.lost(s)
+				continue
+			}
+			var err error
+			if c, err = p.connect(); err != nil {
+				if p.ctx.Err() != nil {
+					return
+				}
+				if p.setState(false, err.Error()) {
+					addr, _, _ := p.state()
+					p.t.log.Warn("member is unreachable", "member", p.id, "address", addr, "error", err)
+				}
+				notBefore = time.Now().Add(backoff)
+				backoff = min(2*backoff, maxBackoff)
+				p.lost(s)
+				continue
+			}
+			backoff = minBackoff
+			if p.setState(true, "") {
+				p.t.log.Info("connected to member", "member", p.id)
+			}
+		}
+		err := c.write(s.data, isPing, len(p.queue) == 0)
+		if err != nil {
+			c.close()
+			c = nil
+			if p.ctx.Err() == nil && p.setState(false, err.Error()) {
+				p.t.log.Warn("connection to member lost", "member", p.id, "error", err)
+			}
+			notBefore = time.Now().Add(minBackoff)
+			p.lost(s)
+			continue
+		}
+		if s.snap {
+			p.t.owner.reported(report{id: p.id, snap: true})
+		}
+	}
+}
+
+// lost tells raft that a message did not arrive.
+func (p *peer) lost(s sending) {
+	if s.data != nil {
+		p.t.owner.reported(report{id: p.id, snap: s.snap, failure: true})
+	}
+}
+
+// outgoing is a connection that we dialled.
+type outgoing struct {
+	conn net.Conn
+	w    *bufio.Writer
+	dead chan struct{} // closed when the peer has closed it
+	done chan struct{}
+}
+
+func (p *peer) connect() (*outgoing, error) {
+	addr, _, _ := p.state()
+	ctx, cancel := context.WithTimeout(p.ctx, handshakeTimeout)
+	defer cancel()
+	conn, err := p.t.dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	// A closing store must not wait for a peer that does not answer.
+	unhook := context.AfterFunc(p.ctx, func() { _ = conn.Close() })
+	c := &outgoing{conn: conn, w: bufio.NewWriterSize(conn, 64<<10), dead: make(chan struct{}), done: make(chan struct{})}
+	a, err := c.shake(p.t.owner.hello(p.id))
+	if err == nil {
+		err = p.t.owner.vet(p.id, a)
+	}
+	if err != nil {
+		unhook()
+		_ = conn.Close()
+		return nil, fmt.Errorf("handshake: %w", err)
+	}
+	go func() {
+		defer close(c.done)
+		defer unhook()
+		_, _ = io.Copy(io.Discard, io.LimitReader(conn, 1)) // the peer has nothing more to say
+		close(c.dead)
+		_ = conn.Close()
+	}()
+	return c, nil
+}
+
+func (c *outgoing) shake(h hello) (answer, error) {
+	var a answer
+	if err := c.conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return a, err
+	}
+	if err := writeJSON(c.w, kindHello, h); err != nil {
+		return a, err
+	}
+	if err := readJSON(c.conn, kindAnswer, &a); err != nil {
+		return a, err
+	}
+	return a, c.conn.SetDeadline(time.Time{})
+}
+
+func (c *outgoing) write(b []byte, ping, flush bool) error {
+	deadline := func() error { return c.conn.SetWriteDeadline(time.Now().Add(writeTimeout)) }
+	if err := deadline(); err != nil {
+		return err
+	}
+	if ping {
+		if err := writeFrame(c.w, kindPing, nil); err != nil {
+			return err
+		}
+		return c.w.Flush()
+	}
+	for len(b) > chunkBytes {
+		if err := writeFrame(c.w, kindPart, b[:chunkBytes]); err != nil {
+			return err
+		}
+		b = b[chunkBytes:]
+		if err := deadline(); err != nil {
+			return err
+		}
+	}
+	if err := writeFrame(c.w, kindMessage, b); err != nil {
+		return err
+	}
+	if flush {
+		return c.w.Flush()
+	}
+	return nil
+}
+
+func (c *outgoing) close() {
+	_ = c.conn.Close()
+	<-c.done
+}
+
+// handle serves an incoming connection until it ends.
+func (t *transport) handle(conn net.Conn) {
+	defer func() { _ = conn.Close() }()
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return
+	}
+	t.conns[conn] = struct{}{}
+	t.wg.Add(1)
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		delete(t.conns, conn)
+		t.mu.Unlock()
+		t.wg.Done()
+	}()
+	if err := t.serve(conn); err != nil && t.ctx.Err() == nil && !errors.Is(err, io.EOF) {
+		t.log.Info("connection from member ended", "remote", remote(conn), "error", err)
+	}
+}
+
+func remote(c net.Conn) string {
+	if a := c.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return "unknown"
+}
+
+func (t *transport) serve(conn net.Conn) error {
+	if err := conn.SetDeadline(time.Now().Add(handshakeTimeout)); err != nil {
+		return err
+	}
+	var h hello
+	if err := readJSON(conn, kindHello, &h); err != nil {
+		return fmt.Errorf("hello: %w", err)
+	}
+	a := t.owner.admit(h)
+	if err := writeJSON(bufio.NewWriter(conn), kindAnswer, a); err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	if !a.OK {
+		return fmt.Errorf("refused member %d (%s): %s", h.From.ID, h.From.Name, a.Reason)
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
+		return err
+	}
+	// A joiner knows nobody's address but that of who calls, and a member whose address has changed is
+	// known under the old one until it has a leader to tell the new one to.
+	t.setPeer(h.From.ID, h.From.Address)
+	r := bufio.NewReaderSize(conn, 64<<10)
+	var parts []byte
+	for {
+		if err := conn.SetReadDeadline(time.Now().Add(idleTimeout)); err != nil {
+			return err
+		}
+		kind, b, err := readFrame(r, maxFrame)
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case kindPing:
+			continue
+		case kindPart:
+			if len(parts)+len(b) > maxMessage {
+				return fmt.Errorf("message of more than %d bytes", maxMessage)
+			}
+			parts = append(parts, b...)
+			continue
+		case kindMessage:
+		default:
+			return fmt.Errorf("unexpected %v", kind)
+		}
+		if parts != nil {
+			b, parts = append(parts, b...), nil
+		}
+		m := new(raftpb.Message)
+		if err := proto.Unmarshal(b, m); err != nil {
+			return fmt.Errorf("message: %w", err)
+		}
+		if m.GetFrom() != h.From.ID || m.GetTo() != h.To {
+			return fmt.Errorf("message %v from %d to %d on a connection from %d to %d", m.GetType(), m.GetFrom(), m.GetTo(), h.From.ID, h.To)
+		}
+		if !t.owner.received(m) {
+			return nil
+		}
+	}
+}
