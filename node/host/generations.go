@@ -2,7 +2,6 @@ package host
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"quorate/cluster"
 )
@@ -51,28 +49,6 @@ func (e *FallbackError) Unwrap() error { return e.Err }
 // leaves the old or the new file, never half of one.
 type Generations struct{ Dir string }
 
-// GenerationHash is the sum that a pusher stores in Generation.Hash and Load compares: sha256 over
-// the length-prefixed main path and, sorted by path, every path and text.
-func GenerationHash(g cluster.Generation) string {
-	h := sha256.New()
-	put := func(s string) { _, _ = fmt.Fprintf(h, "%d:%s", len(s), s) } // a hash never fails
-	put(g.Main)
-	for _, p := range sortedKeys(g.Files) {
-		put(p)
-		put(g.Files[p])
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K {
-	out := make([]K, 0, len(m))
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
-}
-
 // onDisk is the file: the generation as JSON text and the sum of exactly that text, which
 // covers what Hash does not (author, time, message).
 type onDisk struct {
@@ -82,11 +58,8 @@ type onDisk struct {
 
 // Save writes a generation and returns once it is on the disk.
 func (s *Generations) Save(g cluster.Generation) error {
-	if g.Number < 1 {
-		return fmt.Errorf("generation number %d: must be at least 1", g.Number)
-	}
-	if err := checkGeneration(g); err != nil {
-		return fmt.Errorf("generation %d: %w", g.Number, err)
+	if err := g.Check(); err != nil {
+		return fmt.Errorf("not saved: %w", err)
 	}
 	text, err := json.Marshal(g)
 	if err != nil {
@@ -101,21 +74,6 @@ func (s *Generations) Save(g cluster.Generation) error {
 		return fmt.Errorf("save generation %d: %w", g.Number, err)
 	}
 	s.prune(g.Number)
-	return nil
-}
-
-func checkGeneration(g cluster.Generation) error {
-	if _, ok := g.Files[g.Main]; !ok {
-		return fmt.Errorf("main file %q is not among its files", g.Main)
-	}
-	for _, p := range sortedKeys(g.Files) {
-		if !utf8.ValidString(p) || !utf8.ValidString(g.Files[p]) {
-			return fmt.Errorf("file %q is not UTF-8 text; JSON would silently change it", p)
-		}
-	}
-	if want := GenerationHash(g); g.Hash != "" && g.Hash != want {
-		return fmt.Errorf("hash is %s, its files give %s: %w", g.Hash, want, ErrDamaged)
-	}
 	return nil
 }
 
@@ -140,8 +98,8 @@ func (s *Generations) Load(n int64) (cluster.Generation, error) {
 	if g.Number != n {
 		return cluster.Generation{}, fmt.Errorf("%s: %w: it holds generation %d", path, ErrDamaged, g.Number)
 	}
-	if err := checkGeneration(g); err != nil {
-		return cluster.Generation{}, fmt.Errorf("%s: %w", path, err)
+	if err := g.Check(); err != nil {
+		return cluster.Generation{}, fmt.Errorf("%s: %w: %w", path, ErrDamaged, err)
 	}
 	return g, nil
 }

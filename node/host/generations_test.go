@@ -27,7 +27,7 @@ func generation(n int64) cluster.Generation {
 			"conf.d/a.conf":                   "vrrp_instance VI_1 {\n}\n",
 		},
 	}
-	g.Hash = GenerationHash(g)
+	g.Hash = g.ComputeHash()
 	return g
 }
 
@@ -71,10 +71,10 @@ func TestGenerations(t *testing.T) {
 func TestGenerationsRefuse(t *testing.T) {
 	s := &Generations{Dir: t.TempDir()}
 	for name, change := range map[string]func(*cluster.Generation){
-		"main file":         func(g *cluster.Generation) { g.Main = "/other" },
-		"hash":              func(g *cluster.Generation) { g.Files["conf.d/a.conf"] += " " },
-		"at least 1":        func(g *cluster.Generation) { g.Number = 0 },
-		"is not UTF-8 text": func(g *cluster.Generation) { g.Files["conf.d/a.conf"] = "# caf\xe9"; g.Hash = "" },
+		"main file":      func(g *cluster.Generation) { g.Main = "/other" },
+		"hash":           func(g *cluster.Generation) { g.Files["conf.d/a.conf"] += " " },
+		"the first is 1": func(g *cluster.Generation) { g.Number = 0 },
+		"is not UTF-8":   func(g *cluster.Generation) { g.Files["conf.d/a.conf"] = "# caf\xe9" },
 	} {
 		g := generation(1)
 		change(&g)
@@ -162,7 +162,7 @@ func TestGenerationsFullDisk(t *testing.T) {
 	}
 	big := generation(2)
 	big.Files["conf.d/a.conf"] = strings.Repeat("# x\n", 50_000)
-	big.Hash = GenerationHash(big)
+	big.Hash = big.ComputeHash()
 	if err := s.Save(big); !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("on a full disk: %v", err)
 	}

@@ -1,0 +1,66 @@
+package host
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/mdlayher/arp"
+	"github.com/mdlayher/packet"
+)
+
+const etherTypeARP = 0x0806
+
+// garpFrame is a gratuitous ARP as keepalived and FRR send it: a request from and for the VIP,
+// everything broadcast, 42 octets (RFC 5944 4.6 and RFC 9568 8.1.2 allow requests).
+func garpFrame(mac net.HardwareAddr, vip netip.Addr) ([]byte, error) {
+	broadcast := net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
+	p, err := arp.NewPacket(arp.OperationRequest, mac, vip, broadcast, vip)
+	if err != nil {
+		return nil, fmt.Errorf("gratuitous ARP for %s from %s: %w", vip, mac, err)
+	}
+	b, err := p.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	frame := make([]byte, 0, 14+len(b))
+	frame = append(frame, broadcast...)
+	frame = append(frame, mac...)
+	frame = append(frame, etherTypeARP>>8, etherTypeARP&0xff)
+	return append(frame, b...), nil
+}
+
+// arpSocket sends Ethernet frames on one interface. It receives nothing.
+type arpSocket struct {
+	index int
+	c     *packet.Conn
+}
+
+func openARP(name string, index int) (*arpSocket, error) {
+	// Protocol 0 attaches no receive hook, so that a busy segment costs nothing.
+	c, err := packet.Listen(&net.Interface{Index: index, Name: name}, packet.Raw, 0, nil)
+	if err != nil {
+		return nil, fmt.Errorf("ARP socket on %s: %w", name, err)
+	}
+	return &arpSocket{index: index, c: c}, nil
+}
+
+// arpPatience bounds how long one frame may wait for room in a full device queue: an advert may be due.
+const arpPatience = 10 * time.Millisecond
+
+func (s *arpSocket) Announce(mac [6]byte, vip netip.Addr) error {
+	frame, err := garpFrame(mac[:], vip)
+	if err != nil {
+		return err
+	}
+	if err := s.c.SetWriteDeadline(time.Now().Add(arpPatience)); err != nil {
+		return err
+	}
+	if _, err := s.c.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}); err != nil {
+		return fmt.Errorf("gratuitous ARP for %s: %w", vip, err)
+	}
+	return nil
+}
+
+func (s *arpSocket) Close() error { return s.c.Close() }

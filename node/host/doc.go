@@ -1,0 +1,39 @@
+// Package host is the only place that touches this Linux host: processes, sockets, netlink, files and
+// clocks of a director. What to do is decided by the machines of package node; this
+// package carries it out and tells them what happened.
+//
+// Read in this order.
+//
+//  1. watchdog.go: Watch is the parent process. It starts the workers, starts a dead one again, and
+//     owns the socket pairs between them, so that one worker's death is no event for the others.
+//
+//  2. ipc.go, conn.go, parts.go: what workers say to each other, and how. One JSON message per
+//     SOCK_SEQPACKET packet; Send never waits, and everything that matters is said again.
+//
+//  3. generations.go: the configurations this director was given. It boots from them without
+//     a quorum. A crash at any instant leaves the old file or the new one.
+//
+//  4. worker.go: the event loop both workers share. One goroutine owns the machine:
+//
+//     sockets, netlink, scripts, probes ──> inbox ──> Step ──> Ready ──> actions, in order
+//     deadline of the machine ────────────> Tick ──┘
+//
+//  5. vrrp.go: RunVRRP drives node.Elector with sockets.go (IP protocol 112), arp.go (gratuitous
+//     ARP), netlink.go (links and addresses), scripts.go and spawn.go (track and notify scripts).
+//
+//  6. checker.go: RunChecker drives node.Services with package checker/probe and package ipvs/kernel.
+//
+//  7. report.go, asynclog.go: journal entries become log lines in keepalived's words.
+//
+//  8. files.go: configuration files of this host as a config.Source.
+//
+// Rules every line here obeys:
+//
+//   - The event loop never waits: not for a disk, a script, a kernel table, a peer or a log. A
+//     missed advert interval moves VIPs.
+//   - No error of this host ends a worker once it runs. It is reported when it appears and when
+//     it is over (events host.error and host.recovered), and tried again.
+//   - A late Tick looks first at what arrived meanwhile, so that a process that was not
+//     scheduled does not take its own sleep for the silence of others.
+//   - Notifications of the kernel are hints; the state itself is read anew.
+package host

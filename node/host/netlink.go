@@ -1,0 +1,334 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"quorate/config"
+	"quorate/node"
+)
+
+// linkNews is a node.Link with the interface index, which sockets need.
+type linkNews struct {
+	link  node.Link
+	index int
+}
+
+// links watches interfaces by netlink and delivers what changed.
+//
+// Every notification only marks an interface; what is delivered is read anew. So a
+// lost notification (ENOBUFS), a reordered or a half one can make news late, never wrong.
+type links struct {
+	log  *slog.Logger
+	h    *netlink.Handle
+	out  func(linkNews)
+	kick chan struct{}
+
+	mu      sync.Mutex
+	watched map[string]bool // value: news is owed even if nothing changed
+}
+
+const (
+	linkPause = 20 * time.Millisecond  // least time between two readings
+	linkRetry = time.Second            // after a failed subscription
+	dumpTries = 5                      // netlink dumps that were interrupted by a change
+	netlinkRx = 4 << 20                // room for the notifications of a burst of addresses
+	dumpPause = 100 * time.Millisecond // after a failed reading
+)
+
+func newLinks(log *slog.Logger, out func(linkNews)) (*links, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	if err := h.SetSocketTimeout(time.Second); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	return &links{log: log, h: h, out: out, kick: make(chan struct{}, 1), watched: map[string]bool{}}, nil
+}
+
+// Watch asks for news of an interface, at once and on every change.
+func (l *links) Watch(name string) {
+	l.mu.Lock()
+	l.watched[name] = true
+	l.mu.Unlock()
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Run delivers news until ctx ends.
+func (l *links) Run(ctx context.Context) {
+	defer l.h.Close()
+	last := map[string]linkNews{}
+	for ctx.Err() == nil {
+		if err := l.session(ctx, last); err != nil && ctx.Err() == nil {
+			l.log.Warn("Netlink: subscription lost, reading everything again", "error", err)
+			sleep(ctx, linkRetry/10)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// session lives as long as its subscriptions, which end when the kernel dropped notifications.
+func (l *links) session(ctx context.Context, last map[string]linkNews) error {
+	done := make(chan struct{})
+	lch, ach := make(chan netlink.LinkUpdate, 64), make(chan netlink.AddrUpdate, 64)
+	var mu sync.Mutex
+	var why error
+	note := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		why = errors.Join(why, err)
+	}
+	if err := netlink.LinkSubscribeWithOptions(lch, done, netlink.LinkSubscribeOptions{
+		ErrorCallback: note, ReceiveBufferSize: netlinkRx, ReceiveBufferForceSize: true}); err != nil {
+		close(done)
+		sleep(ctx, linkRetry)
+		return err
+	}
+	defer func() { close(done); drain(lch) }()
+	if err := netlink.AddrSubscribeWithOptions(ach, done, netlink.AddrSubscribeOptions{
+		ErrorCallback: note, ReceiveBufferSize: netlinkRx, ReceiveBufferForceSize: true}); err != nil {
+		sleep(ctx, linkRetry)
+		return err
+	}
+	defer func() { go drain(ach) }()
+
+	// Subscribed first, read second: no change falls between.
+	for {
+		if err := l.read(last); err != nil {
+			l.log.Warn("Netlink: interfaces cannot be read", "error", err)
+			sleep(ctx, dumpPause)
+			continue
+		}
+		ok := true
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-l.kick:
+			continue
+		case _, ok = <-lch:
+		case _, ok = <-ach:
+		}
+		// News travels at once when all was quiet; a burst is read once per pause.
+		for pause := time.After(linkPause); ok && len(lch)+len(ach) > 0; {
+			select {
+			case _, ok = <-lch:
+			case _, ok = <-ach:
+			case <-pause:
+				pause = nil
+				ok = ok && l.read(last) == nil
+			}
+		}
+		if !ok {
+			mu.Lock()
+			defer mu.Unlock()
+			return why
+		}
+	}
+}
+
+func drain[T any](ch <-chan T) {
+	for range ch {
+	}
+}
+
+// read reads every watched interface and delivers those that changed.
+func (l *links) read(last map[string]linkNews) error {
+	l.mu.Lock()
+	names := sortedKeys(l.watched)
+	l.mu.Unlock()
+	if len(names) == 0 {
+		return nil
+	}
+	addrs, err := l.addresses()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		n, err := l.link(name, addrs)
+		if err != nil {
+			return err
+		}
+		l.mu.Lock()
+		owed := l.watched[name]
+		l.watched[name] = false
+		l.mu.Unlock()
+		if was, known := last[name]; known && !owed && sameNews(was, n) {
+			continue
+		}
+		last[name] = n
+		l.out(n)
+	}
+	return nil
+}
+
+func sameNews(a, b linkNews) bool {
+	x, y := a.link, b.link
+	return a.index == b.index && x.Exists == y.Exists && x.Up == y.Up && x.MAC == y.MAC && slices.Equal(x.Addrs, y.Addrs)
+}
+
+// addresses dumps the IPv4 addresses by interface index, in the kernel's order.
+func (l *links) addresses() (map[int][]netip.Prefix, error) {
+	var list []netlink.Addr
+	var err error
+	for range dumpTries {
+		if list, err = l.h.AddrList(nil, netlink.FAMILY_V4); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("addresses: %w", err)
+	}
+	out := map[int][]netip.Prefix{}
+	for _, a := range list {
+		if p, ok := prefix(a.IPNet); ok {
+			out[a.LinkIndex] = append(out[a.LinkIndex], p)
+		}
+	}
+	return out, nil
+}
+
+func prefix(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	a, ok := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), bits), ok
+}
+
+func (l *links) link(name string, addrs map[int][]netip.Prefix) (linkNews, error) {
+	n := linkNews{link: node.Link{Name: name}}
+	k, err := l.h.LinkByName(name)
+	var gone netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &gone), errors.Is(err, unix.ENODEV):
+		return n, nil
+	case err != nil:
+		return n, fmt.Errorf("interface %s: %w", name, err)
+	}
+	a := k.Attrs()
+	const up = unix.IFF_UP | unix.IFF_RUNNING // keepalived judges by the same two
+	n.index = a.Index
+	n.link.Exists, n.link.Up, n.link.Addrs = true, a.RawFlags&up == up, addrs[a.Index]
+	if len(a.HardwareAddr) == len(n.link.MAC) {
+		n.link.MAC = [6]byte(a.HardwareAddr)
+	}
+	return n, nil
+}
+
+// interfaceExists answers for the check of a new configuration.
+func interfaceExists(name string) bool {
+	_, err := net.InterfaceByName(name)
+	return err == nil
+}
+
+// addresses of one host: what adds and removes virtual addresses.
+type addresses struct{ h *netlink.Handle }
+
+func newAddresses() (*addresses, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	// A kernel that does not answer must not stop the adverts for ever.
+	if err := h.SetSocketTimeout(time.Second); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("netlink: %w", err)
+	}
+	return &addresses{h: h}, nil
+}
+
+// Add puts a virtual address on an interface; one that is there already is fine.
+func (a *addresses) Add(index int, dev string, c config.Address) error {
+	addr, err := kernelAddress(index, c)
+	if err != nil {
+		return fmt.Errorf("add %s to %s: %w", c.Prefix, dev, err)
+	}
+	if err := a.h.AddrAdd(nil, addr); err != nil && !errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("add %s to %s: %w", c.Prefix, dev, err)
+	}
+	return nil
+}
+
+// Remove takes it away; one that is not there, on an interface that may be gone, is fine.
+func (a *addresses) Remove(index int, dev string, c config.Address) error {
+	addr, err := kernelAddress(index, c)
+	if err != nil {
+		return fmt.Errorf("remove %s from %s: %w", c.Prefix, dev, err)
+	}
+	addr.Label = "" // whatever its label is: it is to go
+	err = a.h.AddrDel(nil, addr)
+	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("remove %s from %s: %w", c.Prefix, dev, err)
+	}
+	return nil
+}
+
+func (a *addresses) Close() { a.h.Close() }
+
+func kernelAddress(index int, c config.Address) (*netlink.Addr, error) {
+	ip, bits := c.Prefix.Addr(), c.Prefix.Addr().BitLen()
+	scope, err := scopeNumber(c.Scope)
+	if err != nil {
+		return nil, err
+	}
+	out := &netlink.Addr{
+		IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(c.Prefix.Bits(), bits)},
+		Label: c.Label, Scope: scope, LinkIndex: index,
+	}
+	if ip.Is6() {
+		out.Flags = unix.IFA_F_NODAD // detection would keep a taken-over address silent for a second
+		return out, nil
+	}
+	out.Broadcast = net.IPv4zero // none; the library would make one up
+	host := ^uint32(0)
+	host = uint32(uint64(host) >> c.Prefix.Bits())
+	v4 := ip.As4()
+	switch {
+	case c.Broadcast == "":
+	case c.Broadcast == "+" || c.Broadcast == "-":
+		if c.Prefix.Bits() > 30 {
+			break // no host part to set
+		}
+		b := make(net.IP, 4)
+		for i := range b {
+			m := byte(host >> (24 - 8*i))
+			if c.Broadcast == "+" {
+				b[i] = v4[i] | m
+			} else {
+				b[i] = v4[i] &^ m
+			}
+		}
+		out.Broadcast = b
+	default:
+		b, err := netip.ParseAddr(c.Broadcast)
+		if err != nil || !b.Is4() {
+			return nil, fmt.Errorf("broadcast %q is no IPv4 address", c.Broadcast)
+		}
+		out.Broadcast = b.AsSlice()
+	}
+	return out, nil
+}

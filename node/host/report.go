@@ -1,0 +1,96 @@
+package host
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"quorate/node"
+)
+
+// reporter logs journal entries in the words operators grep for and passes them on.
+type reporter struct {
+	log    *slog.Logger
+	node   string
+	worker string
+	conn   *Conn // nil when standalone
+	// troubles are the errors of this host that were reported and are not over: key to text.
+	troubles map[string]string
+}
+
+// Report stamps, logs and sends an entry.
+func (r *reporter) Report(e node.Entry) {
+	e.Time, e.Node = time.Now().Round(time.Microsecond), r.node
+	level := slog.LevelInfo
+	if e.Warn {
+		level = slog.LevelWarn
+	}
+	attrs := []any{slog.String("event", e.Event)}
+	for _, a := range []struct{ key, value string }{
+		{"instance", e.Instance}, {"from", e.From}, {"to", e.To}, {"reason", e.Reason}, {"detail", e.Detail},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	r.log.Log(context.Background(), level, sentence(e), attrs...)
+	if r.conn != nil {
+		_ = r.conn.Send(Message{Kind: KindEntry, Worker: r.worker, Entry: &e}) // counted by Conn
+	}
+}
+
+// Trouble reports an error of this host once, until it changes or is over (err nil). The key names what fails.
+func (r *reporter) Trouble(key string, err error) {
+	was, known := r.troubles[key]
+	switch {
+	case err == nil && known:
+		delete(r.troubles, key)
+		r.Report(node.Entry{Event: "host.recovered", Detail: key + " works again"})
+	case err != nil && (!known || was != err.Error()):
+		if r.troubles == nil {
+			r.troubles = map[string]string{}
+		}
+		r.troubles[key] = err.Error()
+		r.Report(node.Entry{Event: "host.error", Detail: err.Error(), Warn: true})
+	}
+}
+
+// Troubles lists what fails now, for status.
+func (r *reporter) Troubles() []string {
+	var out []string
+	for _, k := range sortedKeys(r.troubles) {
+		out = append(out, r.troubles[k])
+	}
+	return out
+}
+
+// sentence is the log message of an entry. The state lines are keepalived's, for the sake of
+// every script and alert that looks for them.
+func sentence(e node.Entry) string {
+	in := "(" + e.Instance + ") "
+	switch e.Event {
+	case "vrrp.master", "vrrp.fault":
+		return in + "Entering " + e.To + " STATE"
+	case "vrrp.backup":
+		if e.From == "INIT" {
+			return in + "Entering BACKUP STATE (init)"
+		}
+		return in + "Entering BACKUP STATE"
+	case "vrrp.stop":
+		return in + "Entering STOP STATE"
+	case "script.up":
+		return "VRRP_Script(" + e.Instance + ") succeeded"
+	case "script.down":
+		return "VRRP_Script(" + e.Instance + ") failed (" + e.Detail + ")"
+	case "config.applied", "config.failed", "host.error", "host.recovered", "ipvs.missing", "ipvs.error":
+		return e.Event + ": " + e.Detail
+	}
+	text := e.Event
+	if e.Detail != "" {
+		text += ": " + e.Detail
+	}
+	if e.Instance != "" {
+		return in + text
+	}
+	return text
+}

@@ -1,0 +1,222 @@
+package host
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"quorate/config"
+	"quorate/node"
+)
+
+// Limits of notify scripts.
+const (
+	notifyLimit = 30 * time.Second // then the script is ended and the next one starts
+	notifyQueue = 100              // batches of one instance that wait; beyond, the oldest is dropped
+	stopLimit   = time.Second      // what is left for STOP scripts at the end
+)
+
+// scripts runs track scripts and notify scripts. None of its methods waits for a script.
+type scripts struct {
+	log   *slog.Logger
+	spawn *spawner
+	out   func(node.ScriptResult)
+
+	mu     sync.Mutex
+	id     identity
+	tracks map[string]*track
+	queues map[string]*queue
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// track is a running vrrp_script.
+type track struct {
+	argv []string
+	stop chan struct{}
+}
+
+// queue is the notify batches of one instance; the first is the running one.
+type queue struct {
+	batches []node.Notify
+	stop    chan struct{} // closed to end the running batch
+}
+
+// newScripts delivers results to out, which must not block for ever.
+func newScripts(log *slog.Logger, out func(node.ScriptResult)) *scripts {
+	return &scripts{log: log, spawn: newSpawner(), out: out, tracks: map[string]*track{}, queues: map[string]*queue{}}
+}
+
+// SetIdentity changes whom scripts run as.
+func (s *scripts) SetIdentity(id identity) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.id = id
+}
+
+// Track starts a vrrp_script; its result follows on the channel. While the same command still
+// runs it is not started again: that run's result answers both. A run of another
+// command under that name is ended, and its result dropped.
+func (s *scripts) Track(a node.RunScript) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if old := s.tracks[a.Script]; old != nil {
+		if slices.Equal(old.argv, a.Command.Argv) {
+			return
+		}
+		close(old.stop)
+	}
+	t := &track{argv: a.Command.Argv, stop: make(chan struct{})}
+	s.tracks[a.Script] = t
+	id := s.id
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		r := s.trackOnce(a, id, t.stop)
+		s.mu.Lock()
+		current := s.tracks[a.Script] == t
+		if current {
+			delete(s.tracks, a.Script)
+		}
+		s.mu.Unlock()
+		if current {
+			s.out(r)
+		}
+	}()
+}
+
+func (s *scripts) trackOnce(a node.RunScript, id identity, stop <-chan struct{}) node.ScriptResult {
+	r := node.ScriptResult{Script: a.Script, ExitCode: -1}
+	p, err := s.spawn.run(a.Command, nil, id)
+	if err != nil {
+		r.Detail = err.Error()
+		return r
+	}
+	if p.wait(a.Timeout, stop) {
+		r.ExitCode, r.Detail = p.outcome()
+	} else {
+		r.Detail = fmt.Sprintf("timed out after %v", a.Timeout)
+	}
+	return r
+}
+
+// Notify queues a batch behind the others of its instance.
+func (s *scripts) Notify(n node.Notify) {
+	if len(n.Commands) == 0 {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	key := n.Kind + " " + n.Name
+	q := s.queues[key]
+	if q != nil {
+		if len(q.batches) > notifyQueue { // [0] is running
+			s.log.Warn("notify scripts cannot keep up, one is dropped", "instance", n.Name, "state", q.batches[1].State)
+			q.batches = slices.Delete(q.batches, 1, 2)
+		}
+		q.batches = append(q.batches, n)
+		return
+	}
+	q = &queue{batches: []node.Notify{n}, stop: make(chan struct{})}
+	s.queues[key] = q
+	s.wg.Add(1)
+	go s.work(key, q)
+}
+
+// work runs a queue until it is empty.
+func (s *scripts) work(key string, q *queue) {
+	defer s.wg.Done()
+	for {
+		s.mu.Lock()
+		if len(q.batches) == 0 {
+			delete(s.queues, key)
+			s.mu.Unlock()
+			return
+		}
+		n, id, stop := q.batches[0], s.id, q.stop
+		s.mu.Unlock()
+		for _, c := range n.Commands {
+			s.notifyOnce(n, c, id, stop)
+		}
+		s.mu.Lock()
+		q.batches = q.batches[1:]
+		s.mu.Unlock()
+	}
+}
+
+func (s *scripts) notifyOnce(n node.Notify, c node.NotifyCommand, id identity, stop <-chan struct{}) {
+	select {
+	case <-stop:
+		return
+	default:
+	}
+	log := s.log.With("instance", n.Name, "state", n.State, "script", name(c.Command))
+	began := time.Now()
+	p, err := s.spawn.run(c.Command, c.Extra, id)
+	if err != nil {
+		log.Warn("notify script cannot be started", "error", err)
+		return
+	}
+	if !p.wait(notifyLimit, stop) {
+		log.Warn("notify script was ended before it was done", "ran", time.Since(began).Round(time.Millisecond), "limit", notifyLimit)
+		return
+	}
+	if code, detail := p.outcome(); code != 0 {
+		log.Warn("notify script failed", "detail", detail)
+	}
+}
+
+func name(c config.Command) string {
+	if len(c.Argv) == 0 {
+		return ""
+	}
+	return c.Argv[0]
+}
+
+// Close ends track scripts and whatever notify batches are not for STOP, gives those one
+// second, and ends them too.
+func (s *scripts) Close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, t := range s.tracks {
+		close(t.stop)
+	}
+	s.tracks = map[string]*track{}
+	var stops []chan struct{}
+	for _, q := range s.queues {
+		running := q.batches[:min(1, len(q.batches))]
+		if len(running) == 1 && running[0].State != "STOP" {
+			close(q.stop)
+			q.stop = make(chan struct{})
+		}
+		stops = append(stops, q.stop)
+		rest := slices.DeleteFunc(slices.Clone(q.batches[len(running):]), func(n node.Notify) bool { return n.State != "STOP" })
+		q.batches = append(slices.Clone(running), rest...)
+	}
+	s.mu.Unlock()
+	idle := make(chan struct{})
+	go func() { s.wg.Wait(); close(idle) }()
+	limit := time.NewTimer(stopLimit)
+	defer limit.Stop()
+	select {
+	case <-idle:
+	case <-limit.C:
+		for _, c := range stops {
+			close(c)
+		}
+		limit.Reset(stopLimit) // for SIGTERM; what ignores it is left to SIGKILL below
+		select {
+		case <-idle:
+		case <-limit.C:
+		}
+	}
+	s.spawn.close()
+}

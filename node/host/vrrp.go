@@ -1,0 +1,348 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"quorate/config"
+	"quorate/node"
+)
+
+// VRRPConfig says what RunVRRP drives.
+type VRRPConfig struct {
+	Node string // this director's name, the config-id
+	// Load gives the configuration to start with and, after Reload, to change to, with its generation
+	// (0 when standalone). With a configuration and an error the error is reported and the
+	// configuration runs: Generations.Active and its *FallbackError.
+	Load        func() (*config.Config, int64, error)
+	Conn        *Conn        // to the cluster worker; nil when standalone
+	Generations *Generations // where applied generations are; nil when standalone
+	Logger      *slog.Logger
+	Reload      <-chan struct{}
+}
+
+// RunVRRP is the vrrp worker: it drives a node.Elector on this host until ctx ends, then releases
+// what it holds. It returns an error only if it cannot start.
+func RunVRRP(ctx context.Context, cfg VRRPConfig) error {
+	m := node.NewElector()
+	return runVRRP(ctx, cfg, m, m.Status)
+}
+
+// elector is the host side of the vrrp worker.
+type elector struct {
+	*worker
+	links   *links
+	addrs   *addresses
+	scripts *scripts
+	ifaces  map[string]*iface
+	wanted  map[addressKey]node.AddAddress // additions that failed, tried again every second
+}
+
+// iface is what the driver has open on an interface.
+type iface struct {
+	name   string
+	news   linkNews
+	listen bool // the machine wants a VRRP socket
+	vrrp   *vrrpSocket
+	arp    *arpSocket
+}
+
+type addressKey struct{ dev, prefix string }
+
+// socketLost says that a reader gave up its socket.
+type socketLost struct {
+	s   *vrrpSocket
+	err error
+}
+
+func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []node.InstanceStatus) error {
+	sealInherited()
+	nameProcess("clusterd: vrrp")
+	log, flush := newAsyncLog(cfg.Logger)
+	defer flush()
+	e := &elector{ifaces: map[string]*iface{}, wanted: map[addressKey]node.AddAddress{}}
+	e.worker = &worker{
+		reporter: reporter{log: log, node: cfg.Node, worker: "vrrp", conn: cfg.Conn},
+		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
+		inbox: make(chan any, inboxSize),
+		setUp: e.setUp, do: e.act, news: e.take, every: e.retry, stopped: e.tearDown,
+		adopt:  func(c *config.Config) { e.scripts.SetIdentity(identityOf(c.Global)) },
+		refuse: refuseInterfaces,
+		status: func() ([]node.InstanceStatus, []node.ServiceStatus, []string) { return status(), nil, nil },
+	}
+	lockMemory(log)
+	return e.run(ctx)
+}
+
+// lockMemory keeps what this worker has touched in memory: an advert must not wait for a swapped page.
+// Without the privilege it goes on as any process does.
+func lockMemory(log *slog.Logger) {
+	const onFault = 4 // MCL_ONFAULT: Go reserves far more than it touches
+	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | onFault); err != nil {
+		log.Debug("memory is not locked", "error", err)
+	}
+}
+
+// nameProcess sets what ps shows without arguments; 15 bytes of it count.
+func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
+
+func (e *elector) setUp(bg context.Context, wg *sync.WaitGroup) (err error) {
+	if e.addrs, err = newAddresses(); err != nil {
+		return err
+	}
+	if e.links, err = newLinks(e.log, func(n linkNews) { e.post(n) }); err != nil {
+		e.addrs.Close()
+		return err
+	}
+	e.scripts = newScripts(e.log, func(r node.ScriptResult) { e.post(r) })
+	wg.Go(func() { e.links.Run(bg) })
+	return nil
+}
+
+func (e *elector) tearDown() {
+	e.scripts.Close()
+	for _, i := range e.ifaces {
+		e.closeSockets(i)
+	}
+	e.addrs.Close()
+}
+
+// refuseInterfaces refuses a configuration that brings in an interface this host does not have.
+// One that was used before is none of its faults.
+func refuseInterfaces(old, next *config.Config) error {
+	before := map[string]bool{}
+	for name := range usedInterfaces(old) {
+		before[name] = true
+	}
+	used := usedInterfaces(next)
+	var errs []error
+	for _, name := range sortedKeys(used) {
+		if !before[name] && !interfaceExists(name) {
+			errs = append(errs, fmt.Errorf("%s: this host has no interface %q", used[name], name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// usedInterfaces are the names with a place where each is written.
+func usedInterfaces(c *config.Config) map[string]config.Pos {
+	out := map[string]config.Pos{}
+	if c == nil {
+		return out
+	}
+	for _, i := range c.Instances {
+		out[i.Interface.V] = i.Interface.Pos
+		for _, a := range append(append([]config.Address(nil), i.VIPs...), i.ExcludedVIPs...) {
+			if a.Dev != "" {
+				out[a.Dev] = a.Pos
+			}
+		}
+		for _, t := range i.TrackIfaces {
+			out[t.V] = t.Pos
+		}
+	}
+	return out
+}
+
+func (e *elector) iface(name string) *iface {
+	i := e.ifaces[name]
+	if i == nil {
+		i = &iface{name: name}
+		e.ifaces[name] = i
+	}
+	return i
+}
+
+// act carries out one action.
+func (e *elector) act(a node.Action) {
+	switch a := a.(type) {
+	case node.Listen:
+		i := e.iface(a.Interface)
+		i.listen = !a.Close
+		e.open(i)
+	case node.Watch:
+		e.links.Watch(a.Interface)
+	case node.SendAdvert:
+		e.send(a)
+	case node.AddAddress:
+		e.add(a)
+	case node.RemoveAddress:
+		e.remove(a)
+	case node.SendARP:
+		e.announce(a)
+	case node.RunScript:
+		e.scripts.Track(a)
+	case node.Notify:
+		e.scripts.Notify(a)
+	default:
+		e.Trouble(fmt.Sprintf("action %T", a), fmt.Errorf("the vrrp worker cannot carry out %T", a))
+	}
+}
+
+// take handles the host's own news.
+func (e *elector) take(v any) {
+	switch v := v.(type) {
+	case linkNews:
+		i := e.iface(v.link.Name)
+		if i.news.index != v.index {
+			e.closeSockets(i) // bound to an interface that is gone
+		}
+		was := i.news.link
+		i.news = v
+		if was.Exists && was.Up != v.link.Up {
+			e.log.Info("Netlink reports " + i.name + map[bool]string{true: " up", false: " down"}[v.link.Up])
+		}
+		e.open(i)
+		e.step(v.link)
+	case socketLost:
+		for _, i := range e.ifaces {
+			if i.vrrp == v.s {
+				_ = i.vrrp.Close()
+				i.vrrp = nil // retry opens it again
+				e.Trouble("VRRP socket on "+i.name, v.err)
+			}
+		}
+	}
+}
+
+// open brings the VRRP socket of an interface to what is wanted.
+func (e *elector) open(i *iface) {
+	if !i.listen && i.vrrp != nil {
+		_ = i.vrrp.Close()
+		i.vrrp = nil
+	}
+	if !i.listen || i.vrrp != nil || i.news.index == 0 {
+		return
+	}
+	s, err := openVRRP(i.name, i.news.index)
+	e.Trouble("VRRP socket on "+i.name, err)
+	if err != nil {
+		return
+	}
+	i.vrrp = s
+	go e.receive(s)
+}
+
+// receive feeds the machine until the socket is closed.
+func (e *elector) receive(s *vrrpSocket) {
+	buf := make([]byte, 64<<10)
+	for {
+		p, err := s.Receive(buf)
+		switch {
+		case err == nil:
+			e.post(node.Received{Interface: s.name, Packet: p})
+		case errors.Is(err, os.ErrClosed):
+			return
+		case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENOBUFS):
+			// Said once when the interface goes down; the socket goes on when it is up again.
+		default:
+			e.post(socketLost{s, err})
+			return
+		}
+	}
+}
+
+func (e *elector) send(a node.SendAdvert) {
+	i := e.iface(a.Interface)
+	if i.vrrp == nil {
+		return // that it cannot be opened was reported
+	}
+	err := i.vrrp.Send(a.Packet)
+	if err != nil && !i.news.link.Up {
+		return // the machine is about to hear why
+	}
+	e.Trouble("adverts on "+a.Interface, err)
+}
+
+func keyOf(dev string, a config.Address) addressKey { return addressKey{dev, a.Prefix.String()} }
+
+// index of an interface; 0 if there is none.
+func (e *elector) index(name string) int {
+	if n := e.iface(name).news; n.index != 0 {
+		return n.index
+	}
+	if i, err := net.InterfaceByName(name); err == nil {
+		return i.Index
+	}
+	return 0
+}
+
+func (e *elector) add(a node.AddAddress) {
+	key := keyOf(a.Interface, a.Address)
+	err := fmt.Errorf("add %s to %s: no such interface", key.prefix, key.dev)
+	if index := e.index(a.Interface); index != 0 {
+		err = e.addrs.Add(index, a.Interface, a.Address)
+	}
+	e.Trouble("address "+key.prefix+" on "+key.dev, err)
+	if err != nil {
+		e.wanted[key] = a
+		return
+	}
+	delete(e.wanted, key)
+}
+
+func (e *elector) remove(a node.RemoveAddress) {
+	key := keyOf(a.Interface, a.Address)
+	delete(e.wanted, key)
+	index := e.index(a.Interface)
+	if index == 0 {
+		e.Trouble("address "+key.prefix+" on "+key.dev, nil) // gone with its interface
+		return
+	}
+	e.Trouble("address "+key.prefix+" on "+key.dev, e.addrs.Remove(index, a.Interface, a.Address))
+}
+
+func (e *elector) announce(a node.SendARP) {
+	i := e.iface(a.Interface)
+	if i.news.index == 0 || i.news.link.MAC == [6]byte{} {
+		return // lo, a tunnel: nobody there asks
+	}
+	if !a.Addr.Is4() {
+		e.Trouble("announcing "+a.Addr.String(), fmt.Errorf("%s is not announced: neighbours are told of IPv4 addresses only", a.Addr))
+		return
+	}
+	var err error
+	if i.arp == nil {
+		if i.arp, err = openARP(i.name, i.news.index); err != nil {
+			i.arp = nil
+		}
+	}
+	if err == nil {
+		err = i.arp.Announce(i.news.link.MAC, a.Addr)
+	}
+	if errors.Is(err, unix.ENETDOWN) && !i.news.link.Up {
+		return
+	}
+	e.Trouble("gratuitous ARP on "+i.name, err)
+}
+
+// retry tries again what failed.
+func (e *elector) retry() {
+	for _, name := range sortedKeys(e.ifaces) {
+		e.open(e.ifaces[name])
+	}
+	for _, a := range e.wanted {
+		e.add(a)
+		if _, failed := e.wanted[keyOf(a.Interface, a.Address)]; !failed {
+			e.announce(node.SendARP{Interface: a.Interface, Addr: a.Address.Prefix.Addr()})
+		}
+	}
+}
+
+func (e *elector) closeSockets(i *iface) {
+	if i.vrrp != nil {
+		_ = i.vrrp.Close()
+		i.vrrp = nil
+	}
+	if i.arp != nil {
+		_ = i.arp.Close()
+		i.arp = nil
+	}
+}

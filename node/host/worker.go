@@ -1,0 +1,452 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"quorate/cluster"
+	"quorate/config"
+	"quorate/node"
+)
+
+// machine is what a worker drives: node.Elector or node.Services.
+type machine interface {
+	Step(now time.Duration, ev node.Event)
+	Ready() []node.Action
+	Deadline() (time.Duration, bool)
+}
+
+const (
+	statusEvery    = 5 * time.Second
+	statusCoalesce = 50 * time.Millisecond
+	housekeeping   = time.Second
+	drainLimit     = 256 // inputs taken before a late Tick
+	inboxSize      = 512
+)
+
+// worker is what both workers have in common: one goroutine owns the machine, takes inputs from
+// channels, and carries out actions in order. Nothing in it waits for a disk, a script, a peer or a log.
+type worker struct {
+	reporter
+	m       machine
+	load    func() (*config.Config, int64, error)
+	reload  <-chan struct{}
+	gens    *Generations
+	parse   func(cluster.Generation) (*config.Config, error)
+	inbox   chan any             // node.Event or a worker's own news
+	do      func(a node.Action)  // carries out one action
+	news    func(v any)          // takes what is in inbox and no node.Event
+	every   func()               // housekeeping, every second
+	adopt   func(*config.Config) // before the machine sees a new configuration
+	refuse  func(old, next *config.Config) error
+	status  func() ([]node.InstanceStatus, []node.ServiceStatus, []string)
+	setUp   func(bg context.Context, wg *sync.WaitGroup) error // before the first action
+	stopped func()                                             // after the machine's last actions
+
+	bg         context.Context // ends when the last action is carried out
+	ended      chan struct{}   // closed when nothing takes from inbox any more
+	current    *config.Config
+	generation int64
+	owed       *Message // a KindApplied that did not fit into the queue
+	dirty      bool     // status changed
+	late       time.Time
+	statuses   chan []func() []Message
+	loader     loader
+}
+
+// post puts something into the inbox; it gives up when the worker ends.
+func (w *worker) post(v any) {
+	select {
+	case w.inbox <- v:
+	case <-w.ended:
+	}
+}
+
+// run owns the machine until ctx ends.
+func (w *worker) run(ctx context.Context) error {
+	// What serves the machine lives until its last action is carried out, beyond ctx.
+	bg, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w.bg, w.ended = bg, make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	if w.setUp != nil {
+		if err := w.setUp(bg, &wg); err != nil {
+			return err
+		}
+	}
+	w.statuses = make(chan []func() []Message, 1)
+	w.loader = loader{w: w, kick: make(chan struct{}, 1), out: make(chan loaded)}
+	if w.conn != nil {
+		w.conn.Drain()
+		if err := w.conn.Send(Message{Kind: KindHello, Worker: w.worker, PID: os.Getpid()}); err != nil {
+			w.log.Warn("the cluster worker does not listen", "error", err)
+		}
+		wg.Go(func() { w.listen(bg) })
+		wg.Go(func() { w.sendStatuses(bg) })
+	}
+	go w.loader.run(bg) // not waited for: it may hang on a disk
+
+	if err := w.begin(); err != nil {
+		close(w.ended)
+		return err
+	}
+	if err := NotifyReady(); err != nil {
+		w.log.Warn("the watchdog cannot be told that this worker is ready", "error", err)
+	}
+	w.loop(ctx)
+	close(w.ended)
+	w.step(node.Shutdown{})
+	if w.stopped != nil {
+		w.stopped()
+	}
+	if w.conn != nil {
+		_ = w.conn.SendStatus(w.snapshot()()) // a last word; nobody may be there to hear it
+	}
+	return nil
+}
+
+// begin runs the configuration this director has. In a cluster a director without one, or with one
+// it cannot read, waits for the next generation; standalone it cannot work.
+func (w *worker) begin() error {
+	cfg, gen, err := w.load()
+	if cfg != nil {
+		if err != nil {
+			w.Report(node.Entry{Event: "config.failed", Detail: err.Error(), Warn: true})
+		}
+		w.configure(cfg, gen)
+		return nil
+	}
+	if err == nil {
+		err = errors.New("no configuration")
+	}
+	if w.conn == nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	if errors.Is(err, ErrNone) {
+		w.log.Info("no generation on this director yet, waiting for the first")
+	} else {
+		w.failed(0, err)
+	}
+	w.configure(&config.Config{}, 0)
+	return nil
+}
+
+func (w *worker) configure(cfg *config.Config, gen int64) {
+	if w.adopt != nil {
+		w.adopt(cfg)
+	}
+	w.current, w.generation = cfg, gen
+	w.step(node.Configure{Config: cfg, Generation: gen})
+	w.dirty = true
+	if gen > 0 {
+		w.applied(Message{Generation: gen})
+	}
+}
+
+func (w *worker) failed(gen int64, err error) {
+	w.Report(node.Entry{Event: "config.failed", Detail: err.Error(), Warn: true})
+	w.applied(Message{Generation: gen, Error: err.Error()})
+}
+
+// applied answers an apply; an answer that does not fit is sent again.
+func (w *worker) applied(m Message) {
+	if w.conn == nil {
+		return
+	}
+	m.Kind, m.Worker, m.PID = KindApplied, w.worker, os.Getpid()
+	if len(m.Error) > 8<<10 {
+		m.Error = m.Error[:8<<10] + " …"
+	}
+	w.owed = &m
+	w.settle()
+}
+
+func (w *worker) settle() {
+	if w.owed != nil && !errors.Is(w.conn.Send(*w.owed), ErrFull) {
+		w.owed = nil
+	}
+}
+
+// step gives the machine one input and carries out what follows.
+func (w *worker) step(ev node.Event) {
+	w.m.Step(instant(), ev)
+	for _, a := range w.m.Ready() {
+		if r, ok := a.(node.Report); ok {
+			w.Report(r.Entry)
+			w.dirty = true // whatever is worth a report is worth a status
+			continue
+		}
+		w.do(a)
+	}
+}
+
+func (w *worker) input(v any) {
+	switch v := v.(type) {
+	case node.Event:
+		w.step(v)
+	case helloed:
+		w.dirty = true
+		if w.generation > 0 {
+			w.applied(Message{Generation: w.generation})
+		}
+	default:
+		w.news(v)
+	}
+}
+
+func (w *worker) loop(ctx context.Context) {
+	deadline := time.NewTimer(time.Hour)
+	defer deadline.Stop()
+	house := time.NewTicker(housekeeping)
+	defer house.Stop()
+	var soon <-chan time.Time
+	statusDue := time.Now()
+	for {
+		var tick <-chan time.Time
+		at, ok := w.m.Deadline()
+		if ok {
+			deadline.Reset(max(0, at-instant()))
+			tick = deadline.C
+		}
+		if w.dirty && soon == nil {
+			soon = time.After(statusCoalesce)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case v := <-w.inbox:
+			w.input(v)
+		case <-tick:
+			w.tick(at)
+		case l := <-w.loader.out:
+			w.take(l)
+		case <-w.reload:
+			w.loader.ask(request{})
+		case <-house.C:
+			if w.conn != nil {
+				w.settle()
+			}
+			if w.every != nil {
+				w.every()
+			}
+			if time.Since(statusDue) >= statusEvery {
+				w.dirty = true
+			}
+		case <-soon:
+			soon, w.dirty = nil, false
+			statusDue = time.Now()
+			w.sendStatus()
+		}
+	}
+}
+
+// tick serves a deadline. When it is late, what has arrived meanwhile is looked at first: a
+// process that was not scheduled must not conclude from its own sleep that the others were silent.
+func (w *worker) tick(at time.Duration) {
+	late := instant() - at
+	if late > 5*time.Millisecond {
+		for rest := drainLimit; rest > 0; rest-- {
+			select {
+			case v := <-w.inbox:
+				w.input(v)
+				continue
+			default:
+			}
+			if rest == drainLimit {
+				time.Sleep(time.Millisecond) // the readers have slept as well: let them run
+				select {
+				case v := <-w.inbox:
+					w.input(v)
+					continue
+				default:
+				}
+			}
+			break
+		}
+	}
+	if late > lateAfter && time.Since(w.late) > time.Second {
+		w.late = time.Now()
+		w.log.Warn(fmt.Sprintf("A thread timer expired %.3f seconds ago", late.Seconds()), "late", late)
+	}
+	w.step(node.Tick{})
+}
+
+// take runs a configuration that was read in the background, or says why not; the old one then goes on.
+func (w *worker) take(l loaded) {
+	if l.err == nil && l.cfg != nil && w.refuse != nil {
+		l.err = w.refuse(w.current, l.cfg)
+	}
+	switch {
+	case l.cfg == nil || l.err != nil && !l.usable:
+		w.failed(l.gen, l.err)
+		return
+	case l.err != nil:
+		w.Report(node.Entry{Event: "config.failed", Detail: l.err.Error(), Warn: true})
+	}
+	w.configure(l.cfg, l.gen)
+}
+
+// snapshot takes the status now; the costly rest is left to the returned function.
+func (w *worker) snapshot() func() []Message {
+	instances, services, missing := w.status()
+	missing = slices.Concat(missing, w.Troubles())
+	for i := range instances {
+		instances[i].Since = wall(instances[i].ChangedAt)
+	}
+	for i := range services {
+		for j := range services[i].Servers {
+			sv := &services[i].Servers[j]
+			sv.Since = wall(sv.ChangedAt)
+		}
+	}
+	head := Message{Worker: w.worker, PID: os.Getpid(), Generation: w.generation}
+	return func() []Message { return SplitStatus(head, instances, services, missing) }
+}
+
+func (w *worker) sendStatus() {
+	if w.conn == nil {
+		return
+	}
+	f := []func() []Message{w.snapshot()}
+	select {
+	case w.statuses <- f:
+	default:
+		w.dirty = true // the sender is busy: again in a moment
+	}
+}
+
+func (w *worker) sendStatuses(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case f := <-w.statuses:
+			_ = w.conn.SendStatus(f[0]()) // dropped and counted when nobody reads; repeated in 5 s
+		}
+	}
+}
+
+// listen takes what the cluster worker says.
+func (w *worker) listen(ctx context.Context) {
+	for {
+		m, err := w.conn.Recv(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			// The watchdog holds the other end for as long as it lives, and it ends us when it dies.
+			w.log.Warn("the connection to the cluster worker is gone, going on without", "error", err)
+			return
+		case m.Kind == KindApply:
+			w.loader.ask(request{apply: true, gen: m.Generation})
+		case m.Kind == KindHello:
+			w.post(helloed{})
+		}
+	}
+}
+
+// helloed: the cluster worker has started anew and knows nothing of us.
+type helloed struct{}
+
+// request asks for a configuration: a generation, or whatever load gives.
+type request struct {
+	apply bool
+	gen   int64
+}
+
+type loaded struct {
+	cfg    *config.Config
+	gen    int64
+	err    error
+	usable bool // err is only worth a report
+}
+
+// loader reads and parses in the background. Of several requests the latest counts.
+type loader struct {
+	w    *worker
+	mu   sync.Mutex
+	next *request
+	kick chan struct{}
+	out  chan loaded
+}
+
+func (l *loader) ask(r request) {
+	l.mu.Lock()
+	l.next = &r
+	l.mu.Unlock()
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (l *loader) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.kick:
+		}
+		l.mu.Lock()
+		r := l.next
+		l.next = nil
+		l.mu.Unlock()
+		if r == nil {
+			continue
+		}
+		got := l.read(*r)
+		select {
+		case <-ctx.Done():
+			return
+		case l.out <- got:
+		}
+	}
+}
+
+func (l *loader) read(r request) (got loaded) {
+	if !r.apply {
+		got.cfg, got.gen, got.err = l.w.load()
+		got.usable = got.cfg != nil && got.err != nil
+		if got.cfg == nil && got.err == nil {
+			got.err = errors.New("no configuration")
+		}
+		return got
+	}
+	got.gen = r.gen
+	if l.w.gens == nil {
+		got.err = fmt.Errorf("generation %d: this worker has no directory of generations", r.gen)
+		return got
+	}
+	// A message that waited while this worker was being restarted may be about a generation that
+	// is active no more.
+	if n, err := l.w.gens.ActiveNumber(); err == nil && n != r.gen {
+		got.gen = n
+	}
+	g, err := l.w.gens.Load(got.gen)
+	if err == nil {
+		got.cfg, err = l.w.parse(g)
+	}
+	got.err = err
+	return got
+}
+
+// parseAs returns the reader of generations as one node sees them. Its error is the list of
+// everything that makes the reader refuse the file.
+func parseAs(nodeName string) func(cluster.Generation) (*config.Config, error) {
+	return func(g cluster.Generation) (*config.Config, error) {
+		src := config.Files(g.Files)
+		cfg, found := config.Parse(g.Main, src, config.Options{ConfigID: nodeName})
+		if found.HasErrors() {
+			bad := slices.DeleteFunc(found, func(d config.Diagnostic) bool { return d.Severity != config.Error })
+			return nil, fmt.Errorf("generation %d does not parse for node %s:\n%s", g.Number, nodeName, strings.TrimSpace(bad.Text(src)))
+		}
+		return cfg, nil
+	}
+}
