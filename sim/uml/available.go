@@ -21,6 +21,15 @@ func Available() error {
 	if _, err := os.Stat(modulesDir); err != nil {
 		return fmt.Errorf("%w: no kernel modules at %s; install the Debian package user-mode-linux", ErrUnavailable, modulesDir)
 	}
+	// The guest uses the host's programs.
+	for _, need := range [...]struct{ program, pkg string }{
+		{"/sbin/modprobe", "kmod"}, {"/sbin/ip", "iproute2"}, {"/bin/mount", "mount"},
+		{"/bin/stty", "coreutils"}, {"/usr/bin/timeout", "coreutils"},
+	} {
+		if _, err := os.Stat(need.program); err != nil {
+			return fmt.Errorf("%w: no %s; install the Debian package %s", ErrUnavailable, need.program, need.pkg)
+		}
+	}
 	return nil
 }
 

@@ -1,0 +1,180 @@
+package uml
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// outputFD is where the guest's kernel process finds the pipe for the job's output.
+const outputFD = 3
+
+// boot runs the guest of a prepared directory.
+func boot(ctx context.Context, job Job, dir string) (int, error) {
+	path, err := kernel()
+	if err != nil {
+		return -1, err
+	}
+	limit, cancel := context.WithTimeout(ctx, job.Timeout+bootAllowance)
+	defer cancel()
+
+	cmd := exec.CommandContext(limit, path, append(kernelArgs(job, dir), job.KernelArgs...)...)
+	// Its own process group, so that all its processes can be ended together; and it must not outlive this process.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return killGroup(cmd) }
+	cmd.WaitDelay = 2 * time.Second
+	// The kernel keeps its memory in a file, which must allow execution; it picks the place itself.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	console := &tail{next: job.Console}
+	cmd.Stdout, cmd.Stderr = console, console
+
+	read, write, err := os.Pipe()
+	if err != nil {
+		return -1, fmt.Errorf("uml: %w", err)
+	}
+	cmd.ExtraFiles = append([]*os.File{write}, job.ExtraFiles...)
+	copied := make(chan error, 1)
+	go func() {
+		to := job.Stdout
+		if to == nil {
+			to = io.Discard
+		}
+		_, err := io.Copy(to, read)
+		if err != nil {
+			// The guest must not hang because nobody reads.
+			_, _ = io.Copy(io.Discard, read)
+		}
+		copied <- err
+	}()
+
+	start := time.Now()
+	runErr := runLocked(cmd, write)
+	// A helper process of the guest might hold the pipe for a moment longer.
+	select {
+	case err = <-copied:
+	case <-time.After(5 * time.Second):
+		_ = read.SetReadDeadline(time.Now())
+		err = <-copied
+	}
+	_ = read.Close()
+
+	switch {
+	case ctx.Err() != nil:
+		return -1, fmt.Errorf("uml: %w", ctx.Err())
+	case limit.Err() != nil:
+		return -1, fmt.Errorf("%w: the guest hung, ended after %s; console: %s", ErrTimeout, time.Since(start).Round(time.Second), console)
+	}
+	code, statusErr := status(dir)
+	if errors.Is(statusErr, errNoStatus) {
+		return -1, fmt.Errorf("uml: %w (kernel process: %v); console: %s", statusErr, runErr, console)
+	}
+	if statusErr != nil {
+		return -1, fmt.Errorf("uml: %w", statusErr)
+	}
+	if (code == 124 || code == 137) && time.Since(start) >= job.Timeout {
+		return code, fmt.Errorf("%w: %s", ErrTimeout, job.Timeout)
+	}
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return code, fmt.Errorf("uml: writing the job's output: %w", err)
+	}
+	return code, nil
+}
+
+func kernelArgs(job Job, dir string) []string {
+	return []string{
+		"mem=" + strconv.Itoa(job.MemoryMB) + "M",
+		"root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw",
+		"init=" + filepath.Join(dir, "init.sh"),
+		"uml_dir=" + filepath.Join(dir, "uml"),
+		"con=null", "con0=null,fd:1", "con1=null,fd:" + strconv.Itoa(outputFD),
+		"quiet",
+		// A guest that panics shall end, not wait.
+		"panic=-1",
+		"QUORATE_DIR=" + dir,
+		"QUORATE_TIMEOUT=" + strconv.FormatInt(int64((job.Timeout+time.Second-1)/time.Second), 10),
+	}
+}
+
+// runLocked starts the command and waits for it. Pdeathsig comes when the thread that started the process ends, so that
+// thread is kept until then. The write end belongs to the guest alone from here on.
+func runLocked(cmd *exec.Cmd, write *os.File) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := cmd.Start()
+	_ = write.Close()
+	if err != nil {
+		return err
+	}
+	err = cmd.Wait()
+	// Processes of the guest are traced children of its kernel process; none may be left.
+	_ = killGroup(cmd)
+	return err
+}
+
+func killGroup(cmd *exec.Cmd) error {
+	err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	if errors.Is(err, syscall.ESRCH) {
+		return os.ErrProcessDone
+	}
+	return err
+}
+
+// errNoStatus: the guest's kernel did not boot, panicked, or was halted by the job.
+var errNoStatus = errors.New("the guest ended before the job did")
+
+// status reads what the guest left behind.
+func status(dir string) (int, error) {
+	if why, err := os.ReadFile(filepath.Join(dir, "setup-error")); err == nil {
+		return -1, errors.New(strings.TrimSpace(string(why)))
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "status"))
+	if errors.Is(err, os.ErrNotExist) {
+		return -1, errNoStatus
+	}
+	if err != nil {
+		return -1, err
+	}
+	code, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return -1, fmt.Errorf("the guest left a damaged status: %w", err)
+	}
+	return code, nil
+}
+
+// tail keeps the end of what is written to it and passes everything on.
+type tail struct {
+	next io.Writer
+	text []byte
+}
+
+const tailBytes = 2000
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.text = append(t.text, b...)
+	if extra := len(t.text) - tailBytes; extra > 0 {
+		t.text = t.text[extra:]
+	}
+	if t.next != nil {
+		// What a caller's writer does is no reason to stop the guest.
+		_, _ = t.next.Write(b)
+	}
+	return len(b), nil
+}
+
+// String returns the end of the console's output on one line.
+func (t *tail) String() string {
+	lines := strings.FieldsFunc(string(t.text), func(r rune) bool { return r == '\n' || r == '\r' })
+	if len(lines) == 0 {
+		return "(silent)"
+	}
+	return strings.Join(lines, " | ")
+}
