@@ -1,0 +1,80 @@
+// Package sim is a world in virtual time in which the production machine of a director,
+// node.Elector, runs through fail-overs, split brains and VRID conflicts. Nothing in it is
+// a copy of what a director does: the machine, the advert bytes and the configuration
+// reader are the ones clusterd uses.
+//
+// A reader works in this order.
+//
+// # Scenarios
+//
+// A scenario is a text file an operator can read: verbs, an optional input, a line "----"
+// and the output that is expected (the form of github.com/cockroachdb/datadriven).
+//
+//	world nodes=(d1,d2) client=c1 seed=1
+//	----
+//	ok
+//
+//	conf d1 d2
+//	vrrp_instance VI_1 { … }
+//	----
+//	+0.000    d1  VI_1 INIT→BACKUP reason=startup
+//
+//	crash d1
+//	----
+//	ok
+//
+//	run 5s
+//	----
+//	+7.023    d2  ip addr add 10.0.0.100/32 dev eth0
+//	+7.023    d2  VI_1 BACKUP→MASTER reason=master-down: no advert from 10.0.0.1 for 3.609s
+//
+//	expect owner=d2 within=3.61s
+//	----
+//	ok: …
+//
+// Times are seconds since the world began. What a kernel was told is printed as the shell
+// command that would do it; what happens to the world as a whole carries "-" for a host.
+// [Help] prints all verbs. [ParseScenario] reads a file, [Scenario.Play] runs it, [Session]
+// carries out single verbs. The files under testdata open with what they prove and the
+// class of incident they stand for.
+//
+// # The world
+//
+// [World] is a queue of tasks ordered by (time, tie, sequence), hosts, and the segments of
+// package wire between them. tie is 0, so that tasks of one instant run in the order they were
+// made, or with shuffle a number drawn from the seed, which explores other orders.
+// Every source of chance is a named stream of the seed. A run is a pure function of
+// its scenario: the fingerprint that the verb trace prints is the same on every machine.
+//
+// # Hosts
+//
+// A [Host] is a kernel and, on a director, a process that runs a [Machine]. After each
+// event the actions of the machine are carried out until none is left, then one wake-up is
+// scheduled at its deadline. Kernel and process die separately:
+//
+//	kill     the process is gone; the kernel keeps its addresses and answers ARP and echo
+//	stop     the machine gets Shutdown first
+//	pause    the process does not run, adverts wait in its socket, its clock goes on
+//	crash    kernel and process are gone
+//
+// Each host has a monotonic clock with an origin of its own. The kernel model has addresses in
+// Linux's order, link state and notifications, ARP answering with arp_ignore 0, the martian
+// source rule and neighbour tables with Linux's states and timers. Clients ask a VIP for an
+// answer at a steady rate and measure their own outage.
+//
+// # Judgement
+//
+// Invariants look at kernels, never at what a machine believes of itself (see judge.go):
+// S1, at most one kernel among those that hear each other holds a VIP, with the time
+// the protocol needs as bound; L1, every VIP that can have an owner has one, and the clients'
+// neighbour entries point at it. Plain VRRP breaks both in situations that the scenarios
+// name; there they say "check violated".
+//
+// # Limits
+//
+// IPv4, multicast adverts and authentication PASS or none are modelled. The clocks run at one
+// speed. Scripts take 1 ms, the machine itself takes no time. Switches do not look at IGMP.
+//
+// The package has no goroutine, no lock, no clock and no file; captures go to writers that
+// the caller opens.
+package sim

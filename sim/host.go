@@ -1,0 +1,344 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"quorate/config"
+	"quorate/node"
+	"quorate/sim/wire"
+	"quorate/vrrp"
+)
+
+// Host is a virtual machine: a kernel, and on directors a process that runs the
+// production machine. The two die separately: what a killed process put into the
+// kernel stays there, as on Linux.
+type Host struct {
+	Name     string
+	w        *World
+	director bool
+	on       bool          // the kernel runs
+	origin   time.Duration // of its monotonic clock
+	nics     []*nic
+	ipID     uint16
+	drops    map[string]uint64 // frames the kernel refused, by reason
+
+	conf    *config.Config
+	proc    *process
+	scripts map[string]int // exit code of a vrrp_script, set by the scenario
+	adverts []advertStat
+	loads   []*load
+}
+
+// process is one life of the daemon.
+type process struct {
+	m       Machine
+	paused  bool
+	backlog []node.Event // what waits in its sockets while it is stopped
+	pending []node.Event // answers to its own actions, within one feed
+	watched []string
+	wake    uint64 // generation of the current wake-up
+	wakeAt  time.Duration
+	arps    []arpBurst
+	feeding bool
+}
+
+// arpBurst counts the gratuitous ARPs of one feed, so that five show as one command.
+type arpBurst struct {
+	nic  *nic
+	addr netip.Addr
+	n    int
+}
+
+// advertStat is kept per VRID about adverts that left this host.
+type advertStat struct {
+	vrid   uint8
+	sent   uint64
+	last   time.Duration
+	maxGap time.Duration // between two adverts of one mastership, since the last fault verb
+	active bool          // last belongs to the present mastership
+}
+
+// socketBuffer is how many adverts wait for a stopped process: net.core.rmem_default
+// (212992) over the 768 octets the kernel charges for a small packet.
+const socketBuffer = 277
+
+// mono is the host's own monotonic clock.
+func (h *Host) mono() time.Duration { return h.w.now + h.origin }
+
+// start runs the daemon with the host's configuration.
+func (h *Host) start() {
+	h.proc = &process{m: h.w.opt.NewMachine()}
+	h.feed(node.Configure{Config: h.conf})
+}
+
+// reload hands a running daemon its new configuration (SIGHUP).
+func (h *Host) reload() { h.feed(node.Configure{Config: h.conf}) }
+
+// stop ends the daemon in order (SIGTERM).
+func (h *Host) stop() {
+	h.feed(node.Shutdown{})
+	h.endProcess()
+}
+
+// kill ends it without running a line of code (SIGKILL). Its sockets close with it.
+func (h *Host) kill() { h.endProcess() }
+
+// crash takes the power away: kernel, addresses and neighbour table are gone.
+func (h *Host) crash() {
+	h.endProcess()
+	h.on = false
+	for _, n := range h.nics {
+		n.lan.SetUp(n.port, false)
+		n.addrs = nil
+	}
+	h.w.judge.look()
+}
+
+func (h *Host) endProcess() {
+	h.proc = nil
+	for _, n := range h.nics {
+		n.listening = false
+	}
+	for i := range h.adverts {
+		h.adverts[i].active = false
+	}
+	h.w.judge.look()
+}
+
+// pause stops the process between two instructions (SIGSTOP, a VM that is not scheduled).
+// The kernel goes on: it answers ARP and fills the socket.
+func (h *Host) pause() { h.proc.paused = true }
+
+// resume lets it run again. It reads its sockets before it looks at its timers; a daemon that
+// did the opposite would take adverts that arrived in time for missing.
+func (h *Host) resume() {
+	p := h.proc
+	p.paused = false
+	waiting := p.backlog
+	p.backlog = nil
+	for _, ev := range waiting {
+		h.feed(ev)
+		if h.proc != p {
+			return
+		}
+	}
+	h.feed(node.Tick{})
+}
+
+// feed gives the machine an event and carries out its actions until it rests.
+func (h *Host) feed(ev node.Event) {
+	p := h.proc
+	if p == nil {
+		return
+	}
+	if p.paused {
+		// Wake-ups need no queue: resume looks at the clock.
+		if _, tick := ev.(node.Tick); !tick && len(p.backlog) < socketBuffer {
+			p.backlog = append(p.backlog, ev)
+		}
+		return
+	}
+	p.pending = append(p.pending, ev)
+	if p.feeding {
+		return // an action changed the kernel, which reports it: the loop below will get to it
+	}
+	p.feeding = true
+	for steps := 0; len(p.pending) > 0; steps++ {
+		if steps > restingSteps {
+			panic(fmt.Sprintf("sim: %s does not come to rest at %v after %d steps: its actions cause each other", h.Name, h.w.now, steps))
+		}
+		ev := p.pending[0]
+		p.pending = p.pending[1:]
+		p.m.Step(h.mono(), ev)
+		for acts := p.m.Ready(); len(acts) > 0; acts = p.m.Ready() {
+			for _, a := range acts {
+				h.act(p, a)
+			}
+		}
+	}
+	p.pending, p.feeding = nil, false
+	h.flushARP(p)
+	if h.proc == p {
+		h.arm(p)
+	}
+}
+
+// arm schedules the one wake-up the machine wants next.
+func (h *Host) arm(p *process) {
+	d, ok := p.m.Deadline()
+	if !ok {
+		p.wake++ // whatever was scheduled is stale
+		p.wakeAt = 0
+		return
+	}
+	at := max(d-h.origin, h.w.now)
+	if at == p.wakeAt && at > h.w.now {
+		return // already on its way
+	}
+	p.wake++
+	p.wakeAt = at
+	h.w.queue.push(task{at: at, kind: taskWake, host: h, gen: p.wake})
+}
+
+// act carries out one action. An action it does not know is a mistake in this package.
+func (h *Host) act(p *process, a node.Action) {
+	if _, arp := a.(node.SendARP); !arp {
+		h.flushARP(p)
+	}
+	switch a := a.(type) {
+	case node.Listen:
+		if n := h.nic(a.Interface); n != nil {
+			n.listening = !a.Close
+		}
+	case node.Watch:
+		if !slices.Contains(p.watched, a.Interface) {
+			p.watched = append(p.watched, a.Interface)
+		}
+		p.pending = append(p.pending, h.linkEvent(a.Interface))
+	case node.SendAdvert:
+		h.sendAdvert(a)
+	case node.AddAddress:
+		if n := h.nic(a.Interface); n != nil && n.add(a.Address.Prefix) {
+			h.w.note(h.Name, EventKernel, ipAddr("add", a.Address, n.name))
+			h.addressChanged(n)
+		}
+	case node.RemoveAddress:
+		if n := h.nic(a.Interface); n != nil && n.remove(a.Address.Prefix) {
+			h.w.note(h.Name, EventKernel, ipAddr("del", a.Address, n.name))
+			h.addressChanged(n)
+		}
+	case node.SendARP:
+		h.sendARP(p, a)
+	case node.RunScript:
+		h.runScript(p, a)
+	case node.Notify:
+		h.w.note(h.Name, EventNotify, fmt.Sprintf("%s %s %s %d", a.Kind, a.Name, a.State, a.Priority))
+	case node.Report:
+		h.report(a.Entry)
+	default:
+		panic(fmt.Sprintf("sim: %s asks for %T, which no virtual kernel can do yet", h.Name, a))
+	}
+}
+
+func (h *Host) report(en node.Entry) {
+	if en.From == vrrp.Master.String() {
+		for i := range h.adverts {
+			h.adverts[i].active = false
+		}
+	}
+	h.w.record(Event{Host: h.Name, Kind: EventReport, Entry: en, Text: reportText(en)})
+}
+
+// sendAdvert builds the packet around the machine's bytes, as the raw socket's driver does.
+func (h *Host) sendAdvert(a node.SendAdvert) {
+	n := h.nic(a.Interface)
+	if n == nil {
+		return
+	}
+	h.countAdvert(a.Packet.Payload)
+	dst := wire.MulticastMAC(a.Packet.Dst)
+	if !a.Packet.Dst.IsMulticast() {
+		panic(fmt.Sprintf("sim: %s sends an advert to %v: unicast peers are not simulated yet", h.Name, a.Packet.Dst))
+	}
+	h.ipID++
+	h.w.transmit(h, n, h.w.build.IPv4(dst, n.mac, wire.IPv4{
+		TOS: vrrp.TOS, TTL: a.Packet.TTL, Protocol: vrrp.ProtocolNumber, ID: h.ipID, Src: a.Packet.Src, Dst: a.Packet.Dst,
+	}, a.Packet.Payload))
+}
+
+func (h *Host) countAdvert(payload []byte) {
+	if len(payload) < 2 {
+		return
+	}
+	i := slices.IndexFunc(h.adverts, func(s advertStat) bool { return s.vrid == payload[1] })
+	if i < 0 {
+		h.adverts = append(h.adverts, advertStat{vrid: payload[1]})
+		i = len(h.adverts) - 1
+	}
+	s := &h.adverts[i]
+	if s.active {
+		s.maxGap = max(s.maxGap, h.w.now-s.last)
+	}
+	s.sent, s.last, s.active = s.sent+1, h.w.now, true
+}
+
+func (h *Host) sendARP(p *process, a node.SendARP) {
+	n := h.nic(a.Interface)
+	if n == nil {
+		return
+	}
+	i := slices.IndexFunc(p.arps, func(b arpBurst) bool { return b.nic == n && b.addr == a.Addr })
+	if i < 0 {
+		p.arps = append(p.arps, arpBurst{nic: n, addr: a.Addr})
+		i = len(p.arps) - 1
+	}
+	p.arps[i].n++
+	h.w.transmit(h, n, h.w.build.GratuitousARP(n.mac, a.Addr))
+}
+
+// flushARP writes the commands for a burst that has ended.
+func (h *Host) flushARP(p *process) {
+	for _, b := range p.arps {
+		h.w.note(h.Name, EventKernel, fmt.Sprintf("arping -U -c %d -I %s %v", b.n, b.nic.name, b.addr))
+	}
+	p.arps = p.arps[:0]
+}
+
+// scriptTime is how long a virtual vrrp_script runs.
+const scriptTime = time.Millisecond
+
+func (h *Host) runScript(p *process, a node.RunScript) {
+	h.w.after(scriptTime, func() {
+		if h.proc != p {
+			return // the process that wanted to know is gone
+		}
+		res := node.ScriptResult{Script: a.Script, ExitCode: h.scripts[a.Script]}
+		if res.ExitCode != 0 {
+			res.Detail = fmt.Sprintf("exit %d", res.ExitCode)
+		}
+		h.feed(res)
+	})
+}
+
+// addressChanged tells the process, if it watches, and the judge.
+func (h *Host) addressChanged(n *nic) {
+	h.tellLink(n)
+	h.w.judge.look()
+}
+
+func (h *Host) tellLink(n *nic) {
+	if p := h.proc; p != nil && slices.Contains(p.watched, n.name) {
+		h.feed(h.linkEvent(n.name))
+	}
+}
+
+func (h *Host) linkEvent(name string) node.Link {
+	n := h.nic(name)
+	if n == nil {
+		return node.Link{Name: name}
+	}
+	return node.Link{Name: name, Exists: true, Up: n.up, MAC: n.mac, Addrs: slices.Clone(n.addrs)}
+}
+
+// setNIC pulls or plugs the cable of a card.
+func (h *Host) setNIC(n *nic, up bool) {
+	if n.up == up {
+		return
+	}
+	n.up = up
+	n.lan.SetUp(n.port, up && h.on)
+	h.w.judge.look()
+	h.tellLink(n)
+}
+
+func (h *Host) nic(name string) *nic {
+	for _, n := range h.nics {
+		if n.name == name {
+			return n
+		}
+	}
+	return nil
+}

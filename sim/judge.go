@@ -1,0 +1,298 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"quorate/config"
+)
+
+// judge watches what the kernels do, never what a machine believes.
+//
+// S1, exclusive: two kernels that hold the same VIP, answer ARP for it and hear each other
+// both ways do so for at most T = 3 x advert interval + skew of the lower priority +
+// twice the longest delay + processing. Hosts that do not hear each other both ways are
+// outside S1: plain VRRP has no means to know; such pairs are reported, not condemned.
+type judge struct {
+	w       *World
+	vips    []netip.Addr // every VIP of every configuration
+	pairs   []pair
+	history []holding
+	broken  int // violations
+}
+
+// pair is two kernels that hold one VIP.
+type pair struct {
+	vip      netip.Addr
+	a, b     *Host
+	since    time.Duration // both hold
+	together bool
+	merged   time.Duration // since when they also hear each other
+	said     bool          // a line about it was written
+	gen      uint64
+}
+
+// holding is who held a VIP from an instant on.
+type holding struct {
+	vip  netip.Addr
+	at   time.Duration
+	held []string
+}
+
+// processing is allowed on top of the protocol's own times.
+const processing = time.Millisecond
+
+// learn brings the list of VIPs up to date with the configurations.
+func (j *judge) learn() {
+	j.vips = nil
+	for _, h := range j.w.hosts {
+		if h.conf == nil {
+			continue
+		}
+		for _, i := range h.conf.Instances {
+			for _, v := range slices.Concat(i.VIPs, i.ExcludedVIPs) {
+				if a := v.Prefix.Addr(); !slices.Contains(j.vips, a) {
+					j.vips = append(j.vips, a)
+				}
+			}
+		}
+	}
+	slices.SortFunc(j.vips, netip.Addr.Compare)
+	j.look()
+}
+
+// holders lists the hosts whose kernel holds an address on a card with carrier and so answers
+// ARP for it.
+func (j *judge) holders(vip netip.Addr) []*Host {
+	var list []*Host
+	for _, h := range j.w.hosts {
+		if h.on && slices.ContainsFunc(h.nics, func(n *nic) bool { return n.up && n.has(vip) }) {
+			list = append(list, h)
+		}
+	}
+	return list
+}
+
+// mutual reports whether two hosts hear each other both ways and reliably on some segment.
+func (j *judge) mutual(a, b *Host) bool {
+	for i, n := range a.nics {
+		m := b.nics[i]
+		if n.lan.Reaches(n.port, m.port) && n.lan.Reaches(m.port, n.port) &&
+			!n.lan.Lossy(n.port, m.port) && !n.lan.Lossy(m.port, n.port) {
+			return true
+		}
+	}
+	return false
+}
+
+// look is called after everything that may change who holds what or who hears whom.
+func (j *judge) look() {
+	for _, vip := range j.vips {
+		held := j.holders(vip)
+		j.remember(vip, held)
+		for k, a := range held {
+			for _, b := range held[k+1:] {
+				j.both(vip, a, b)
+			}
+		}
+	}
+	j.pairs = slices.DeleteFunc(j.pairs, func(p pair) bool {
+		held := j.holders(p.vip)
+		if slices.Contains(held, p.a) && slices.Contains(held, p.b) {
+			return false
+		}
+		if p.said {
+			j.w.note("", EventOwners, fmt.Sprintf("%v is no longer held by both %s and %s; it was for %s",
+				p.vip, p.a.Name, p.b.Name, seconds(j.w.now-p.since)))
+		}
+		return true
+	})
+}
+
+func (j *judge) remember(vip netip.Addr, held []*Host) {
+	names := make([]string, len(held))
+	for i, h := range held {
+		names[i] = h.Name
+	}
+	for i := len(j.history) - 1; i >= 0; i-- {
+		if j.history[i].vip == vip {
+			if slices.Equal(j.history[i].held, names) {
+				return
+			}
+			break
+		}
+	}
+	j.history = append(j.history, holding{vip: vip, at: j.w.now, held: names})
+}
+
+func (j *judge) both(vip netip.Addr, a, b *Host) {
+	i := slices.IndexFunc(j.pairs, func(p pair) bool { return p.vip == vip && p.a == a && p.b == b })
+	if i < 0 {
+		j.pairs = append(j.pairs, pair{vip: vip, a: a, b: b, since: j.w.now})
+		i = len(j.pairs) - 1
+		j.pairs[i].together = !j.mutual(a, b) // so that the first look below counts as a change
+	}
+	p := &j.pairs[i]
+	together := j.mutual(a, b)
+	if together == p.together {
+		return
+	}
+	p.together = together
+	p.gen++
+	if !together {
+		p.said = true
+		j.w.note("", EventOwners, fmt.Sprintf("%v is held by both %s and %s, which do not hear each other both ways: outside S1",
+			vip, a.Name, b.Name))
+		return
+	}
+	p.merged = j.w.now
+	bound, gen := j.bound(vip, a, b), p.gen
+	j.w.after(bound+time.Nanosecond, func() { j.overdue(vip, a, b, gen, bound) })
+}
+
+// overdue runs when a pair has had all the time it may have.
+func (j *judge) overdue(vip netip.Addr, a, b *Host, gen uint64, bound time.Duration) {
+	i := slices.IndexFunc(j.pairs, func(p pair) bool {
+		return p.vip == vip && p.a == a && p.b == b && p.gen == gen && p.together
+	})
+	if i < 0 || j.w.now-j.pairs[i].merged <= bound {
+		return
+	}
+	j.pairs[i].said = true
+	j.broken++
+	j.w.note("", EventViolation, fmt.Sprintf("S1 VIOLATED: %v is held by both %s and %s since %s, longer than T=%s [%s; %s]",
+		vip, a.Name, b.Name, stamp(j.pairs[i].since), seconds(bound), a.describe(), b.describe()))
+}
+
+// bound is T of S1 for two hosts and a VIP.
+func (j *judge) bound(vip netip.Addr, a, b *Host) time.Duration {
+	var longest time.Duration
+	for _, h := range []*Host{a, b} {
+		if h.conf == nil {
+			continue
+		}
+		for _, i := range h.conf.Instances {
+			if slices.ContainsFunc(slices.Concat(i.VIPs, i.ExcludedVIPs), func(v config.Address) bool { return v.Prefix.Addr() == vip }) {
+				longest = max(longest, masterDown(i))
+			}
+		}
+	}
+	var delay time.Duration
+	for _, l := range j.w.lans {
+		delay = max(delay, l.MaxDelay())
+	}
+	return longest + 2*delay + processing
+}
+
+// masterDown is the longest master-down interval an instance may have: at its base priority, or
+// at priority 1 if scripts can lower it. It is computed here a second time, independently of
+// the machine that is judged (RFC 3768 6.1, RFC 9568 6.1).
+func masterDown(i *config.Instance) time.Duration {
+	adverts := i.DownTimerAdverts.V
+	if adverts == 0 {
+		adverts = 3
+	}
+	unit := time.Second
+	if i.Version.V == 3 {
+		unit = i.AdvertInt.V
+	}
+	priority := i.Priority.V
+	if len(i.TrackScripts) > 0 {
+		priority = 1
+	}
+	return time.Duration(adverts)*i.AdvertInt.V + time.Duration(256-priority)*unit/256
+}
+
+// reachableOwners lists the hosts that hold a VIP and that a client reaches both ways.
+func (j *judge) reachableOwners(vip netip.Addr, c *Host) []*Host {
+	return slices.DeleteFunc(j.holders(vip), func(h *Host) bool { return !j.mutual(h, c) })
+}
+
+// check judges the present instant. S1 violations so far are repeated; L1, liveness, says that
+// every VIP that a reachable, running director is configured for has one owner within reach
+// of each client, and that the client's neighbour entry points at it.
+func (j *judge) check() (lines []string, ok bool) {
+	ok = j.broken == 0
+	lines = append(lines, fmt.Sprintf("S1 exclusive: %s", verdict(ok, fmt.Sprintf("%d violations", j.broken))))
+	for _, vip := range j.vips {
+		for _, c := range j.w.hosts {
+			if c.director {
+				continue
+			}
+			line, good := j.live(vip, c)
+			ok = ok && good
+			lines = append(lines, line)
+		}
+	}
+	return lines, ok
+}
+
+func (j *judge) live(vip netip.Addr, c *Host) (string, bool) {
+	head := fmt.Sprintf("L1 %v from %s: ", vip, c.Name)
+	candidates := slices.ContainsFunc(j.w.hosts, func(h *Host) bool { return h.candidate(vip) && j.mutual(h, c) })
+	owners := j.reachableOwners(vip, c)
+	var names []string
+	for _, h := range owners {
+		names = append(names, h.Name)
+	}
+	switch {
+	case len(owners) == 0 && !candidates:
+		return head + "no director that could own it is within reach", true
+	case len(owners) == 0:
+		return head + "VIOLATED: nobody owns it though directors are within reach", false
+	case len(owners) > 1:
+		return head + "VIOLATED: owned by " + strings.Join(names, " and "), false
+	}
+	for _, n := range c.nics {
+		e := n.neigh[vip]
+		if e == nil || e.state == neighIncomplete || e.state == neighFailed {
+			continue
+		}
+		if to := j.w.byMAC(e.mac); to != names[0] {
+			return head + fmt.Sprintf("VIOLATED: %s owns it, but the client's neighbour entry points at %s", names[0], to), false
+		}
+		return head + fmt.Sprintf("ok, %s owns it and the client's neighbour entry points there", names[0]), true
+	}
+	return head + fmt.Sprintf("ok, %s owns it (the client has no neighbour entry)", names[0]), true
+}
+
+// candidate reports whether a running director is configured for the VIP.
+func (h *Host) candidate(vip netip.Addr) bool {
+	if !h.on || h.proc == nil || h.proc.paused || h.conf == nil {
+		return false
+	}
+	return slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool {
+		return slices.ContainsFunc(slices.Concat(i.VIPs, i.ExcludedVIPs), func(v config.Address) bool { return v.Prefix.Addr() == vip })
+	})
+}
+
+func verdict(ok bool, otherwise string) string {
+	if ok {
+		return "ok"
+	}
+	return "VIOLATED, " + otherwise
+}
+
+// describe is a host's state in a few words.
+func (h *Host) describe() string {
+	switch {
+	case !h.on:
+		return h.Name + " crashed"
+	case !h.director:
+		return h.Name + " up"
+	case h.proc == nil:
+		return h.Name + " up, no daemon"
+	}
+	var b strings.Builder
+	b.WriteString(h.Name)
+	if h.proc.paused {
+		b.WriteString(" paused")
+	}
+	for _, s := range h.proc.m.Status() {
+		fmt.Fprintf(&b, " %s=%s", s.Name, s.State)
+	}
+	return b.String()
+}

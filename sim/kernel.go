@@ -1,0 +1,166 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"quorate/config"
+	"quorate/node"
+	"quorate/sim/wire"
+	"quorate/vrrp"
+)
+
+// nic is a network card with what Linux keeps per interface.
+type nic struct {
+	name      string
+	lan       *wire.LAN
+	port      int
+	card      int // pcap interface
+	mac       wire.MAC
+	up        bool         // carrier
+	base      netip.Prefix // the address it boots with
+	addrs     []netip.Prefix
+	listening bool // a VRRP socket is open, 224.0.0.18 joined
+	neigh     map[netip.Addr]*neighbour
+}
+
+// index is the card's number on its host; host and LAN number alike.
+func (n *nic) index() int { return int(n.mac[4]) }
+
+// boot brings the kernel up with nothing but its own addresses.
+func (h *Host) boot() {
+	h.on = true
+	h.drops = map[string]uint64{}
+	h.ipID = 0
+	for _, n := range h.nics {
+		n.addrs = []netip.Prefix{n.base}
+		n.listening = false
+		n.neigh = map[netip.Addr]*neighbour{}
+		n.lan.SetUp(n.port, n.up)
+	}
+}
+
+// has reports whether the card holds an address.
+func (n *nic) has(a netip.Addr) bool {
+	return slices.ContainsFunc(n.addrs, func(p netip.Prefix) bool { return p.Addr() == a })
+}
+
+// add puts an address on the card and reports whether it was new. Linux keeps primaries
+// before secondaries; an address in the subnet of a primary is a secondary (inet_insert_ifa).
+func (n *nic) add(p netip.Prefix) bool {
+	if slices.Contains(n.addrs, p) {
+		return false
+	}
+	primaries := 0
+	for i, q := range n.addrs {
+		if !slices.ContainsFunc(n.addrs[:i], func(r netip.Prefix) bool { return r.Masked() == q.Masked() }) {
+			primaries = i + 1
+		}
+	}
+	if slices.ContainsFunc(n.addrs, func(q netip.Prefix) bool { return q.Masked() == p.Masked() }) {
+		n.addrs = append(n.addrs, p)
+	} else {
+		n.addrs = slices.Insert(n.addrs, primaries, p)
+	}
+	return true
+}
+
+// remove takes an address away and reports whether it was there.
+func (n *nic) remove(p netip.Prefix) bool {
+	i := slices.Index(n.addrs, p)
+	if i < 0 {
+		return false
+	}
+	n.addrs = slices.Delete(slices.Clone(n.addrs), i, i+1)
+	return true
+}
+
+// local reports whether an address belongs to this host, on whatever card (arp_ignore 0).
+func (h *Host) local(a netip.Addr) bool {
+	return slices.ContainsFunc(h.nics, func(n *nic) bool { return n.has(a) })
+}
+
+// input is the kernel's receive path.
+func (h *Host) input(n *nic, frame []byte) {
+	f, err := wire.Parse(frame)
+	switch {
+	case err != nil:
+		h.drops[err.Error()]++
+	case f.Dst != n.mac && !f.Dst.Multicast():
+		h.drops["other host"]++ // flooded by the switch
+	case f.EtherType == wire.EtherARP:
+		h.inputARP(n, f.ARP)
+	case f.EtherType == wire.EtherIPv4:
+		h.inputIPv4(n, f)
+	}
+}
+
+func (h *Host) inputIPv4(n *nic, f wire.Frame) {
+	switch {
+	case h.local(f.IP.Src):
+		h.drops["martian source"]++ // our own address from outside; Linux never delivers it
+	case f.IP.Protocol == wire.ProtoVRRP && n.listening && f.IP.Dst.IsMulticast():
+		h.feed(node.Received{Interface: n.name, Packet: vrrp.Packet{
+			Src: f.IP.Src, Dst: f.IP.Dst, TTL: f.IP.TTL, Payload: f.Payload,
+		}})
+	case f.IP.Dst.IsMulticast():
+		// a group nobody here has joined
+	case !h.local(f.IP.Dst):
+		h.drops["not local"]++ // ip_forward is off
+	case f.IP.Protocol == wire.ProtoICMP:
+		h.inputEcho(n, f)
+	default:
+		h.drops["no such protocol"]++
+	}
+}
+
+// inputEcho answers a request and hands a reply to the client that waits for it.
+func (h *Host) inputEcho(n *nic, f wire.Frame) {
+	e, err := wire.ParseEcho(f.Payload)
+	if err != nil {
+		h.drops["icmp: "+err.Error()]++
+		return
+	}
+	if e.Type == wire.EchoRequest {
+		e.Type = wire.EchoReply
+		h.sendEcho(f.IP.Dst, f.IP.Src, e)
+		return
+	}
+	for _, l := range h.loads {
+		if l.id == e.ID && l.vip == f.IP.Src {
+			l.answered(e.Seq, f.Src)
+		}
+	}
+}
+
+// sendEcho routes an echo message out: the first card whose subnet holds dst.
+func (h *Host) sendEcho(src, dst netip.Addr, e wire.Echo) {
+	for _, n := range h.nics {
+		if n.base.Contains(dst) {
+			h.resolve(n, dst, packet{src: src, echo: e})
+			return
+		}
+	}
+	h.drops["no route"]++
+}
+
+// ipAddr is the command that would do what was done.
+func ipAddr(verb string, a config.Address, dev string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "ip addr %s %v", verb, a.Prefix)
+	if verb == "add" && a.Broadcast != "" {
+		fmt.Fprintf(&b, " broadcast %s", a.Broadcast)
+	}
+	fmt.Fprintf(&b, " dev %s", dev)
+	if verb == "add" {
+		if a.Scope != "" {
+			fmt.Fprintf(&b, " scope %s", a.Scope)
+		}
+		if a.Label != "" {
+			fmt.Fprintf(&b, " label %s", a.Label)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,98 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"quorate/sim/wire"
+)
+
+// load is a client that asks a VIP for an answer at a steady rate and keeps account of what
+// it got: its own idea of an outage, which is the only one that counts. Requests are ICMP
+// echoes; like the packets of a connection through LVS they are answered by the kernel
+// that holds the VIP, whether or not a daemon lives there.
+type load struct {
+	h     *Host
+	vip   netip.Addr
+	every time.Duration
+	id    uint16
+	seq   uint16
+	open  map[uint16]bool // sent, not answered
+
+	sent, good uint64
+	lost       uint64        // of sent, counted when the answer that ends an outage arrives
+	begun      time.Duration // of the load
+	last       time.Duration // answer
+	server     string        // that gave it
+	longest    time.Duration // outage since the last fault verb
+	total      time.Duration // of all outages
+}
+
+// startLoad begins sending now.
+func (h *Host) startLoad(vip netip.Addr, every time.Duration) *load {
+	l := &load{h: h, vip: vip, every: every, id: uint16(len(h.loads) + 1), open: map[uint16]bool{}, begun: h.w.now, last: h.w.now}
+	h.loads = append(h.loads, l)
+	l.tick()
+	return l
+}
+
+func (l *load) tick() {
+	if l.h.on {
+		l.seq++
+		if l.open[l.seq] {
+			l.lost++ // 65,536 requests ago and never answered
+		}
+		l.open[l.seq] = true
+		l.sent++
+		l.h.sendEcho(l.h.nics[0].base.Addr(), l.vip, wire.Echo{Type: wire.EchoRequest, ID: l.id, Seq: l.seq})
+	}
+	l.h.w.after(l.every, l.tick)
+}
+
+// gapIsOutage: a pause of fewer than three requests is the network's own jitter.
+func (l *load) gapIsOutage(gap time.Duration) bool { return gap >= 3*l.every }
+
+func (l *load) answered(seq uint16, from wire.MAC) {
+	if !l.open[seq] {
+		return // a duplicate
+	}
+	delete(l.open, seq)
+	now := l.h.w.now
+	gap := now - l.last
+	server := l.h.w.byMAC(from)
+	outage := l.gapIsOutage(gap)
+	l.good++
+	if outage {
+		l.longest = max(l.longest, gap)
+		l.total += gap
+	}
+	l.last = now
+	switch {
+	case l.server == "" && !outage:
+		l.note("%v is served by %s", l.vip, server)
+	case outage:
+		l.note("%v is served by %s after %s without an answer", l.vip, server, seconds(gap))
+	case server != l.server:
+		l.note("%v is served by %s now, without a gap", l.vip, server)
+	}
+	l.server = server
+}
+
+func (l *load) note(format string, args ...any) {
+	l.h.w.note(l.h.Name, EventClient, fmt.Sprintf(format, args...))
+}
+
+// outage is the longest time without an answer since the last fault verb, one that still
+// lasts included.
+func (l *load) outage() time.Duration {
+	if gap := l.h.w.now - l.last; l.gapIsOutage(gap) {
+		return max(l.longest, gap)
+	}
+	return l.longest
+}
+
+// seconds prints a duration to the millisecond, cut off.
+func seconds(d time.Duration) string {
+	return fmt.Sprintf("%d.%03ds", d.Milliseconds()/1000, d.Milliseconds()%1000)
+}

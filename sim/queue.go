@@ -1,0 +1,94 @@
+package sim
+
+import (
+	"time"
+
+	"quorate/sim/wire"
+)
+
+// task is something that happens at an instant.
+type task struct {
+	at       time.Duration
+	tie, seq uint64 // order among tasks of one instant
+	kind     taskKind
+	host     *Host
+	nic      int    // taskFrame
+	frame    []byte // taskFrame
+	gen      uint64 // taskWake: stale unless it is the process's current one
+	run      func() // taskFunc
+}
+
+type taskKind uint8
+
+// Kinds of tasks. Frames and wake-ups are by far the most frequent and need no closure.
+const (
+	_         taskKind = iota
+	taskFrame          // a frame reaches a card
+	taskWake           // the deadline a machine asked for
+	taskFunc           // anything else: scripts, neighbour timers, requests, checks
+)
+
+func (t *task) before(u *task) bool {
+	if t.at != u.at {
+		return t.at < u.at
+	}
+	if t.tie != u.tie {
+		return t.tie < u.tie
+	}
+	return t.seq < u.seq
+}
+
+// queue is a binary heap; written out because container/heap would box every task.
+type queue struct {
+	heap    []task
+	seq     uint64
+	shuffle bool
+	seed    uint64
+}
+
+// push adds a task. Tasks of one instant run in the order they were added, or, under
+// shuffle, in an order that depends on the seed alone.
+func (q *queue) push(t task) {
+	q.seq++
+	t.seq = q.seq
+	if q.shuffle {
+		t.tie = wire.NewStream(q.seed^t.seq, "tie").Uint64()
+	}
+	q.heap = append(q.heap, t)
+	h := q.heap
+	for i := len(h) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !h[i].before(&h[up]) {
+			break
+		}
+		h[i], h[up] = h[up], h[i]
+		i = up
+	}
+}
+
+// pop removes the earliest task if it is due by limit.
+func (q *queue) pop(limit time.Duration) (task, bool) {
+	if len(q.heap) == 0 || q.heap[0].at > limit {
+		return task{}, false
+	}
+	h := q.heap
+	first := h[0]
+	last := len(h) - 1
+	h[0] = h[last]
+	h[last] = task{} // let go of the frame
+	h = h[:last]
+	q.heap = h
+	for i := 0; ; {
+		least := i
+		for _, c := range [2]int{2*i + 1, 2*i + 2} {
+			if c < last && h[c].before(&h[least]) {
+				least = c
+			}
+		}
+		if least == i {
+			return first, true
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
+}

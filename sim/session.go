@@ -1,0 +1,286 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"quorate/sim/wire"
+)
+
+// Session carries out directives one after the other.
+type Session struct {
+	// Create opens the file that pcap writes to; nil makes pcap an error.
+	Create func(name string) (io.Writer, error)
+	// NewMachine is handed to New.
+	NewMachine func() Machine
+
+	w       *World
+	mark    time.Duration // of the last fault verb; within= counts from here
+	marked  int           // journal length then
+	printed int           // journal events already shown
+}
+
+// ErrExpect is wrapped by the error of an expect or check that did not hold.
+var ErrExpect = errors.New("expectation failed")
+
+// World is what the session runs; nil before the verb world.
+func (s *Session) World() *World { return s.w }
+
+// verb is one word of the language.
+type verb struct {
+	name  string
+	usage string
+	what  string
+	fault bool // within= and outage count from here
+	run   func(s *Session, args []arg, input string) (string, error)
+}
+
+// verbs is the language. The functions are one file per subject: verbs.go, expect.go, show.go.
+func verbs() []verb {
+	return []verb{
+		{"world", "world nodes=(d1,d2) [client=c1] [delay=50us..500us] [seed=N] [lans=N] [net=10.0.0.0/24] [shuffle]",
+			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201", true, (*Session).verbWorld},
+		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts the daemon, or reloads a running one", true, (*Session).verbConf},
+		{"load", "load CLIENT VIP [every=20ms]", "makes a client ask a VIP for an answer at a steady rate", false, (*Session).verbLoad},
+		{"run", "run 3s", "lets time pass and prints what happens", false, (*Session).verbRun},
+		{"stop", "stop NODE…", "ends daemons in order, as SIGTERM does", true, each((*Session).stop)},
+		{"kill", "kill NODE…", "ends daemons as SIGKILL does: the kernel keeps its addresses and answers ARP", true, each((*Session).kill)},
+		{"crash", "crash HOST…", "takes the power away", true, each((*Session).crash)},
+		{"start", "start HOST…", "boots a crashed host, or starts the daemon of one that runs", true, each((*Session).start)},
+		{"restart", "restart NODE…", "stop and start", true, each((*Session).restart)},
+		{"pause", "pause NODE [5s]", "stops a daemon between two instructions, as SIGSTOP does; the kernel goes on", true, (*Session).verbPause},
+		{"resume", "resume NODE…", "lets it go on", true, each((*Session).resume)},
+		{"nic", "nic HOST up|down [eth0]", "plugs or pulls a cable", true, (*Session).verbNIC},
+		{"cut", "cut A>B… (A or B may be *)", "loses everything one way", true, (*Session).verbCut},
+		{"split", "split {a b}/{c}", "divides all hosts into sides that do not reach each other", true, (*Session).verbSplit},
+		{"heal", "heal", "ends cuts, splits, loss and duplication", true, (*Session).verbHeal},
+		{"loss", "loss A>B… 1/20", "loses frames by chance", true, (*Session).verbLoss},
+		{"dup", "dup A>B… 1/20", "doubles frames by chance", true, (*Session).verbDup},
+		{"delay", "delay A>B… 1ms..5ms", "delays frames, and so reorders them", true, (*Session).verbDelay},
+		{"script", "script NODE NAME exit=1", "sets what a vrrp_script returns from now on", true, (*Session).verbScript},
+		{"mark", "mark", "starts a new count for expect, as a fault does, without a fault", true, (*Session).verbMark},
+		{"expect", "expect [vip=A] owner=d2|owners=2|owners=(d1,d2) [within=3s] · expect client=c1 outage<=3s [served=d2] · " +
+			"expect event=vrrp.master [node=d2] [reason=R] [count>=1] [within=3s] · expect rejected=auth node=d1 [count>=1] · expect adverts=d1 [gap<=1s]",
+			"fails the scenario if it does not hold; within and outage count from the last fault verb", false, (*Session).verbExpect},
+		{"check", "check [violated]", "judges the invariants S1 and L1 on the kernels' state", false, (*Session).verbCheck},
+		{"show", "show owners|arp|state|counters", "prints", false, (*Session).verbShow},
+		{"pcap", "pcap FILE", "records every frame from now on, per network card", false, (*Session).verbPcap},
+		{"trace", "trace", "prints the fingerprint of the run", false, (*Session).verbTrace},
+	}
+}
+
+// Help prints the language, a verb per paragraph.
+func Help() string {
+	var b strings.Builder
+	for _, v := range verbs() {
+		fmt.Fprintf(&b, "%s\n    %s\n", v.usage, v.what)
+	}
+	return b.String()
+}
+
+// Exec carries out one directive and returns what it prints, lines ending in newlines. An
+// error says what was expected; the caller knows the file and line.
+func (s *Session) Exec(line, input string) (string, error) {
+	name, args, err := words(line)
+	if err != nil {
+		return "", err
+	}
+	list := verbs()
+	i := slices.IndexFunc(list, func(v verb) bool { return v.name == name })
+	if i < 0 {
+		return "", fmt.Errorf("unknown verb %q: expected one of %s", name, verbNames(list))
+	}
+	v := list[i]
+	if s.w == nil && name != "world" {
+		return "", fmt.Errorf("%s: there is no world yet: start with %s", name, list[0].usage)
+	}
+	if input != "" && name != "conf" {
+		return "", fmt.Errorf("%s: takes no input lines, but %q follows: is a line %q missing?", name, firstLine(input), rule)
+	}
+	if v.fault && s.w != nil {
+		s.setMark()
+	}
+	out, err := v.run(s, args, input)
+	if errors.Is(err, ErrExpect) {
+		return "", err
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\nusage: %s", name, err, v.usage)
+	}
+	if s.w.pcap != nil {
+		if err := s.w.pcap.Flush(); err != nil {
+			return "", fmt.Errorf("%s: cannot write the capture: %w", name, err)
+		}
+	}
+	out = s.fresh() + out
+	if out == "" {
+		out = "ok\n"
+	}
+	return out, nil
+}
+
+func verbNames(list []verb) string {
+	names := make([]string, len(list))
+	for i, v := range list {
+		names[i] = v.name
+	}
+	return strings.Join(names, " ")
+}
+
+func firstLine(s string) string { first, _, _ := strings.Cut(s, "\n"); return first }
+
+// setMark starts a new count for within=, outage and advert gaps.
+func (s *Session) setMark() {
+	s.mark, s.marked = s.w.now, len(s.w.journal)
+	for _, h := range s.w.hosts {
+		for i := range h.adverts {
+			h.adverts[i].maxGap = 0
+		}
+		for _, l := range h.loads {
+			l.longest = 0
+		}
+	}
+}
+
+func (s *Session) verbMark(args []arg, _ string) (string, error) {
+	if len(args) > 0 {
+		return "", unexpected(args[0])
+	}
+	return "", nil
+}
+
+// fresh prints what happened since the last directive.
+func (s *Session) fresh() string {
+	if s.w == nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, e := range s.w.journal[s.printed:] {
+		if e.Shown() {
+			b.WriteString(e.String() + "\n")
+		}
+	}
+	s.printed = len(s.w.journal)
+	return b.String()
+}
+
+// each makes a verb of a function that takes one host.
+func each(f func(*Session, *Host) error) func(*Session, []arg, string) (string, error) {
+	return func(s *Session, args []arg, _ string) (string, error) {
+		hosts, err := s.hosts(args)
+		for _, h := range hosts {
+			if err == nil {
+				err = f(s, h)
+			}
+		}
+		return "", err
+	}
+}
+
+// hosts reads bare words as host names, at least one.
+func (s *Session) hosts(args []arg) ([]*Host, error) {
+	var list []*Host
+	for _, a := range args {
+		if a.op != "" {
+			return nil, fmt.Errorf("unexpected %s%s%s: expected host names", a.key, a.op, a.val)
+		}
+		h, err := s.host(a.key)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, h)
+	}
+	if len(list) == 0 {
+		return nil, errors.New("expected at least one host name")
+	}
+	return list, nil
+}
+
+func (s *Session) host(name string) (*Host, error) {
+	if h := s.w.Host(name); h != nil {
+		return h, nil
+	}
+	var names []string
+	for _, h := range s.w.hosts {
+		names = append(names, h.Name)
+	}
+	return nil, fmt.Errorf("no host %q: expected one of %s", name, strings.Join(names, " "))
+}
+
+func (s *Session) daemon(h *Host) error {
+	switch {
+	case !h.director:
+		return fmt.Errorf("%s is a client and runs no daemon", h.Name)
+	case !h.on:
+		return fmt.Errorf("%s has crashed: start it first", h.Name)
+	case h.proc == nil:
+		return fmt.Errorf("no daemon runs on %s: start it first", h.Name)
+	}
+	return nil
+}
+
+func duration(what, s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%s %q is no duration: expected a number with a unit, as 20ms, 1.5s or 2m", what, s)
+	}
+	return d, nil
+}
+
+func number(what, s string, most uint64) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 64)
+	if err != nil || n > most {
+		return 0, fmt.Errorf("%s %q: expected a number from 0 to %d", what, s, most)
+	}
+	return n, nil
+}
+
+func address(s string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(s)
+	if err != nil || !a.Is4() {
+		return netip.Addr{}, fmt.Errorf("%q is no IPv4 address", s)
+	}
+	return a, nil
+}
+
+func unexpected(a arg) error {
+	return fmt.Errorf("unexpected argument %s%s%s", a.key, a.op, a.val)
+}
+
+// paths reads A>B words, with * for everybody, up to the first that is none.
+func (s *Session) paths(args []arg) ([]*wire.Path, []arg, error) {
+	var list []*wire.Path
+	for len(args) > 0 {
+		from, to, ok := strings.Cut(args[0].key, ">")
+		if !ok || args[0].op != "" {
+			break
+		}
+		for _, end := range []string{from, to} {
+			if end != "*" {
+				if _, err := s.host(end); err != nil {
+					return nil, nil, err
+				}
+			}
+		}
+		for _, lan := range s.w.lans {
+			for i := range lan.Ports() {
+				for k := range lan.Ports() {
+					if i != k && (from == "*" || from == lan.Port(i).Host) && (to == "*" || to == lan.Port(k).Host) {
+						list = append(list, lan.Path(i, k))
+					}
+				}
+			}
+		}
+		args = args[1:]
+	}
+	if len(list) == 0 {
+		return nil, nil, errors.New("expected a direction such as d1>d2 or d1>*")
+	}
+	return list, args, nil
+}

@@ -1,0 +1,391 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"quorate/config"
+	"quorate/sim/wire"
+)
+
+func (s *Session) verbWorld(args []arg, _ string) (string, error) {
+	if s.w != nil {
+		return "", errors.New("there is a world already: one per scenario")
+	}
+	opt := Options{NewMachine: s.NewMachine}
+	for _, a := range args {
+		var err error
+		var n uint64
+		switch a.key {
+		case "nodes":
+			opt.Nodes = a.list()
+		case "client", "clients":
+			opt.Clients = a.list()
+		case "delay":
+			opt.Delay, err = wire.ParseRange(a.val)
+		case "seed":
+			opt.Seed, err = number("seed", a.val, 1<<63)
+		case "lans":
+			n, err = number("lans", a.val, maxLANs)
+			opt.LANs = int(n)
+		case "net":
+			if opt.Net, err = netip.ParsePrefix(a.val); err != nil {
+				err = fmt.Errorf("net %q: expected a /24, as 10.0.0.0/24", a.val)
+			}
+		case "shuffle":
+			opt.Shuffle = true
+		default:
+			err = unexpected(a)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	w, err := New(opt)
+	if err != nil {
+		return "", err
+	}
+	s.w = w
+	return "", nil
+}
+
+// confName is what a scenario's configuration is called in diagnostics.
+const confName = "keepalived.conf"
+
+func (s *Session) verbConf(args []arg, input string) (string, error) {
+	hosts, err := s.hosts(args)
+	if err != nil {
+		return "", err
+	}
+	confs := make([]*config.Config, len(hosts))
+	for i, h := range hosts {
+		if !h.director {
+			return "", fmt.Errorf("%s is a client: expected nodes", h.Name)
+		}
+		c, diags := config.Parse(confName, config.Files{confName: input}, config.Options{ConfigID: h.Name})
+		for _, d := range diags {
+			if d.Severity == config.Error {
+				return "", fmt.Errorf("%s is not valid on %s: line %d of it, column %d: %s: %s %s", confName, h.Name,
+					d.Line, d.Column, d.Keyword, d.Message, d.Hint)
+			}
+		}
+		if len(c.Instances) == 0 {
+			return "", fmt.Errorf("%s has no vrrp_instance for %s: nothing to simulate", confName, h.Name)
+		}
+		confs[i] = c
+	}
+	for i, h := range hosts {
+		h.conf = confs[i]
+	}
+	s.w.judge.learn()
+	for _, h := range hosts {
+		switch {
+		case !h.on: // read at the next start
+		case h.proc == nil:
+			h.start()
+		default:
+			h.reload()
+		}
+	}
+	return "", nil
+}
+
+func (s *Session) verbLoad(args []arg, _ string) (string, error) {
+	if len(args) < 2 {
+		return "", errors.New("expected a client and a VIP")
+	}
+	h, err := s.host(args[0].key)
+	if err != nil {
+		return "", err
+	}
+	if h.director {
+		return "", fmt.Errorf("%s is a director: expected a client", h.Name)
+	}
+	vip, err := address(args[1].key)
+	if err != nil {
+		return "", err
+	}
+	every := 20 * time.Millisecond
+	for _, a := range args[2:] {
+		if a.key != "every" || a.op != "=" {
+			return "", unexpected(a)
+		}
+		if every, err = duration("every", a.val); err != nil {
+			return "", err
+		}
+		if every < time.Millisecond {
+			return "", fmt.Errorf("every %v: at least 1ms", every)
+		}
+	}
+	if slices.ContainsFunc(h.loads, func(l *load) bool { return l.vip == vip }) {
+		return "", fmt.Errorf("%s asks %v already", h.Name, vip)
+	}
+	h.startLoad(vip, every)
+	return "", nil
+}
+
+func (s *Session) verbRun(args []arg, _ string) (string, error) {
+	if len(args) != 1 || args[0].op != "" {
+		return "", errors.New("expected how long")
+	}
+	d, err := duration("time", args[0].key)
+	if err != nil {
+		return "", err
+	}
+	s.w.Run(s.w.now + d)
+	return "", nil
+}
+
+func (s *Session) stop(h *Host) error {
+	if err := s.daemon(h); err != nil {
+		return err
+	}
+	if h.proc.paused {
+		return fmt.Errorf("%s is paused and would not see SIGTERM: resume or kill it", h.Name)
+	}
+	h.stop()
+	return nil
+}
+
+func (s *Session) kill(h *Host) error {
+	if err := s.daemon(h); err != nil {
+		return err
+	}
+	h.kill()
+	return nil
+}
+
+func (s *Session) crash(h *Host) error {
+	if !h.on {
+		return fmt.Errorf("%s has crashed already", h.Name)
+	}
+	h.crash()
+	return nil
+}
+
+func (s *Session) start(h *Host) error {
+	if h.on && (h.proc != nil || !h.director) {
+		return fmt.Errorf("%s runs already", h.Name)
+	}
+	if !h.on {
+		h.boot()
+		s.w.judge.look()
+	}
+	if !h.director {
+		return nil
+	}
+	if h.conf == nil {
+		return fmt.Errorf("%s has no configuration: give it one with conf", h.Name)
+	}
+	h.start()
+	return nil
+}
+
+func (s *Session) restart(h *Host) error {
+	if err := s.stop(h); err != nil {
+		return err
+	}
+	h.start()
+	return nil
+}
+
+func (s *Session) verbPause(args []arg, _ string) (string, error) {
+	if len(args) == 0 || len(args) > 2 {
+		return "", errors.New("expected a node and perhaps how long")
+	}
+	h, err := s.host(args[0].key)
+	if err == nil {
+		err = s.daemon(h)
+	}
+	if err != nil {
+		return "", err
+	}
+	if h.proc.paused {
+		return "", fmt.Errorf("%s is paused already", h.Name)
+	}
+	if len(args) == 2 {
+		d, err := duration("time", args[1].key)
+		if err != nil {
+			return "", err
+		}
+		p := h.proc
+		s.w.after(d, func() {
+			if h.proc == p && p.paused {
+				h.resume()
+			}
+		})
+	}
+	h.pause()
+	return "", nil
+}
+
+func (s *Session) resume(h *Host) error {
+	if err := s.daemon(h); err != nil {
+		return err
+	}
+	if !h.proc.paused {
+		return fmt.Errorf("%s is not paused", h.Name)
+	}
+	h.resume()
+	return nil
+}
+
+func (s *Session) verbNIC(args []arg, _ string) (string, error) {
+	if len(args) < 2 || len(args) > 3 || args[1].key != "up" && args[1].key != "down" {
+		return "", errors.New("expected a host, up or down, and perhaps an interface")
+	}
+	h, err := s.host(args[0].key)
+	if err != nil {
+		return "", err
+	}
+	name := "eth0"
+	if len(args) == 3 {
+		name = args[2].key
+	}
+	n := h.nic(name)
+	if n == nil {
+		return "", fmt.Errorf("%s has no interface %q", h.Name, name)
+	}
+	h.setNIC(n, args[1].key == "up")
+	return "", nil
+}
+
+func (s *Session) verbCut(args []arg, _ string) (string, error) {
+	paths, rest, err := s.paths(args)
+	if err != nil {
+		return "", err
+	}
+	if len(rest) > 0 {
+		return "", unexpected(rest[0])
+	}
+	for _, p := range paths {
+		p.Cut = true
+	}
+	s.w.judge.look()
+	return "", nil
+}
+
+func (s *Session) verbSplit(args []arg, _ string) (string, error) {
+	var all string
+	for _, a := range args {
+		if a.op != "" {
+			return "", unexpected(a)
+		}
+		all += a.key
+	}
+	side := make([]int, len(s.w.hosts))
+	for i := range side {
+		side[i] = -1
+	}
+	groups := strings.Split(all, "/")
+	if len(groups) < 2 {
+		return "", fmt.Errorf("expected at least two sides, got %q", all)
+	}
+	for n, g := range groups {
+		if !strings.HasPrefix(g, "{") || !strings.HasSuffix(g, "}") {
+			return "", fmt.Errorf("side %q is not in curly brackets", g)
+		}
+		for _, name := range splitList(g[1 : len(g)-1]) {
+			h, err := s.host(name)
+			if err != nil {
+				return "", err
+			}
+			i := slices.Index(s.w.hosts, h)
+			if side[i] >= 0 {
+				return "", fmt.Errorf("%s is on two sides", name)
+			}
+			side[i] = n
+		}
+	}
+	if i := slices.Index(side, -1); i >= 0 {
+		return "", fmt.Errorf("%s is on no side: every host must be named, clients too", s.w.hosts[i].Name)
+	}
+	for _, lan := range s.w.lans {
+		lan.Split(side)
+	}
+	s.w.judge.look()
+	return "", nil
+}
+
+func (s *Session) verbHeal(args []arg, _ string) (string, error) {
+	if len(args) > 0 {
+		return "", unexpected(args[0])
+	}
+	for _, lan := range s.w.lans {
+		lan.Heal()
+	}
+	s.w.judge.look()
+	return "", nil
+}
+
+func (s *Session) verbLoss(args []arg, _ string) (string, error) {
+	return s.chance(args, func(p *wire.Path, r wire.Ratio) { p.Loss = r })
+}
+
+func (s *Session) verbDup(args []arg, _ string) (string, error) {
+	return s.chance(args, func(p *wire.Path, r wire.Ratio) { p.Dup = r })
+}
+
+func (s *Session) chance(args []arg, set func(*wire.Path, wire.Ratio)) (string, error) {
+	paths, rest, err := s.paths(args)
+	if err != nil {
+		return "", err
+	}
+	if len(rest) != 1 {
+		return "", errors.New("expected a probability as the last word, as 1/20")
+	}
+	r, err := wire.ParseRatio(rest[0].key)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range paths {
+		set(p, r)
+	}
+	s.w.judge.look()
+	return "", nil
+}
+
+func (s *Session) verbDelay(args []arg, _ string) (string, error) {
+	paths, rest, err := s.paths(args)
+	if err != nil {
+		return "", err
+	}
+	if len(rest) != 1 {
+		return "", errors.New("expected a delay as the last word, as 1ms..5ms")
+	}
+	r, err := wire.ParseRange(rest[0].key)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range paths {
+		p.Delay = r
+	}
+	return "", nil
+}
+
+func (s *Session) verbScript(args []arg, _ string) (string, error) {
+	if len(args) != 3 || args[2].key != "exit" || args[2].op != "=" {
+		return "", errors.New("expected a node, the name of a vrrp_script and exit=")
+	}
+	h, err := s.host(args[0].key)
+	if err != nil {
+		return "", err
+	}
+	name := args[1].key
+	if h.conf == nil || !slices.ContainsFunc(h.conf.Scripts, func(c *config.Script) bool { return c.Name == name }) {
+		return "", fmt.Errorf("%s has no vrrp_script %q in its configuration", h.Name, name)
+	}
+	code, err := number("exit", args[2].val, 255)
+	if err != nil {
+		return "", err
+	}
+	if h.scripts == nil {
+		h.scripts = map[string]int{}
+	}
+	h.scripts[name] = int(code)
+	return "", nil
+}

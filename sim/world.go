@@ -1,0 +1,235 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"quorate/node"
+	"quorate/sim/wire"
+)
+
+// Options describe a world. The zero value of a field means its default.
+type Options struct {
+	Seed    uint64
+	Nodes   []string     // directors: d4 is .4 and 02:00:00:00:00:04 (see numbers)
+	Clients []string     // c1 is .201 and ..:c9
+	LANs    int          // segments; every host has a card eth0, eth1 … on each (1)
+	Net     netip.Prefix // of the first segment, a /24 (10.0.0.0/24); the next ones follow
+	Delay   wire.Range   // of every path (50us..500us)
+	// Shuffle runs tasks of one instant in an order drawn from the seed.
+	Shuffle bool
+	// NewMachine makes the machine that a director's process runs: node.NewElector.
+	NewMachine func() Machine
+}
+
+// Machine is what a director's process runs; *node.Elector is one.
+type Machine interface {
+	Step(now time.Duration, ev node.Event)
+	Ready() []node.Action
+	Deadline() (time.Duration, bool)
+	Status() []node.InstanceStatus
+}
+
+// Limits. Reaching one is a mistake in a machine or a scenario, never normal operation.
+const (
+	maxNodes     = 199
+	maxClients   = 50
+	maxLANs      = 8
+	restingSteps = 10_000 // steps of one machine within one event before it counts as a loop
+	instantTasks = 1 << 20
+)
+
+// World is everything there is: hosts, wires and the queue of what happens next.
+type World struct {
+	opt   Options
+	now   time.Duration
+	queue queue
+	lans  []*wire.LAN
+	hosts []*Host
+	build *wire.Builder
+
+	journal []Event
+	hash    wire.Hash // of every task and every journal event
+	tasks   uint64
+	frames  uint64 // delivered
+
+	judge judge
+	pcap  *wire.Pcap
+	cards []string // "d1 eth0", in pcap order
+}
+
+// New builds a world in which every host is up and no director runs yet.
+func New(opt Options) (*World, error) {
+	if opt.LANs == 0 {
+		opt.LANs = 1
+	}
+	if !opt.Net.IsValid() {
+		opt.Net = netip.MustParsePrefix("10.0.0.0/24")
+	}
+	if opt.Delay == (wire.Range{}) {
+		opt.Delay = wire.Range{Min: 50 * time.Microsecond, Max: 500 * time.Microsecond}
+	}
+	if opt.NewMachine == nil {
+		opt.NewMachine = func() Machine { return node.NewElector() }
+	}
+	switch names := slices.Concat(opt.Nodes, opt.Clients); {
+	case len(opt.Nodes) == 0:
+		return nil, fmt.Errorf("a world needs at least one node")
+	case len(opt.Nodes) > maxNodes || len(opt.Clients) > maxClients:
+		return nil, fmt.Errorf("%d nodes and %d clients: at most %d and %d", len(opt.Nodes), len(opt.Clients), maxNodes, maxClients)
+	case opt.LANs < 1 || opt.LANs > maxLANs:
+		return nil, fmt.Errorf("%d lans: expected 1 to %d", opt.LANs, maxLANs)
+	case opt.Net.Bits() != 24 || !opt.Net.Addr().Is4():
+		return nil, fmt.Errorf("net %v: expected an IPv4 /24", opt.Net)
+	default:
+		slices.Sort(names)
+		if d := slices.Compact(slices.Clone(names)); len(d) != len(names) {
+			return nil, fmt.Errorf("two hosts have the same name among %v", names)
+		}
+	}
+	w := &World{opt: opt, build: wire.NewBuilder(), hash: wire.NewHash(),
+		queue: queue{shuffle: opt.Shuffle, seed: opt.Seed}}
+	for i := range opt.LANs {
+		w.lans = append(w.lans, wire.NewLAN(fmt.Sprintf("lan%d", i), opt.Seed, opt.Delay))
+	}
+	for i, number := range numbers(opt.Nodes, maxNodes) {
+		w.addHost(opt.Nodes[i], byte(number), true)
+	}
+	for i, number := range numbers(opt.Clients, maxClients) {
+		w.addHost(opt.Clients[i], byte(200+number), false)
+	}
+	w.judge.w = w
+	return w, nil
+}
+
+// numbers are what addresses are made of: the digits at the end of each name, so that a capture
+// reads itself, or, if a name has none or two have the same, the order.
+func numbers(names []string, most int) []int {
+	list := make([]int, len(names))
+	for i, name := range names {
+		n, err := strconv.Atoi(name[len(strings.TrimRight(name, "0123456789")):])
+		if err != nil || n < 1 || n > most || slices.Contains(list[:i], n) {
+			for k := range list {
+				list[k] = k + 1
+			}
+			return list
+		}
+		list[i] = n
+	}
+	return list
+}
+
+func (w *World) addHost(name string, number byte, director bool) {
+	h := &Host{Name: name, w: w, director: director, on: true}
+	// Monotonic clocks start when a machine boots: no two agree, and nothing may depend on it.
+	h.origin = time.Duration(wire.NewStream(w.opt.Seed, "origin/"+name).Below(uint64(1000 * time.Hour)))
+	for i, lan := range w.lans {
+		net := w.opt.Net.Addr().As4()
+		net[2] += byte(i)
+		net[3] = number
+		mac := wire.MAC{2, 0, 0, 0, byte(i), number}
+		h.nics = append(h.nics, &nic{
+			name: fmt.Sprintf("eth%d", i), lan: lan, port: lan.AddPort(name, mac), mac: mac, up: true,
+			card: len(w.cards), base: netip.PrefixFrom(netip.AddrFrom4(net), 24), neigh: map[netip.Addr]*neighbour{},
+		})
+		w.cards = append(w.cards, fmt.Sprintf("%s eth%d", name, i))
+	}
+	h.boot()
+	w.hosts = append(w.hosts, h)
+}
+
+// Now is the time since the world began.
+func (w *World) Now() time.Duration { return w.now }
+
+// Journal is everything that happened so far, in order.
+func (w *World) Journal() []Event { return w.journal }
+
+// Host returns the host of that name, nil if there is none.
+func (w *World) Host(name string) *Host {
+	for _, h := range w.hosts {
+		if h.Name == name {
+			return h
+		}
+	}
+	return nil
+}
+
+// Capture writes every frame from now on to p, which must have the interfaces of Cards.
+func (w *World) Capture(p *wire.Pcap) { w.pcap = p }
+
+// Cards names all network cards, in the order of pcap interfaces.
+func (w *World) Cards() []string { return w.cards }
+
+// Trace is the fingerprint of the run: equal for equal seeds and scenarios, on every machine.
+func (w *World) Trace() (hash uint64, tasks, frames uint64) {
+	return uint64(w.hash), w.tasks, w.frames
+}
+
+// Run lets time pass until the given instant.
+func (w *World) Run(until time.Duration) {
+	same, at := 0, w.now
+	for {
+		t, ok := w.queue.pop(until)
+		if !ok {
+			break
+		}
+		if t.at != at {
+			same, at = 0, t.at
+		} else if same++; same > instantTasks {
+			panic(fmt.Sprintf("sim: more than %d tasks at %v: something answers itself without delay", instantTasks, t.at))
+		}
+		w.now = t.at
+		w.perform(&t)
+	}
+	w.now = max(w.now, until)
+}
+
+func (w *World) perform(t *task) {
+	if t.kind == taskWake && (t.host.proc == nil || t.host.proc.wake != t.gen) {
+		return // asked for by a process that has changed its mind or is gone
+	}
+	w.tasks++
+	w.hash.Uint64(uint64(t.at))
+	w.hash.Uint64(uint64(t.kind))
+	switch t.kind {
+	case taskFrame:
+		n := t.host.nics[t.nic]
+		w.hash.String(t.host.Name)
+		w.hash.Bytes(t.frame)
+		if !t.host.on || !n.up {
+			return // gone down while the frame was under way
+		}
+		w.frames++
+		if w.pcap != nil {
+			w.pcap.Write(w.now, n.card, t.frame)
+		}
+		t.host.input(n, t.frame)
+	case taskWake:
+		t.host.feed(node.Tick{})
+	case taskFunc:
+		t.run()
+	}
+}
+
+// after schedules f.
+func (w *World) after(d time.Duration, f func()) {
+	w.queue.push(task{at: w.now + d, kind: taskFunc, run: f})
+}
+
+// transmit puts a frame on the wire. A card that is down loses it, as a real one does.
+func (w *World) transmit(h *Host, n *nic, frame []byte) {
+	if !h.on || !n.up {
+		return
+	}
+	if w.pcap != nil {
+		w.pcap.Write(w.now, n.card, frame)
+	}
+	for _, d := range n.lan.Send(w.now, n.port, frame) {
+		// Hosts are plugged in in order, one port each, so a port's number is the host's.
+		w.queue.push(task{at: w.now + d.After, kind: taskFrame, host: w.hosts[d.Port], nic: n.index(), frame: frame})
+	}
+}
