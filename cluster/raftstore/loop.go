@@ -19,6 +19,7 @@ type loopState struct {
 	conf    *raftpb.ConfState
 
 	applied, snapIndex uint64
+	termSeen           uint64 // highest term of an applied entry
 
 	ticks      uint64 // since Open
 	heardAt    uint64 // tick of the last message from the leader
@@ -159,6 +160,13 @@ func (s *Store) hasQuorum() bool {
 	return ls.leader != 0 && (ls.leader == s.cfg.Self.ID || ls.ticks-ls.heardAt <= uint64(2*s.cfg.ElectionTicks))
 }
 
+// leaderAlive is stricter: what is handed to a leader that has missed a few heartbeats is probably lost and its fate
+// unknown, so it is better kept until there is a sign of life or another leader.
+func (s *Store) leaderAlive() bool {
+	ls := &s.loop
+	return ls.leader != 0 && (ls.leader == s.cfg.Self.ID || ls.ticks-ls.heardAt <= 3)
+}
+
 func (s *Store) tick() error {
 	ls := &s.loop
 	ls.ticks++
@@ -202,9 +210,10 @@ func (s *Store) proposeHeld() {
 	for len(ls.held) > 0 {
 		w := ls.held[0]
 		if w.ctx.Err() == nil && s.waiting(w.id) {
-			if ls.leader == 0 {
+			if !s.leaderAlive() {
 				return
 			}
+			w.term = ls.rn.BasicStatus().HardState.GetTerm()
 			var err error
 			if w.conf != nil {
 				err = ls.rn.ProposeConfChange(w.conf.change(w.id))
@@ -230,7 +239,7 @@ func (s *Store) proposeHeld() {
 // its answer may be older than they are.
 func (s *Store) askReads() {
 	ls := &s.loop
-	if ls.leader == 0 {
+	if !s.leaderAlive() {
 		return
 	}
 	if ls.asked.readers != nil {
@@ -411,6 +420,10 @@ func (s *Store) apply(ents []*raftpb.Entry) error {
 			}
 		}
 		ls.applied = e.GetIndex()
+		if e.GetTerm() > ls.termSeen {
+			ls.termSeen = e.GetTerm()
+			s.failOlder(ls.termSeen)
+		}
 	}
 	if s.machine.Rev() != rev {
 		s.wakeWatchers()

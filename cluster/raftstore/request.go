@@ -3,6 +3,7 @@ package raftstore
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"quorate/cluster"
@@ -19,6 +20,7 @@ type waiter struct {
 	id   cluster.RequestID
 	data []byte // an encoded command, or
 	conf *confRequest
+	term uint64 // in which it was handed to raft, 0: not yet; the loop's
 	ctx  context.Context
 	ch   chan outcome // buffered: whoever takes the waiter out of the map sends once
 }
@@ -91,6 +93,20 @@ func (s *Store) failWaiters(err error) {
 	for id, w := range s.waiters {
 		delete(s.waiters, id)
 		w.ch <- outcome{err: err}
+	}
+}
+
+// failOlder gives up what was handed to leaders before the one of this term, of which an entry has just been applied:
+// all that it took over from them precedes that entry. Only a proposal still on its way from one to
+// the other could come later, which is why the outcome is called unknown.
+func (s *Store) failOlder(term uint64) {
+	s.waitMu.Lock()
+	defer s.waitMu.Unlock()
+	for id, w := range s.waiters {
+		if w.term != 0 && w.term < term {
+			delete(s.waiters, id)
+			w.ch <- outcome{err: fmt.Errorf("%w: the leader changed", cluster.ErrTimeout)}
+		}
 	}
 }
 

@@ -77,6 +77,7 @@ func newTransport(owner identity, dial func(context.Context, string) (net.Conn, 
 type peer struct {
 	id    uint64
 	queue chan sending
+	kick  chan struct{} // connect now, do not wait for a message or for the back-off
 	t     *transport
 	stop  context.CancelFunc
 	ctx   context.Context
@@ -85,6 +86,7 @@ type peer struct {
 	addr string
 	up   bool
 	why  string // the last error, while not up
+	told bool   // that it is not up was logged
 }
 
 func (p *peer) setAddr(a string) {
@@ -99,13 +101,23 @@ func (p *peer) state() (addr string, up bool, why string) {
 	return p.addr, p.up, p.why
 }
 
-// setState reports whether the state or its reason is new, so that each is logged once.
-func (p *peer) setState(up bool, why string) bool {
+// setUp notes that the connection stands and reports whether that is news.
+func (p *peer) setUp() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	changed := p.up != up || p.why != why
-	p.up, p.why = up, why
-	return changed
+	news := !p.up
+	p.up, p.why, p.told = true, "", false
+	return news
+}
+
+// setDown notes why it does not and reports whether that was not logged yet. The reason itself may change with every
+// attempt (it holds port numbers), which is no news.
+func (p *peer) setDown(why string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	news := !p.told
+	p.up, p.why, p.told = false, why, true
+	return news
 }
 
 // setPeer adds a peer or changes its address.
@@ -119,10 +131,23 @@ func (t *transport) setPeer(id uint64, addr string) {
 		p.setAddr(addr)
 		return
 	}
-	p := &peer{id: id, addr: addr, queue: make(chan sending, sendQueue), t: t}
+	p := &peer{id: id, addr: addr, queue: make(chan sending, sendQueue), kick: make(chan struct{}, 1), t: t}
+	p.kick <- struct{}{}
 	p.ctx, p.stop = context.WithCancel(t.ctx)
 	t.peers[id] = p
 	t.wg.Go(p.run)
+}
+
+// kickPeer makes the transport try the peer at once: there is a sign that it is up.
+func (t *transport) kickPeer(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if p := t.peers[id]; p != nil {
+		select {
+		case p.kick <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (t *transport) removePeer(id uint64) {
@@ -190,20 +215,19 @@ func (p *peer) run() {
 			dead = c.dead
 		}
 		var s sending
-		isPing := false
+		control := false // s is empty
 		select {
 		case <-p.ctx.Done():
 			return
 		case <-dead:
 			c.close()
 			c = nil
-			p.setState(false, "connection closed by the peer")
+			p.setDown("connection closed by the peer")
 			continue
+		case <-p.kick:
+			notBefore, control = time.Time{}, true
 		case <-ping.C:
-			if c == nil {
-				continue
-			}
-			isPing = true
+			control = true
 		case s = <-p.queue:
 		}
 		if c == nil {
@@ -216,7 +240,7 @@ func (p *peer) run() {
 				if p.ctx.Err() != nil {
 					return
 				}
-				if p.setState(false, err.Error()) {
+				if p.setDown(err.Error()) {
 					addr, _, _ := p.state()
 					p.t.log.Warn("member is unreachable", "member", p.id, "address", addr, "error", err)
 				}
@@ -226,15 +250,15 @@ func (p *peer) run() {
 				continue
 			}
 			backoff = minBackoff
-			if p.setState(true, "") {
+			if p.setUp() {
 				p.t.log.Info("connected to member", "member", p.id)
 			}
 		}
-		err := c.write(s.data, isPing, len(p.queue) == 0)
+		err := c.write(s.data, control, len(p.queue) == 0)
 		if err != nil {
 			c.close()
 			c = nil
-			if p.ctx.Err() == nil && p.setState(false, err.Error()) {
+			if p.ctx.Err() == nil && p.setDown(err.Error()) {
 				p.t.log.Warn("connection to member lost", "member", p.id, "error", err)
 			}
 			notBefore = time.Now().Add(minBackoff)
@@ -390,6 +414,7 @@ func (t *transport) serve(conn net.Conn) error {
 	// A joiner knows nobody's address but that of who calls, and a member whose address has changed is
 	// known under the old one until it has a leader to tell the new one to.
 	t.setPeer(h.From.ID, h.From.Address)
+	t.kickPeer(h.From.ID)
 	r := bufio.NewReaderSize(conn, 64<<10)
 	var parts []byte
 	for {
