@@ -257,3 +257,18 @@ func (h *Host) Neighbour(addr netip.Addr) (net.HardwareAddr, error) {
 	}
 	return nil, nil
 }
+
+// SetNeighbour makes the host believe that addr is at mac, as it would after it missed the news.
+func (h *Host) SetNeighbour(addr netip.Addr, mac net.HardwareAddr) error {
+	link, err := h.nl.LinkByName(cableName)
+	if err == nil {
+		err = h.nl.NeighSet(&netlink.Neigh{
+			LinkIndex: link.Attrs().Index, Family: unix.AF_INET, State: netlink.NUD_STALE,
+			IP: addr.AsSlice(), HardwareAddr: mac,
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("lab: host %s: neighbour %s: %w", h.name, addr, err)
+	}
+	return nil
+}
