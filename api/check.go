@@ -1,0 +1,161 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"quorate/config"
+)
+
+// Codes of the diagnostics that only a director itself can find.
+const (
+	diagNoInterface = "no-such-interface"
+	diagNoScript    = "script-not-runnable"
+)
+
+// handleCheck reads a configuration as this director would and looks whether this host has what it needs.
+func (s *Server) handleCheck(r *http.Request) (any, error) {
+	var req CheckRequest
+	if err := readJSON(r, &req); err != nil {
+		return nil, err
+	}
+	return s.check(req), nil
+}
+
+func (s *Server) check(req CheckRequest) *CheckResult {
+	name := s.id.Load().Name
+	cfg, diags := config.Parse(req.Main, config.Files(req.Files), config.Options{ConfigID: name})
+	ifs, err := s.cfg.Interfaces()
+	if err != nil {
+		diags = append(diags, config.Diagnostic{Severity: config.Warning, Code: diagNoInterface, Message: "cannot list this host's interfaces: " + err.Error()})
+	} else if cfg != nil {
+		diags = append(diags, checkInterfaces(cfg, ifs, name)...)
+	}
+	if cfg != nil {
+		diags = append(diags, checkScripts(cfg, name)...)
+	}
+	diags.Sort()
+	return &CheckResult{Node: name, Diagnostics: diags}
+}
+
+func checkInterfaces(cfg *config.Config, have []string, nodeName string) []config.Diagnostic {
+	var out []config.Diagnostic
+	seen := map[string]bool{}
+	want := func(name string, pos config.Pos, keyword string) {
+		if name == "" || slices.Contains(have, name) || seen[name] {
+			return
+		}
+		seen[name] = true
+		out = append(out, config.Diagnostic{Severity: config.Error, Code: diagNoInterface, Pos: pos, Keyword: keyword, Nodes: []string{nodeName},
+			Message: fmt.Sprintf("%s has no interface %q", nodeName, name),
+			Hint:    fmt.Sprintf("it has %s; where names differ per director, write one line for each: @%s %s NAME", strings.Join(have, " "), nodeName, cmp.Or(keyword, "interface"))})
+	}
+	for _, in := range cfg.Instances {
+		want(in.Interface.V, in.Interface.Pos, "interface")
+		for _, list := range [][]config.Address{in.VIPs, in.ExcludedVIPs} {
+			for _, a := range list {
+				want(a.Dev, a.Pos, "")
+			}
+		}
+		for _, t := range in.TrackIfaces {
+			want(t.V, t.Pos, "track_interface")
+		}
+	}
+	return out
+}
+
+func checkScripts(cfg *config.Config, nodeName string) []config.Diagnostic {
+	var out []config.Diagnostic
+	look := func(c *config.Command) {
+		if c == nil || len(c.Argv) == 0 || !filepath.IsAbs(c.Argv[0]) {
+			return
+		}
+		why := ""
+		if fi, err := os.Stat(c.Argv[0]); err != nil {
+			why = "does not exist"
+		} else if fi.IsDir() || fi.Mode()&0o111 == 0 {
+			why = "is not an executable file"
+		}
+		if why != "" {
+			out = append(out, config.Diagnostic{Severity: config.Warning, Code: diagNoScript, Pos: c.Pos, Nodes: []string{nodeName},
+				Message: fmt.Sprintf("script %s %s on %s", c.Argv[0], why, nodeName), Hint: "install it there before the push, or it fails whenever it is run"})
+		}
+	}
+	for _, sc := range cfg.Scripts {
+		look(&sc.Command)
+	}
+	for _, in := range cfg.Instances {
+		for _, c := range []*config.Command{in.NotifyMaster, in.NotifyBackup, in.NotifyFault, in.NotifyStop, in.Notify} {
+			look(c)
+		}
+	}
+	return out
+}
+
+// askBudget is how long a push waits for one director's opinion.
+const askBudget = 5 * time.Second
+
+// opinion is what one member said about a configuration.
+type opinion struct {
+	name   string
+	result *CheckResult
+	err    error
+}
+
+// askAll has every member check the configuration at once.
+func (s *Server) askAll(ctx context.Context, req CheckRequest) []opinion {
+	members := s.members()
+	out := make([]opinion, len(members))
+	ctx, cancel := context.WithTimeout(ctx, askBudget)
+	defer cancel()
+	self := s.id.Load().ID
+	var wg sync.WaitGroup
+	for i, m := range members {
+		out[i].name = m.Name
+		if m.ID == self {
+			out[i].result = s.check(req)
+			continue
+		}
+		wg.Go(func() { out[i].result, out[i].err = s.peer(m).Check(ctx, req) })
+	}
+	wg.Wait()
+	return out
+}
+
+// mergeDiagnostics joins what several directors found: one finding with the names of all who have it. Findings that are
+// already in known are left out.
+func mergeDiagnostics(known config.Diagnostics, ops []opinion) config.Diagnostics {
+	same := func(a, b config.Diagnostic) bool {
+		return a.Code == b.Code && a.Pos == b.Pos && a.Message == b.Message
+	}
+	var out config.Diagnostics
+	for _, o := range ops {
+		if o.result == nil {
+			continue
+		}
+		for _, d := range o.result.Diagnostics {
+			if slices.ContainsFunc(known, func(k config.Diagnostic) bool { return same(k, d) }) {
+				continue
+			}
+			if i := slices.IndexFunc(out, func(k config.Diagnostic) bool { return same(k, d) }); i >= 0 {
+				for _, n := range d.Nodes {
+					if !slices.Contains(out[i].Nodes, n) {
+						out[i].Nodes = append(out[i].Nodes, n)
+					}
+				}
+				continue
+			}
+			out = append(out, d)
+		}
+	}
+	out.Sort()
+	return out
+}
