@@ -159,8 +159,8 @@ func (e *Elector) configure(c Configure) {
 		}
 	}
 	e.evaluate()
-	e.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("generation %d: %d vrrp instances, %d tracked scripts",
-		c.Generation, len(e.instances), len(e.scripts))})
+	e.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("%s: %d vrrp instances, %d tracked scripts",
+		c, len(e.instances), len(e.scripts))})
 }
 
 // configureScripts keeps the verdict of a script whose command did not change (keepalived reload).

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -18,6 +19,14 @@ type Event interface{ event() }
 type Configure struct {
 	Config     *config.Config
 	Generation int64 // 0 when standalone
+}
+
+// String names the configuration in reports.
+func (c Configure) String() string {
+	if c.Generation == 0 {
+		return "standalone configuration"
+	}
+	return fmt.Sprintf("generation %d", c.Generation)
 }
 
 // Stage announces a configuration that the cluster is about to activate. Adverts with its address

@@ -185,8 +185,8 @@ func (s *Services) configure(ev Configure) {
 	if !s.known {
 		s.readDue = s.now
 	}
-	s.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("generation %d: %d virtual servers, %d checks",
-		ev.Generation, len(s.services), len(s.checks()))})
+	s.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("%s: %d virtual servers, %d checks",
+		ev, len(s.services), len(s.checks()))})
 }
 
 func sortedProbeIDs(m map[ProbeID]*check) []ProbeID {

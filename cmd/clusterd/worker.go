@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"quorate/api"
+	"quorate/config"
+	"quorate/internal/buildinfo"
+	"quorate/node/host"
+)
+
+// runWorker is the whole life of a worker process.
+func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
+	ctx, reload := signals(ctx)
+	log = log.With("worker", s.worker)
+	if s.worker == "cluster" {
+		return s.runCluster(ctx, log)
+	}
+	name, err := s.nodeName()
+	if err != nil {
+		return err
+	}
+	conn, err := host.InheritedConn("cluster")
+	if err != nil {
+		return err
+	}
+	var gens *host.Generations
+	load := host.LoadFile(s.file, name, log)
+	if s.file == "" {
+		gens = &host.Generations{Dir: s.generations()}
+		load = host.LoadActive(gens, name)
+	}
+	switch s.worker {
+	case "vrrp":
+		err = host.RunVRRP(ctx, host.VRRPConfig{Node: name, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload})
+	case "checker":
+		err = host.RunChecker(ctx, host.CheckerConfig{Node: name, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload})
+	default:
+		return &exitError{exitFatal, fmt.Errorf("no such worker %q", s.worker)}
+	}
+	if err != nil && s.file != "" {
+		return &exitError{exitConfig, err} // the parent stops too: nothing will repair the file
+	}
+	return err
+}
+
+func (s *settings) runCluster(ctx context.Context, log *slog.Logger) error {
+	cfg := api.Config{StateDir: s.stateDir, RunDir: s.runDir, Version: buildinfo.Version, Logger: log}
+	for _, w := range []struct {
+		name string
+		to   *api.Worker
+	}{{"vrrp", &cfg.VRRP}, {"checker", &cfg.Checker}} {
+		conn, err := host.InheritedConn(w.name)
+		if err != nil {
+			return err
+		}
+		if conn != nil { // a nil *Conn in the interface would not be nil
+			*w.to = conn
+		}
+	}
+	return api.Run(ctx, cfg)
+}
+
+func (s *settings) generations() string { return filepath.Join(s.stateDir, "generations") }
+
+// nodeName is what @ID lines compare with: -i, the name given to init or join, or the host's.
+func (s *settings) nodeName() (string, error) {
+	if s.node != "" {
+		return s.node, nil
+	}
+	if s.file == "" {
+		name, err := api.NodeName(s.stateDir)
+		if err != nil {
+			return "", &exitError{exitNoFile, err}
+		}
+		return name, nil
+	}
+	h, err := os.Hostname()
+	if err != nil {
+		return "", &exitError{exitFatal, err}
+	}
+	name, _, _ := strings.Cut(h, ".")
+	return name, nil
+}
+
+// test is -t: every finding on stderr, silence when there is none. The statuses are keepalived's: a file that cannot be
+// read is 6, any finding 5.
+func test(s *settings) error {
+	if err := s.readable(); err != nil {
+		return err
+	}
+	name, err := s.nodeName()
+	if err != nil {
+		return err
+	}
+	_, found := config.Parse(s.file, host.OSFiles{}, config.Options{ConfigID: name})
+	if len(found) == 0 {
+		return nil
+	}
+	fmt.Fprint(os.Stderr, found.Text(host.OSFiles{}))
+	if found.Count(config.Error)+found.Count(config.Warning) == 0 {
+		return nil
+	}
+	return &exitError{exitFaults, errors.New("the configuration has findings")}
+}
