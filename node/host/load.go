@@ -1,0 +1,43 @@
+package host
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"quorate/config"
+)
+
+// LoadFile returns a Load for standalone mode: it reads the file, and what that includes, each time it is called.
+// Warnings go to the log, once per reading; errors make the reading fail with all of them.
+func LoadFile(path, nodeName string, log *slog.Logger) func() (*config.Config, int64, error) {
+	return func() (*config.Config, int64, error) {
+		cfg, found := config.Parse(path, OSFiles{}, config.Options{ConfigID: nodeName})
+		if found.HasErrors() {
+			bad := slices.DeleteFunc(found, func(d config.Diagnostic) bool { return d.Severity != config.Error })
+			return nil, 0, fmt.Errorf("%s is refused:\n%s", path, strings.TrimSpace(bad.Text(OSFiles{})))
+		}
+		for _, d := range found {
+			log.Warn(d.Message, "file", d.File, "line", d.Line, "keyword", d.Keyword, "hint", d.Hint)
+		}
+		return cfg, 0, nil
+	}
+}
+
+// LoadActive returns a Load for a member of a cluster: the generation this director ran last. With an
+// ErrNone there is none yet; with a *FallbackError an older one is returned all the same.
+func LoadActive(gens *Generations, nodeName string) func() (*config.Config, int64, error) {
+	parse := parseAs(nodeName)
+	return func() (*config.Config, int64, error) {
+		g, active := gens.Active()
+		if g.Number == 0 {
+			return nil, 0, active
+		}
+		cfg, err := parse(g)
+		if err != nil {
+			return nil, g.Number, err
+		}
+		return cfg, g.Number, active
+	}
+}
