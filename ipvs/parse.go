@@ -117,6 +117,10 @@ func (r *rule) option(opt string) error {
 		r.mask = v
 	case "-b":
 		r.sched = v
+	case "--tun-type":
+		if v != "ipip" {
+			return fmt.Errorf("tunnels of type %s are not supported, only ipip", v)
+		}
 	case "-r":
 		return parseAddrPort(v, &r.dest.Addr, &r.dest.Port)
 	case "-w":

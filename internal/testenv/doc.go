@@ -7,6 +7,8 @@
 //	testenv.NeedRoot(t)
 //	testenv.NeedUML(t)
 //
+// A test that needs a kernel with IPVS can ask to be run in a guest that has one; see [InUML].
+//
 // Where a need is not met the test is skipped, with a message that names the missing thing and the Debian package that
 // has it. With CI=true in the environment the same message is a failure: there everything is installed, so a skip
 // would only hide that something is no longer tested.

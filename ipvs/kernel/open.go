@@ -108,6 +108,9 @@ func explain(op ipvs.Op, err error) error {
 		return nil
 	case aboutService && errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("the kernel has no scheduler %q (module ip_vs_%s): %w", op.Service.Scheduler, op.Service.Scheduler, err)
+	case op.Kind == ipvs.AddDestination && errors.Is(err, unix.EINVAL):
+		// Without any address of its own, a namespace has no local routing table, and takes no address for unicast.
+		return fmt.Errorf("the kernel takes %s for no server's address, as it does when no interface is up: %w", op.Destination.Addr, err)
 	case errors.Is(err, unix.ESRCH):
 		return fmt.Errorf("no such service: %w", err)
 	case errors.Is(err, unix.ENOENT):
