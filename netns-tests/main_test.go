@@ -14,10 +14,7 @@ import (
 )
 
 // binEnv carries the directory of the built programs into the namespaces and into guests.
-const (
-	binEnv      = "QUORATE_TEST_BIN"
-	buildErrEnv = "QUORATE_TEST_BUILD_ERROR"
-)
+const binEnv = "QUORATE_TEST_BIN"
 
 // blocked is why this host allows no lab; set before the tests run, nil usually.
 var blocked error
@@ -39,10 +36,16 @@ func run(m *testing.M) int {
 			return 1
 		}
 		env = append(env, binEnv+"="+dir)
-		build := exec.Command("go", "build", "-o", dir+"/", "quorate/cmd/clusterd", "quorate/cmd/clusterctl")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			env = append(env, buildErrEnv+"="+fmt.Sprintf("go build: %v\n%s", err, out))
+		for _, name := range []string{"clusterd", "clusterctl"} {
+			build := exec.Command("go", "build", "-o", filepath.Join(dir, name), "quorate/cmd/"+name)
+			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := build.CombinedOutput(); err != nil {
+				text := fmt.Sprintf("go build quorate/cmd/%s: %v\n%s", name, err, out)
+				if err := os.WriteFile(filepath.Join(dir, name+".err"), []byte(text), 0o644); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					return 1
+				}
+			}
 		}
 	}
 	inside, status, err := netns.Enter(context.Background(), netns.EnterOptions{Env: env})
@@ -70,8 +73,9 @@ func needLab(t testing.TB) {
 // program returns the path of clusterd or clusterctl, built from this tree.
 func program(t testing.TB, name string) string {
 	t.Helper()
-	if text := os.Getenv(buildErrEnv); text != "" {
-		t.Fatal(text)
+	path := filepath.Join(os.Getenv(binEnv), name)
+	if text, err := os.ReadFile(path + ".err"); err == nil {
+		t.Fatal(string(text))
 	}
-	return filepath.Join(os.Getenv(binEnv), name)
+	return path
 }

@@ -18,7 +18,10 @@ import (
 	"quorate/internal/testenv"
 )
 
-const killSignal = syscall.SIGKILL
+const (
+	killSignal = syscall.SIGKILL
+	termSignal = syscall.SIGTERM
+)
 
 // advert is a VRRP packet of the capture; read here by hand, so that the daemon's codec does not vouch for itself.
 type advert struct {
