@@ -38,6 +38,7 @@ type Conn struct {
 	buf     []byte
 	dropped atomic.Uint64
 	garbled atomic.Uint64
+	closed  atomic.Bool
 }
 
 type rawConn interface {
@@ -135,6 +136,9 @@ func (c *Conn) Recv(ctx context.Context) (Message, error) {
 	for {
 		b, err := c.packet()
 		if err != nil {
+			if c.closed.Load() {
+				return Message{}, os.ErrClosed
+			}
 			if ctx.Err() != nil {
 				return Message{}, ctx.Err()
 			}
@@ -195,7 +199,10 @@ func (c *Conn) Dropped() uint64 { return c.dropped.Load() }
 func (c *Conn) Garbled() uint64 { return c.garbled.Load() }
 
 // Close ends this end; a waiting Recv returns os.ErrClosed.
-func (c *Conn) Close() error { return c.f.Close() }
+func (c *Conn) Close() error {
+	c.closed.Store(true)
+	return c.f.Close()
+}
 
 // The watchdog tells a worker about inherited files in these variables: comma separated
 // PEER=FD, and the file descriptor of the readiness pipe.
@@ -224,8 +231,13 @@ func InheritedConn(peer string) (*Conn, error) {
 	return nil, nil
 }
 
-// sealInherited keeps the inherited files from the scripts this worker starts.
+// sealInherited keeps files this worker inherited, from the watchdog or whoever started that, from
+// the scripts it starts.
 func sealInherited() {
+	if unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	// Before Linux 5.11: at least those we know of.
 	for _, w := range strings.Split(os.Getenv(envConns)+",="+os.Getenv(envReady), ",") {
 		if _, num, ok := strings.Cut(w, "="); ok {
 			if fd, err := strconv.Atoi(num); err == nil && fd >= 3 {

@@ -105,6 +105,12 @@ func TestConnRecvEnds(t *testing.T) {
 	if _, err := b.Recv(t.Context()); !errors.Is(err, io.EOF) {
 		t.Fatalf("no process holds the other end: %v", err)
 	}
+	other, d := pair(t)
+	defer func() { _ = other.Close() }()
+	time.AfterFunc(20*time.Millisecond, func() { _ = d.Close() })
+	if _, err := d.Recv(t.Context()); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
 }
 
 func TestConnSkipsGarbage(t *testing.T) {

@@ -38,9 +38,10 @@ type track struct {
 	stop chan struct{}
 }
 
-// queue is the notify batches of one instance; the first is the running one.
+// queue is the notify batches of one instance that wait, and the one that runs.
 type queue struct {
 	batches []node.Notify
+	running string        // state of the running batch; empty: none yet
 	stop    chan struct{} // closed to end the running batch
 }
 
@@ -118,9 +119,9 @@ func (s *scripts) Notify(n node.Notify) {
 	key := n.Kind + " " + n.Name
 	q := s.queues[key]
 	if q != nil {
-		if len(q.batches) > notifyQueue { // [0] is running
-			s.log.Warn("notify scripts cannot keep up, one is dropped", "instance", n.Name, "state", q.batches[1].State)
-			q.batches = slices.Delete(q.batches, 1, 2)
+		if len(q.batches) >= notifyQueue {
+			s.log.Warn("notify scripts cannot keep up, one is dropped", "instance", n.Name, "state", q.batches[0].State)
+			q.batches = q.batches[1:]
 		}
 		q.batches = append(q.batches, n)
 		return
@@ -142,13 +143,11 @@ func (s *scripts) work(key string, q *queue) {
 			return
 		}
 		n, id, stop := q.batches[0], s.id, q.stop
+		q.batches, q.running = q.batches[1:], n.State
 		s.mu.Unlock()
 		for _, c := range n.Commands {
 			s.notifyOnce(n, c, id, stop)
 		}
-		s.mu.Lock()
-		q.batches = q.batches[1:]
-		s.mu.Unlock()
 	}
 }
 
@@ -192,14 +191,12 @@ func (s *scripts) Close() {
 	s.tracks = map[string]*track{}
 	var stops []chan struct{}
 	for _, q := range s.queues {
-		running := q.batches[:min(1, len(q.batches))]
-		if len(running) == 1 && running[0].State != "STOP" {
+		if q.running != "STOP" {
 			close(q.stop)
 			q.stop = make(chan struct{})
 		}
 		stops = append(stops, q.stop)
-		rest := slices.DeleteFunc(slices.Clone(q.batches[len(running):]), func(n node.Notify) bool { return n.State != "STOP" })
-		q.batches = append(slices.Clone(running), rest...)
+		q.batches = slices.DeleteFunc(slices.Clone(q.batches), func(n node.Notify) bool { return n.State != "STOP" })
 	}
 	s.mu.Unlock()
 	idle := make(chan struct{})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,7 @@ type vrrpSocket struct {
 	index int
 	f     *os.File
 	rc    syscall.RawConn
+	ended atomic.Bool
 }
 
 // openVRRP opens the socket of an interface. It is bound to the group address, so that unicast
@@ -112,6 +114,9 @@ func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
 		if err == nil {
 			err = rerr
 		}
+		if s.ended.Load() {
+			return vrrp.Packet{}, os.ErrClosed
+		}
 		if err != nil {
 			return vrrp.Packet{}, fmt.Errorf("receive on %s: %w", s.name, err)
 		}
@@ -122,7 +127,10 @@ func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
 }
 
 // Close ends Receive with os.ErrClosed.
-func (s *vrrpSocket) Close() error { return s.f.Close() }
+func (s *vrrpSocket) Close() error {
+	s.ended.Store(true)
+	return s.f.Close()
+}
 
 // parseIPv4 takes a packet as a raw socket delivers it: with its IP header, checked by the kernel.
 func parseIPv4(b []byte) (vrrp.Packet, bool) {

@@ -244,6 +244,6 @@ func (l *lastLine) String() string {
 			return ' '
 		}
 		return r
-	}, string(b))
-	return strings.TrimSpace(strings.ToValidUTF8(text, "?"))
+	}, strings.ToValidUTF8(string(b), "?"))
+	return strings.TrimSpace(text)
 }

@@ -1,0 +1,65 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestOSFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, n := range []string{"a.conf", "b.conf", ".hidden.conf", "c.txt", "sub/d.conf", "x{y.conf"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, n)), 0o700))
+		must(t, os.WriteFile(filepath.Join(dir, n), []byte("text of "+n), 0o600))
+	}
+	must(t, os.Mkdir(filepath.Join(dir, "dir.conf"), 0o700))
+	for pattern, want := range map[string]string{
+		"*.conf":                      "a.conf b.conf x{y.conf",
+		"{b,a,a}.conf":                "a.conf b.conf",
+		"{sub/,}?.{conf,txt}":         "a.conf b.conf c.txt sub/d.conf",
+		"{a,{b,c}}.*":                 "a.conf b.conf c.txt",
+		".*.conf":                     ".hidden.conf",
+		"x{y.conf":                    "x{y.conf",
+		"none*":                       "",
+		strings.Repeat("{a,b}", 1000): "", // must not explode
+	} {
+		got, err := OSFiles{}.Glob(filepath.Join(dir, pattern))
+		for i := range got {
+			got[i], _ = filepath.Rel(dir, got[i])
+		}
+		if g := strings.Join(got, " "); g != want || err != nil {
+			t.Errorf("%.40s: got %q, %v, want %q", pattern, g, err, want)
+		}
+	}
+	if _, err := (OSFiles{}).Glob(filepath.Join(dir, "[")); err == nil || !strings.Contains(err.Error(), "pattern") {
+		t.Errorf("bad pattern: %v", err)
+	}
+	if b, err := (OSFiles{}).ReadFile(filepath.Join(dir, "a.conf")); string(b) != "text of a.conf" || err != nil {
+		t.Errorf("read: %q, %v", b, err)
+	}
+	for path, want := range map[string]string{dir: "is a directory", "/dev/zero": "larger than"} {
+		if _, err := (OSFiles{}).ReadFile(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	if _, err := (OSFiles{}).ReadFile(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing: %v", err)
+	}
+}
+
+func TestBraces(t *testing.T) {
+	for in, want := range map[string]string{
+		"a": "a", "{a,b}": "a b", "x{a,}y": "xay xy", "{a,b}{1,2}": "a1 a2 b1 b2", "{a,{b,c}d}": "a bd cd", "{a": "{a", "a}": "a}", "{}": "",
+	} {
+		if got := strings.Join(braces(in, 256), " "); got != want {
+			t.Errorf("%s: got %q, want %q", in, got, want)
+		}
+	}
+	if got := braces(strings.Repeat("{a,b}", 20), 10); len(got) != 10 {
+		t.Errorf("limit 10: %d: %v", len(got), fmt.Sprint(slices.Compact(got)))
+	}
+}
