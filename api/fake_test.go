@@ -204,6 +204,9 @@ func (w *fakeWorker) Send(m host.Message) error {
 		return host.ErrFull
 	}
 	w.got = append(w.got, m.Generation)
+	if m.Kind != host.KindApply {
+		return nil
+	}
 	if w.refuse != "" {
 		w.out <- host.Message{Kind: host.KindApplied, Worker: w.name, Generation: m.Generation, Error: w.refuse}
 		return nil

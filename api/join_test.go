@@ -162,7 +162,9 @@ func TestJoinAgainAfterHalfJoin(t *testing.T) {
 
 type diskFull struct{ *memStorage }
 
-func (diskFull) InitMember(string, cluster.Member) error { return errors.New("no space left on device") }
+func (diskFull) InitMember(string, cluster.Member) error {
+	return errors.New("no space left on device")
+}
 
 // Without a certificate of the cluster nothing but join and healthz is answered.
 func TestStrangersAreRefused(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"quorate/node/host"
 )
 
 // Protocols that share a member's port, told apart by ALPN.
@@ -60,6 +62,9 @@ func Run(ctx context.Context, cfg Config) error {
 	start(func() { s.acceptMembers(ctx, tcp, httpConns, start) })
 	start(func() { _ = member.Serve(httpConns) }) // ends with ErrServerClosed
 	start(func() { _ = local.Serve(sock) })
+	if err := host.NotifyReady(); err != nil {
+		s.log.Warn("cannot tell the watchdog that this worker is up", "error", err)
+	}
 	s.log.Info("cluster worker runs", "node", id.Name, "address", id.Address, "socket", filepath.Join(cfg.RunDir, "ctl.sock"))
 
 	<-ctx.Done()
@@ -141,12 +146,12 @@ func (s *Server) dialMember(ctx context.Context, address, proto string) (net.Con
 	if err := id.Check(s.now()); err != nil {
 		return nil, err
 	}
-	host, _, err := net.SplitHostPort(address)
+	name, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
 	cfg := s.clientTLS(proto)
-	cfg.ServerName = host
+	cfg.ServerName = name
 	c, err := (&tls.Dialer{NetDialer: &net.Dialer{Timeout: 3 * time.Second}, Config: cfg}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, explainTLS(err, id.caCert, address, s.now())

@@ -103,7 +103,7 @@ type GenerationInfo struct {
 	Active  bool      `json:"active"`
 }
 
-// NewToken is the answer to POST /api/v1/tokens.
+// CreatedToken is the answer to POST /api/v1/tokens.
 type CreatedToken struct {
 	Token   string    `json:"token"`
 	Hash    string    `json:"hash"`

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"os"
 	"sync"
 	"time"
 
@@ -9,8 +10,8 @@ import (
 	"quorate/node/host"
 )
 
-// aliveFor is how long after its last message a worker counts as alive; workers send their status every second or two.
-const aliveFor = 10 * time.Second
+// aliveFor is how long after its last message a worker counts as alive; workers repeat their status every 5 s.
+const aliveFor = 16 * time.Second
 
 // workerState is what is known of one worker. Server.mu guards it.
 type workerState struct {
@@ -32,7 +33,11 @@ func (w *workerState) status(now time.Time) WorkerStatus {
 
 // runWorker listens to one worker until ctx ends. The pair outlives the worker's process, so an error here is final.
 func (s *Server) runWorker(ctx context.Context, w *workerState) {
-	s.tellWorker(w) // it may have started before this one
+	// It may have started before this one: it says again what it runs, and learns what it should.
+	if err := w.conn.Send(host.Message{Kind: host.KindHello, Worker: "cluster", PID: os.Getpid()}); err != nil {
+		s.log.Warn("cannot greet a worker", "worker", w.name, "error", err)
+	}
+	s.tellWorker(w)
 	for {
 		m, err := w.conn.Recv(ctx)
 		if err != nil {
@@ -48,13 +53,14 @@ func (s *Server) runWorker(ctx context.Context, w *workerState) {
 func (s *Server) fromWorker(w *workerState, m host.Message) {
 	s.mu.Lock()
 	w.seen = s.now()
+	if m.PID != 0 && m.PID != w.pid || m.Kind == host.KindHello {
+		// A new process: it runs what it finds on the disk and says so.
+		w.applied, w.failed, w.err, w.parts = 0, 0, "", host.Assembler{}
+	}
 	if m.PID != 0 {
 		w.pid = m.PID
 	}
 	switch m.Kind {
-	case host.KindHello:
-		// A new process: it runs what it finds on the disk and says so.
-		w.applied, w.failed, w.err, w.parts = 0, 0, "", host.Assembler{}
 	case host.KindApplied:
 		if m.Error != "" {
 			w.failed, w.err = m.Generation, m.Error
@@ -67,9 +73,7 @@ func (s *Server) fromWorker(w *workerState, m host.Message) {
 	case host.KindStatus:
 		if st, ok := w.parts.Add(m); ok {
 			w.report = st
-			if st.Generation > 0 && w.failed == 0 {
-				w.applied = st.Generation // also heals a lost KindApplied
-			}
+			w.applied = max(w.applied, st.Generation) // heals a lost KindApplied; an old status must not take one back
 		}
 	}
 	s.mu.Unlock()

@@ -1,0 +1,15 @@
+// Command clusterctl is the operator's tool. It talks to the clusterd of the same host through its control socket and shows or
+// changes the whole cluster; init, join and check need no clusterd.
+//
+//	clusterctl init --name d1 --address 10.0.0.1         the first director; prints a join token
+//	clusterctl join TOKEN --name d2 --address 10.0.0.2   each further one
+//	clusterctl push keepalived.conf -m "add web4"        check everywhere, commit, wait until all run it
+//	clusterctl status                                    one line of verdict, who owns what, what to do
+//	clusterctl history | get | rollback                  every generation is kept
+//
+// Exit codes: 0 good; 1 failed; 2 wrong usage; 4 the configuration has errors (nothing was changed); 6 no quorum, or clusterd does
+// not answer; 7 --if-rev conflict or a name that is taken; 8 committed, but a director cannot run it; 9 time-out.
+//
+// main.go ends the process; root.go has the flags that all commands share and prints errors; one file per group of commands maps
+// flags to calls of package api; statusview.go draws the status and is tested against golden files.
+package main

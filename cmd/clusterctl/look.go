@@ -1,0 +1,134 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"quorate/api"
+	"quorate/config"
+)
+
+func (c *cli) statusCmd() *cobra.Command {
+	var check bool
+	cmd := &cobra.Command{
+		Use: "status", Short: "who owns what, is anything wrong, and what to do about it", Args: noArgs,
+		Long: "status asks every director and works without quorum. With --check it prints the verdict only and exits with\n0 HEALTHY, 1 DEGRADED, 2 CRITICAL, 3 unknown, as monitoring plug-ins do.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cl, done := c.client(cmd.Context(), 10*time.Second)
+			defer done()
+			st, err := cl.Status(ctx)
+			if check {
+				if err != nil {
+					say(c.out, "UNKNOWN %s\n", clean(err.Error()))
+					return exitCode(3)
+				}
+				say(c.out, "%s\n", verdictLine(st))
+				return exitCode(slices.Index([]api.Verdict{api.Healthy, api.Degraded, api.Critical}, st.Verdict))
+			}
+			if err != nil {
+				return err
+			}
+			return c.print(st, func(w io.Writer) { showStatus(w, st, view{relative: c.tty, color: c.useColor()}) })
+		},
+	}
+	cmd.Flags().BoolVar(&check, "check", false, "one line and an exit code for monitoring")
+	return cmd
+}
+
+func (c *cli) historyCmd() *cobra.Command {
+	return &cobra.Command{Use: "history", Short: "every generation that was pushed, newest first", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		ctx, cl, done := c.client(cmd.Context(), defaultTimeout)
+		defer done()
+		gens, err := cl.Generations(ctx)
+		if err != nil {
+			return err
+		}
+		return c.print(gens, func(w io.Writer) {
+			tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+			say(tw, "GENERATION\tTIME\tAUTHOR\tHASH\tMESSAGE\n")
+			for _, g := range gens {
+				mark := ""
+				if g.Active {
+					mark = " active"
+				}
+				say(tw, "%d%s\t%s\t%s\t%.10s\t%s\n", g.Number, mark, g.Time.UTC().Format(time.RFC3339), clean(g.Author), g.Hash, clean(g.Message))
+			}
+			_ = tw.Flush()
+		})
+	}}
+}
+
+func (c *cli) getCmd() *cobra.Command {
+	var n int64
+	var node string
+	cmd := &cobra.Command{
+		Use: "get", Short: "print the active configuration, or another generation", Args: noArgs,
+		Long: "get prints the files as they were pushed. With --node it prints, as JSON, what that director makes of them.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cl, done := c.client(cmd.Context(), defaultTimeout)
+			defer done()
+			g, err := cl.Generation(ctx, n)
+			if err != nil {
+				return err
+			}
+			if node != "" {
+				if err := api.CheckName(node); err != nil {
+					return usagef("--node: %v", err)
+				}
+				cfg, ds := config.Parse(g.Main, config.Files(g.Files), config.Options{ConfigID: node})
+				if ds.HasErrors() {
+					return c.invalid(ds, config.Files(g.Files), "")
+				}
+				enc := json.NewEncoder(c.out)
+				enc.SetIndent("", "  ")
+				return enc.Encode(cfg)
+			}
+			return c.print(g, func(w io.Writer) {
+				if len(g.Files) == 1 {
+					_, _ = io.WriteString(w, g.Files[g.Main])
+					return
+				}
+				names := slices.DeleteFunc(slices.Sorted(maps.Keys(g.Files)), func(f string) bool { return f == g.Main })
+				for _, name := range append([]string{g.Main}, names...) {
+					say(w, "# ---- %s\n", name)
+					_, _ = io.WriteString(w, g.Files[name])
+				}
+			})
+		},
+	}
+	cmd.Flags().Int64Var(&n, "gen", 0, "generation (default: the active one)")
+	cmd.Flags().StringVar(&node, "node", "", "as this director reads it")
+	return cmd
+}
+
+func (c *cli) eventsCmd() *cobra.Command {
+	var since time.Duration
+	cmd := &cobra.Command{Use: "events", Short: "what happened on this director lately", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+		ctx, cl, done := c.client(cmd.Context(), defaultTimeout)
+		defer done()
+		es, err := cl.Entries(ctx, time.Now().Add(-since))
+		if err != nil {
+			return err
+		}
+		return c.print(es, func(w io.Writer) {
+			tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+			say(tw, "TIME(UTC)\tNODE\tINSTANCE\tEVENT\tDETAIL\n")
+			for _, e := range es {
+				detail := e.Detail
+				if e.From != "" || e.To != "" {
+					detail = e.From + " -> " + e.To + ", " + e.Reason + dash(e.Detail)
+				}
+				say(tw, "%s\t%s\t%s\t%s\t%s\n", e.Time.UTC().Format("15:04:05.000"), e.Node, clean(e.Instance), e.Event, clean(detail))
+			}
+			_ = tw.Flush()
+		})
+	}}
+	cmd.Flags().DurationVar(&since, "since", time.Hour, "how far back")
+	return cmd
+}
