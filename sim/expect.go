@@ -27,7 +27,7 @@ func (q *query) take(key string) (arg, bool) {
 	return a, true
 }
 
-// rest reports what nobody took.
+// rest reports an argument that was given twice.
 func (q *query) rest() error {
 	if len(q.args) > 0 {
 		return unexpected(q.args[0])
@@ -94,24 +94,37 @@ func failed(format string, args ...any) error {
 func (s *Session) verbExpect(args []arg, _ string) (string, error) {
 	q := &query{s: s, args: args}
 	for _, kind := range []struct {
-		key string
-		run func(*query, arg) (string, error)
+		key  string
+		also string // the other arguments it takes
+		run  func(*query, arg) (string, error)
 	}{
-		{"owner", expectOwner}, {"owners", expectOwner}, {"client", expectClient}, {"event", expectEvent},
-		{"rejected", expectRejected}, {"adverts", expectAdverts},
+		{"owner", "vip within", expectOwner},
+		{"owners", "vip within", expectOwner},
+		{"client", "vip outage served", expectClient},
+		{"event", "node reason count within", expectEvent},
+		{"notify", "node count within", expectEvent},
+		{"rejected", "node count", expectRejected},
+		{"adverts", "gap", expectAdverts},
 	} {
-		if a, ok := q.take(kind.key); ok {
-			if a.op != "=" || a.val == "" {
-				return "", fmt.Errorf("%s needs a value: %s=…", a.key, a.key)
-			}
-			out, err := kind.run(q, a)
-			if err != nil {
-				return "", err
-			}
-			return out + "\n", q.rest()
+		a, ok := q.take(kind.key)
+		if !ok {
+			continue
 		}
+		if a.op != "=" || a.val == "" {
+			return "", fmt.Errorf("%s needs a value: %s=…", a.key, a.key)
+		}
+		for _, other := range q.args {
+			if !slices.Contains(strings.Fields(kind.also), other.key) || other.op == "" {
+				return "", unexpected(other)
+			}
+		}
+		out, err := kind.run(q, a)
+		if err != nil {
+			return "", err
+		}
+		return out + "\n", q.rest()
 	}
-	return "", errors.New("expected one of owner= owners= client= event= rejected= adverts=")
+	return "", errors.New("expected one of owner= owners= client= event= notify= rejected= adverts=")
 }
 
 // expectOwner: expect owner=d2 within=3.7s; expect owners=0; expect vip=A owners=(d1,d2).
@@ -232,7 +245,7 @@ func expectClient(q *query, a arg) (string, error) {
 }
 
 // expectEvent: expect event=vrrp.master node=d2 reason=priority_zero count=1 within=700ms.
-// Events before the last fault verb do not count.
+// notify=MASTER counts runs of notify scripts. Events before the last fault verb do not count.
 func expectEvent(q *query, a arg) (string, error) {
 	node, err := q.node()
 	if err != nil {
@@ -250,8 +263,11 @@ func expectEvent(q *query, a arg) (string, error) {
 	var n int64
 	var first time.Duration
 	for _, e := range q.s.w.journal[q.s.marked:] {
-		if e.Kind != EventReport || e.Entry.Event != a.val || node != nil && e.Host != node.Name ||
-			withReason && e.Entry.Reason != reason.val {
+		match := e.Kind == EventReport && e.Entry.Event == a.val
+		if a.key == "notify" {
+			match = e.Kind == EventNotify && e.Entry.To == a.val
+		}
+		if !match || node != nil && e.Host != node.Name || withReason && e.Entry.Reason != reason.val {
 			continue
 		}
 		if n == 0 {

@@ -74,7 +74,7 @@ func play(t *testing.T, name, text string) (*Session, map[string]*bytes.Buffer) 
 		t.Fatal(err)
 	}
 	s, files := newSession()
-	wrong, err := sc.Play(s)
+	wrong, err := sc.Play(s, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestSeedsAndShuffleKeepTheClaims(t *testing.T) {
 			t.Fatal(err)
 		}
 		s, _ := newSession()
-		if _, err := sc.Play(s); err != nil {
+		if _, err := sc.Play(s, nil); err != nil {
 			t.Errorf("%s: %v", with, err)
 		}
 		hash, _, _ := s.World().Trace()

@@ -19,8 +19,8 @@ type Host struct {
 	Name     string
 	w        *World
 	director bool
-	on       bool          // the kernel runs
-	origin   time.Duration // of its monotonic clock
+	on       bool  // the kernel runs
+	clock    clock // its own monotonic one
 	nics     []*nic
 	ipID     uint16
 	drops    map[string]uint64 // frames the kernel refused, by reason
@@ -65,8 +65,43 @@ type advertStat struct {
 // (212992) over the 768 octets the kernel charges for a small packet.
 const socketBuffer = 277
 
-// mono is the host's own monotonic clock.
-func (h *Host) mono() time.Duration { return h.w.now + h.origin }
+// clock is a monotonic clock: it read mono when the world's time was world, and since then
+// runs ppm parts per million too fast.
+type clock struct {
+	world, mono time.Duration
+	ppm         int64
+}
+
+const million = 1_000_000
+
+// at returns what the clock reads at a time of the world.
+func (c clock) at(world time.Duration) time.Duration {
+	d := int64(world - c.world)
+	// Split, for nanoseconds times ppm would overflow within a day.
+	return c.mono + time.Duration(d+d/million*c.ppm+d%million*c.ppm/million)
+}
+
+// when returns the first instant of the world at which the clock reads mono or more.
+func (c clock) when(mono time.Duration) time.Duration {
+	d := int64(mono - c.mono)
+	rate := million + c.ppm
+	world := c.world + time.Duration(d/rate*million+d%rate*million/rate)
+	for c.at(world) < mono {
+		world++ // what the divisions cut off: a nanosecond or two
+	}
+	return world
+}
+
+// mono is what the host's monotonic clock reads now.
+func (h *Host) mono() time.Duration { return h.clock.at(h.w.now) }
+
+// setDrift changes the clock's speed from now on; it does not jump.
+func (h *Host) setDrift(ppm int64) {
+	h.clock = clock{world: h.w.now, mono: h.mono(), ppm: ppm}
+	if h.proc != nil {
+		h.arm(h.proc)
+	}
+}
 
 // start runs the daemon with the host's configuration.
 func (h *Host) start() {
@@ -174,7 +209,7 @@ func (h *Host) arm(p *process) {
 		p.wakeAt = 0
 		return
 	}
-	at := max(d-h.origin, h.w.now)
+	at := max(h.clock.when(d), h.w.now)
 	if at == p.wakeAt && at > h.w.now {
 		return // already on its way
 	}
@@ -215,7 +250,8 @@ func (h *Host) act(p *process, a node.Action) {
 	case node.RunScript:
 		h.runScript(p, a)
 	case node.Notify:
-		h.w.note(h.Name, EventNotify, fmt.Sprintf("%s %s %s %d", a.Kind, a.Name, a.State, a.Priority))
+		h.w.record(Event{Host: h.Name, Kind: EventNotify, Entry: node.Entry{Instance: a.Name, To: a.State},
+			Text: fmt.Sprintf("notify %s %s %s %d", a.Kind, a.Name, a.State, a.Priority)})
 	case node.Report:
 		h.report(a.Entry)
 	default:

@@ -80,7 +80,15 @@ func (w *World) record(e Event) {
 	w.journal = append(w.journal, e)
 	w.hash.String(e.Host)
 	w.hash.Uint64(uint64(e.Kind))
-	w.hash.String(e.Text)
+	if e.Kind != EventReport {
+		w.hash.String(e.Text)
+		return
+	}
+	// Of a report the vocabulary counts, not the wording: a clearer sentence is no other run.
+	for _, s := range []string{e.Entry.Instance, e.Entry.Event, e.Entry.From, e.Entry.To, e.Entry.Reason} {
+		w.hash.String(s)
+		w.hash.Uint64(uint64(len(s)))
+	}
 }
 
 // reportText puts an entry of a director's journal into one line.

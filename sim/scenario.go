@@ -101,13 +101,17 @@ type Mismatch struct {
 }
 
 // Play runs a scenario in a new session and returns the directives whose output differs. It
-// stops at the first directive that cannot be carried out or whose expectation fails.
-func (sc *Scenario) Play(s *Session) ([]Mismatch, error) {
+// stops at the first directive that cannot be carried out or whose expectation fails. show,
+// if not nil, is told the output of each as it comes.
+func (sc *Scenario) Play(s *Session, show func(d Directive, out string)) ([]Mismatch, error) {
 	var wrong []Mismatch
 	for _, d := range sc.Directives {
 		out, err := s.Exec(d.Text, d.Input)
 		if err != nil {
 			return wrong, fmt.Errorf("%s:%d: %w", sc.Name, d.Line, err)
+		}
+		if show != nil {
+			show(d, out)
 		}
 		if out != d.Expected {
 			wrong = append(wrong, Mismatch{Directive: d, Got: out})

@@ -68,7 +68,7 @@ func (w *World) showState(b *strings.Builder) {
 		}
 		for _, st := range h.proc.m.Status() {
 			fmt.Fprintf(b, "%s%s %s %s priority %d since %s reason=%s", h.Name, paused, st.Name, st.State, st.Priority,
-				stamp(st.ChangedAt-h.origin), st.Reason)
+				stamp(h.clock.when(st.ChangedAt)), st.Reason)
 			if st.Master.IsValid() {
 				fmt.Fprintf(b, " master %v", st.Master)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,11 +68,14 @@ func (s *Session) verbConf(args []arg, input string) (string, error) {
 			return "", fmt.Errorf("%s is a client: expected nodes", h.Name)
 		}
 		c, diags := config.Parse(confName, config.Files{confName: input}, config.Options{ConfigID: h.Name})
+		var bad []string
 		for _, d := range diags {
 			if d.Severity == config.Error {
-				return "", fmt.Errorf("%s is not valid on %s: line %d of it, column %d: %s: %s %s", confName, h.Name,
-					d.Line, d.Column, d.Keyword, d.Message, d.Hint)
+				bad = append(bad, fmt.Sprintf("line %d of it, column %d: %s: %s (%s)", d.Line, d.Column, d.Keyword, d.Message, d.Hint))
 			}
+		}
+		if len(bad) > 0 {
+			return "", fmt.Errorf("%s is not valid on %s: %s", confName, h.Name, strings.Join(bad, "; "))
 		}
 		if len(c.Instances) == 0 {
 			return "", fmt.Errorf("%s has no vrrp_instance for %s: nothing to simulate", confName, h.Name)
@@ -330,6 +334,10 @@ func (s *Session) verbDup(args []arg, _ string) (string, error) {
 	return s.chance(args, func(p *wire.Path, r wire.Ratio) { p.Dup = r })
 }
 
+func (s *Session) verbReorder(args []arg, _ string) (string, error) {
+	return s.chance(args, func(p *wire.Path, r wire.Ratio) { p.Reorder = r })
+}
+
 func (s *Session) chance(args []arg, set func(*wire.Path, wire.Ratio)) (string, error) {
 	paths, rest, err := s.paths(args)
 	if err != nil {
@@ -364,6 +372,26 @@ func (s *Session) verbDelay(args []arg, _ string) (string, error) {
 	for _, p := range paths {
 		p.Delay = r
 	}
+	return "", nil
+}
+
+// maxDrift is far beyond any quartz (some 100 ppm) and any NTP slew (500 ppm).
+const maxDrift = 100_000
+
+func (s *Session) verbClock(args []arg, _ string) (string, error) {
+	if len(args) != 2 || args[0].op != "" || args[1].op != "" {
+		return "", errors.New("expected a host and a drift")
+	}
+	h, err := s.host(args[0].key)
+	if err != nil {
+		return "", err
+	}
+	text, ok := strings.CutSuffix(args[1].key, "ppm")
+	ppm, err := strconv.ParseInt(text, 10, 64)
+	if !ok || err != nil || ppm < -maxDrift || ppm > maxDrift {
+		return "", fmt.Errorf("drift %q: expected parts per million from -%d to %d, as 200ppm or -50ppm", args[1].key, maxDrift, maxDrift)
+	}
+	h.setDrift(ppm)
 	return "", nil
 }
 

@@ -126,7 +126,7 @@ func numbers(names []string, most int) []int {
 func (w *World) addHost(name string, number byte, director bool) {
 	h := &Host{Name: name, w: w, director: director, on: true}
 	// Monotonic clocks start when a machine boots: no two agree, and nothing may depend on it.
-	h.origin = time.Duration(wire.NewStream(w.opt.Seed, "origin/"+name).Below(uint64(1000 * time.Hour)))
+	h.clock.mono = time.Duration(wire.NewStream(w.opt.Seed, "origin/"+name).Below(uint64(1000 * time.Hour)))
 	for i, lan := range w.lans {
 		net := w.opt.Net.Addr().As4()
 		net[2] += byte(i)

@@ -10,8 +10,8 @@
 //     whoever drives it (virtual time, or a loop over TAP devices) delivers each
 //     frame when its time has come. Frames are shared between receivers and must
 //     not be changed after Send.
-//   - Every ordered pair of hosts has a [Path] with its own delay, loss, duplication
-//     and cut. "d1 cannot reach d2" says nothing about d2 reaching d1. [LAN.Split]
+//   - Every ordered pair of hosts has a [Path] with its own delay, loss,
+//     duplication, reordering and cut. "d1 cannot reach d2" says nothing about d2 reaching d1. [LAN.Split]
 //     makes sides that do not reach each other at all, each with an address table of
 //     its own, as switches do whose trunk is broken.
 //   - Frames are built by [Builder] with gopacket's layers and read by [Parse], which

@@ -33,13 +33,20 @@ type Port struct {
 
 // Path is the way from one port to another.
 type Path struct {
-	Delay      Range // zero: the LAN's
-	Loss, Dup  Ratio
-	Cut        bool
-	loss, dup  *Stream
-	delay      *Stream
-	lost, sent uint64
+	Delay     Range // zero: the LAN's
+	Loss, Dup Ratio
+	// Reorder holds single frames back by up to Late, so that later ones overtake them.
+	// Without it a path is first in, first out, as Ethernet is.
+	Reorder Ratio
+	Cut     bool
+
+	loss, dup, reorder, delay *Stream
+	last                      time.Duration // arrival of the newest frame that kept its place
+	lost                      uint64
 }
+
+// Late is the most that Reorder holds a frame back.
+const Late = 10 * time.Millisecond
 
 type camEntry struct {
 	port int
@@ -67,7 +74,8 @@ func (l *LAN) AddPort(host string, mac MAC) int {
 		for to := range n {
 			name := fmt.Sprintf("%s/%s>%s/", l.Name, l.ports[from].Host, l.ports[to].Host)
 			l.paths[from*n+to] = Path{
-				loss: NewStream(l.seed, name+"loss"), dup: NewStream(l.seed, name+"dup"), delay: NewStream(l.seed, name+"delay"),
+				loss: NewStream(l.seed, name+"loss"), dup: NewStream(l.seed, name+"dup"),
+				reorder: NewStream(l.seed, name+"reorder"), delay: NewStream(l.seed, name+"delay"),
 			}
 		}
 	}
@@ -120,7 +128,7 @@ func (l *LAN) Split(side []int) {
 	}
 }
 
-// Heal ends cuts and splits and takes loss and duplication away. Delays stay. Of two
+// Heal ends cuts and splits and takes loss, duplication and reordering away. Delays stay. Of two
 // sides that know the same address the later sighting counts.
 func (l *LAN) Heal() {
 	l.cam = []map[MAC]camEntry{l.mergedCAM()}
@@ -129,7 +137,7 @@ func (l *LAN) Heal() {
 	}
 	for i := range l.paths {
 		p := &l.paths[i]
-		p.Cut, p.Loss, p.Dup = false, Ratio{}, Ratio{}
+		p.Cut, p.Loss, p.Dup, p.Reorder = false, Ratio{}, Ratio{}, Ratio{}
 	}
 }
 
@@ -159,7 +167,12 @@ func (l *LAN) Lossy(from, to int) bool { return l.Path(from, to).Loss.N != 0 }
 func (l *LAN) MaxDelay() time.Duration {
 	longest := max(l.Delay.Min, l.Delay.Max)
 	for i := range l.paths {
-		longest = max(longest, l.paths[i].Delay.Min, l.paths[i].Delay.Max)
+		p := &l.paths[i]
+		d := max(p.Delay.Min, p.Delay.Max, l.Delay.Min, l.Delay.Max)
+		if p.Reorder.N != 0 {
+			d += Late
+		}
+		longest = max(longest, d)
 	}
 	return longest
 }
@@ -187,34 +200,40 @@ func (l *LAN) Send(now time.Duration, from int, frame []byte) []Delivery {
 	}
 	if e, ok := table[dst]; ok && !dst.Multicast() && now-e.seen < camAge {
 		if e.port != from {
-			l.forward(from, e.port)
+			l.forward(now, from, e.port)
 		}
 		return l.out
 	}
 	for to := range l.ports {
 		if to != from {
-			l.forward(from, to)
+			l.forward(now, from, to)
 		}
 	}
 	return l.out
 }
 
-func (l *LAN) forward(from, to int) {
+func (l *LAN) forward(now time.Duration, from, to int) {
 	p := l.Path(from, to)
 	if !l.Reaches(from, to) || p.loss.Chance(p.Loss) {
 		p.lost++
 		return
 	}
-	p.sent++
 	copies := 1
 	if p.dup.Chance(p.Dup) {
 		copies = 2
 	}
+	r := p.Delay
+	if r == (Range{}) {
+		r = l.Delay
+	}
 	for range copies {
-		r := p.Delay
-		if r == (Range{}) {
-			r = l.Delay
+		at := now + p.delay.Between(r)
+		if p.reorder.Chance(p.Reorder) {
+			at += p.reorder.Between(Range{Max: Late})
+		} else {
+			at = max(at, p.last)
+			p.last = at
 		}
-		l.out = append(l.out, Delivery{Port: to, After: p.delay.Between(r)})
+		l.out = append(l.out, Delivery{Port: to, After: at - now})
 	}
 }

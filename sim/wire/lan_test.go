@@ -127,6 +127,35 @@ func TestStreamsAreIndependent(t *testing.T) {
 	}
 }
 
+// A path keeps the order of its frames unless it is told to reorder them.
+func TestOrder(t *testing.T) {
+	arrivals := func(reorder Ratio) (overtaken int) {
+		l := NewLAN("lan0", 3, Range{50 * time.Microsecond, 500 * time.Microsecond})
+		l.AddPort("d1", macs[0])
+		l.AddPort("d2", macs[1])
+		l.Path(0, 1).Reorder = reorder
+		var last time.Duration
+		for i := range 1000 {
+			now := time.Duration(i) * 10 * time.Microsecond
+			d := l.Send(now, 0, append(append(append([]byte{}, Broadcast[:]...), macs[0][:]...), 8, 0))
+			if now+d[0].After < last {
+				overtaken++
+			}
+			last = now + d[0].After
+			if most := 500*time.Microsecond + Late; d[0].After > most {
+				t.Fatalf("frame took %v, more than %v", d[0].After, most)
+			}
+		}
+		return overtaken
+	}
+	if n := arrivals(Ratio{}); n != 0 {
+		t.Errorf("%d frames overtook others on an ordinary path", n)
+	}
+	if n := arrivals(Ratio{1, 10}); n < 50 {
+		t.Errorf("only %d of 1000 frames were overtaken at 1/10", n)
+	}
+}
+
 // A seed means the same run for ever: these numbers must not change.
 func TestStreamIsFixed(t *testing.T) {
 	s := NewStream(1, "link/a>b/loss")
