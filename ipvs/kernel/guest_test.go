@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -61,6 +63,7 @@ func TestGuest(t *testing.T) {
 		})
 	}
 	t.Run("namespace", testNamespace)
+	t.Run("lost answer", testLostAnswer)
 }
 
 const helperPath = "/proc/sys/kernel/modprobe"
@@ -309,6 +312,64 @@ func testNamespace(t *testing.T) {
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// testLostAnswer proves that a request whose answer never comes ends, and that the next one is answered. A filter on the
+// backend's socket loses everything that the kernel sends.
+func testLostAnswer(t *testing.T) {
+	before := netlinkSockets(t)
+	n, err := OpenNetlink()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = n.Close() }()
+	n.timeout = 300 * time.Millisecond
+	deaf := 0
+	for fd := range netlinkSockets(t) {
+		if before[fd] {
+			continue
+		}
+		deaf++
+		drop := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 0}
+		if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if deaf == 0 {
+		t.Fatal("the backend's socket was not found")
+	}
+	want := parse(t, "-A -t 10.0.0.1:80 -s rr")
+	if err := n.Apply(ipvs.Plan(want, nil, nil)); !errors.Is(err, ErrTimeout) {
+		t.Errorf("got %v, want ErrTimeout", err)
+	}
+	// What the kernel did without telling is no obstacle.
+	if err := n.Apply(ipvs.Plan(want, nil, nil)); err != nil {
+		t.Error(err)
+	}
+	if got := table(t, n); got.String() != want.String() {
+		t.Errorf("got %q", got)
+	}
+	flush(t)
+}
+
+// netlinkSockets returns this process's netlink sockets.
+func netlinkSockets(t *testing.T) map[int]bool {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(map[int]bool)
+	for _, e := range list {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && domain == unix.AF_NETLINK {
+			found[fd] = true
+		}
+	}
+	return found
 }
 
 // roleEnv makes the test binary play the part of another process.

@@ -38,6 +38,8 @@ type Netlink struct {
 	mu    sync.Mutex
 	h     *moby.Handle // nil after a timeout and after Close
 	netns *os.File     // nil after Close
+
+	timeout time.Duration // requestTimeout, but in tests
 }
 
 var _ ipvs.Backend = (*Netlink)(nil)
@@ -49,7 +51,7 @@ func OpenNetlink() (*Netlink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ipvs: %w", err)
 	}
-	n := &Netlink{netns: ns}
+	n := &Netlink{netns: ns, timeout: requestTimeout}
 	if n.h, err = open(""); err != nil {
 		_ = ns.Close()
 		return nil, err
@@ -151,7 +153,7 @@ func (n *Netlink) request(f func(*moby.Handle) error) error {
 		n.h = h
 	}
 	h := n.h
-	timer := time.AfterFunc(requestTimeout, h.Close)
+	timer := time.AfterFunc(n.timeout, h.Close)
 	err := f(h)
 	if !timer.Stop() {
 		n.h = nil

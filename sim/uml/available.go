@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrUnavailable is wrapped by every error that says User Mode Linux cannot be started on this machine.
@@ -30,7 +34,39 @@ func Available() error {
 			return fmt.Errorf("%w: no %s; install the Debian package %s", ErrUnavailable, need.program, need.pkg)
 		}
 	}
+	if err := tryPtrace(); err != nil {
+		return fmt.Errorf("%w: this process may not trace its children (ptrace: %v); "+
+			"in a container allow it with --cap-add SYS_PTRACE or another seccomp profile", ErrUnavailable, err)
+	}
 	return nil
+}
+
+// tryPtrace starts a traced process, which is what a guest's kernel does with the guest's processes.
+func tryPtrace() error {
+	// Only the thread that traces a process may wait for it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd := exec.Command("/bin/true")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	return nil
+}
+
+// memoryDir returns where the guest's kernel shall keep the file that is its memory: "" for its own choice, /dev/shm, or
+// the run's directory where /dev/shm forbids execution or is too small (containers: 64 MB).
+func memoryDir(dir string, memoryMB int) string {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/dev/shm", &fs); err != nil || fs.Flags&unix.ST_NOEXEC != 0 {
+		return dir
+	}
+	if fs.Blocks != 0 && fs.Blocks*uint64(fs.Bsize) < uint64(memoryMB)<<20 {
+		return dir
+	}
+	return ""
 }
 
 // kernel returns the path of the User Mode Linux kernel.

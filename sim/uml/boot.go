@@ -32,8 +32,10 @@ func boot(ctx context.Context, job Job, dir string) (int, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return killGroup(cmd) }
 	cmd.WaitDelay = 2 * time.Second
-	// The kernel keeps its memory in a file, which must allow execution; it picks the place itself.
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+	if m := memoryDir(dir, job.MemoryMB); m != "" {
+		cmd.Env = append(cmd.Env, "TMPDIR="+m)
+	}
 	console := &tail{next: job.Console}
 	cmd.Stdout, cmd.Stderr = console, console
 
