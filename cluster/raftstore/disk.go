@@ -149,6 +149,10 @@ func (d *walDisk) Load() (Loaded, error) {
 		_ = w.Close()
 		return l, fmt.Errorf("log %s: unknown header %q: it was written by another version or program", walDir, meta)
 	}
+	if l.Snapshot == nil && !m.Self.Learner {
+		_ = w.Close()
+		return l, fmt.Errorf("log %s: the record of the first snapshot is missing: %s", walDir, remedy)
+	}
 	d.w, l.Self, l.HardState, l.Entries = w, m.Self, hs, ents
 	return l, nil
 }

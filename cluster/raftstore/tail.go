@@ -41,8 +41,10 @@ func cutTornTail(path string) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("log file %s: %w: %s", path, err, remedy)
 	}
-	cut := int64(lastNonZero(b) - good)
-	if cut <= 0 {
+	cut := int64(max(lastNonZero(b)-good, 0))
+	// A rest of less than a length at the end of the file would be taken for a torn length by etcd's reader.
+	size := max(int64(len(b)&^7), int64(good))
+	if cut == 0 && size == int64(len(b)) {
 		return 0, nil
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -50,7 +52,7 @@ func cutTornTail(path string) (int64, error) {
 		return 0, err
 	}
 	// Shrinking and growing again leaves zeros in place of the record and keeps the size of the file.
-	err = errors.Join(f.Truncate(int64(good)), f.Truncate(int64(len(b))), f.Sync(), f.Close())
+	err = errors.Join(f.Truncate(int64(good)), f.Truncate(size), f.Sync(), f.Close())
 	return cut, err
 }
 
