@@ -1,0 +1,225 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"quorate/config"
+)
+
+func parse(path string) (*config.Config, error) {
+	cfg, found := config.Parse(path, OSFiles{}, config.Options{})
+	if found.HasErrors() {
+		return nil, fmt.Errorf("%s", found.Text(OSFiles{}))
+	}
+	return cfg, nil
+}
+
+// directorProcess is a director in a process and network namespace of its own, on an eth0 that the
+// test moves in.
+func directorProcess(address, path string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	var eth0 netlink.Link
+	for eth0 == nil {
+		if l, err := netlink.LinkByName("eth0"); err == nil {
+			eth0 = l
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	a, err := netlink.ParseAddr(address)
+	if err == nil {
+		err = netlink.AddrAdd(eth0, a)
+	}
+	if err == nil {
+		err = netlink.LinkSetUp(eth0)
+	}
+	if err == nil {
+		err = RunVRRP(ctx, VRRPConfig{Node: "lb", Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+			Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// director is what the test holds of one.
+type director struct {
+	cmd *exec.Cmd
+	h   *netlink.Handle
+	log *logBuffer
+}
+
+func startDirector(t *testing.T, name, address, path string) *director {
+	t.Helper()
+	d := &director{log: &logBuffer{}}
+	d.cmd = exec.Command("/proc/self/exe", "--worker="+name, "director", address, path)
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	d.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	must(t, d.cmd.Start())
+	t.Cleanup(func() { _ = d.cmd.Process.Kill(); _ = d.cmd.Wait() })
+
+	bridge, err := netlink.LinkByName("br0")
+	must(t, err)
+	n := d.cmd.Process.Pid % 100000
+	port, inside := fmt.Sprintf("p%d", n), fmt.Sprintf("q%d", n)
+	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: port, MasterIndex: bridge.Attrs().Index}, PeerName: inside}))
+	for _, l := range []string{port} {
+		k, err := netlink.LinkByName(l)
+		must(t, err)
+		must(t, netlink.LinkSetUp(k))
+	}
+	peer, err := netlink.LinkByName(inside)
+	must(t, err)
+	ns, err := netns.GetFromPid(d.cmd.Process.Pid)
+	must(t, err)
+	defer func() { _ = ns.Close() }()
+	d.h, err = netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	must(t, err)
+	must(t, netlink.LinkSetNsFd(peer, int(ns)))
+	must(t, d.h.LinkSetName(peer, "eth0"))
+	return d
+}
+
+// holds judges the kernel of the director, not what it says.
+func (d *director) holds(vip string) bool {
+	addrs, _ := d.h.AddrList(nil, netlink.FAMILY_V4)
+	return slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.String() == vip })
+}
+
+func (d *director) remove(t *testing.T, vip string) {
+	t.Helper()
+	l, err := d.h.LinkByName("eth0")
+	must(t, err)
+	a, err := netlink.ParseAddr(vip)
+	must(t, err)
+	must(t, d.h.AddrDel(l, a))
+}
+
+const directorConf = `vrrp_script chk {
+    script "/bin/sh -c 'test ! -e %[2]s/fail'"
+    interval 1
+    weight -100
+}
+vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 51
+    priority %[1]d
+    version 3
+    advert_int 0.1
+    garp_master_delay 1
+    virtual_ipaddress {
+        10.9.0.100
+        10.9.0.101/24 label eth0:vip
+    }
+    track_script {
+        chk
+    }
+    notify "%[2]s/notify"
+}
+`
+
+// Two real processes on two real kernels' network stacks: election, death, preemption, release,
+// a failing script, a pulled cable and a thief of addresses.
+func TestTwoDirectors(t *testing.T) {
+	if !inNetns(t) {
+		return
+	}
+	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
+	br, err := netlink.LinkByName("br0")
+	must(t, err)
+	must(t, netlink.LinkSetUp(br))
+	wire := openTap(t, br)
+
+	dir := map[string]string{}
+	conf := func(name string, priority int) string {
+		dir[name] = t.TempDir()
+		must(t, os.WriteFile(filepath.Join(dir[name], "notify"), []byte("#!/bin/sh\necho $* >>"+dir[name]+"/told\n"), 0o700))
+		path := filepath.Join(dir[name], "keepalived.conf")
+		must(t, os.WriteFile(path, fmt.Appendf(nil, directorConf, priority, dir[name]), 0o600))
+		return path
+	}
+	confA, confB := conf("a", 150), conf("b", 100)
+	a := startDirector(t, "a", "10.9.0.1/24", confA)
+	b := startDirector(t, "b", "10.9.0.2/24", confB)
+	why := func() string { return "a:\n" + a.log.String() + "\nb:\n" + b.log.String() }
+	owner := func(yes, no *director, what string) {
+		t.Helper()
+		eventually(t, 15*time.Second, func() bool {
+			return yes.holds("10.9.0.100") && yes.holds("10.9.0.101") && (no == nil || !no.holds("10.9.0.100") && !no.holds("10.9.0.101"))
+		}, func() string { return what + "\n" + why() })
+	}
+	owner(a, b, "a has the higher priority")
+
+	// What the segment sees, sent by the owner and from its own address.
+	f := wire.next(0x0800, func(f []byte) bool { return len(f) > 34 && f[23] == 112 })
+	if src := netip.AddrFrom4([4]byte(f[26:30])).String(); src != "10.9.0.1" || f[22] != 255 || f[34] != 0x31 || f[35] != 51 || f[36] != 150 || f[37] != 2 {
+		t.Errorf("advert % x", f)
+	}
+
+	must(t, a.cmd.Process.Kill())
+	_ = a.cmd.Wait()
+	owner(b, nil, "a was killed")
+	arp := wire.next(0x0806, func(f []byte) bool { return len(f) == 42 && net.IP(f[28:32]).String() == "10.9.0.100" })
+	if net.IP(arp[38:42]).String() != "10.9.0.100" {
+		t.Errorf("gratuitous ARP % x", arp)
+	}
+
+	a = startDirector(t, "a", "10.9.0.1/24", confA)
+	owner(a, b, "a came back and preempts")
+
+	must(t, os.WriteFile(filepath.Join(dir["a"], "fail"), nil, 0o600))
+	owner(b, a, "a's script fails")
+	must(t, os.Remove(filepath.Join(dir["a"], "fail")))
+	owner(a, b, "a's script recovered")
+
+	a.remove(t, "10.9.0.100/32")
+	eventually(t, 10*time.Second, func() bool {
+		return a.holds("10.9.0.100") && strings.Contains(a.log.String(), "removed from eth0 by someone else")
+	}, why)
+
+	eth0, err := a.h.LinkByName("eth0")
+	must(t, err)
+	port, err := netlink.LinkByIndex(eth0.Attrs().ParentIndex)
+	must(t, err)
+	must(t, netlink.LinkSetDown(port))
+	owner(b, a, "a's cable is pulled")
+	must(t, netlink.LinkSetUp(port))
+	owner(a, b, "a's cable is back")
+
+	must(t, a.cmd.Process.Signal(syscall.SIGTERM))
+	if err := a.cmd.Wait(); err != nil {
+		t.Errorf("a stops with %v\n%s", err, a.log)
+	}
+	owner(b, nil, "a was stopped")
+	told := readAll(filepath.Join(dir["a"], "told"))
+	want := "INSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\n" + // killed
+		"INSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\n" + // preempts
+		"INSTANCE VI_1 BACKUP 50\nINSTANCE VI_1 MASTER 150\n" + // script
+		"INSTANCE VI_1 FAULT 150\nINSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\n" + // cable
+		"INSTANCE VI_1 STOP 150\n"
+	if told != want {
+		t.Errorf("a's notify script was told\n%swant\n%s%s", told, want, a.log)
+	}
+	if !strings.Contains(b.log.String(), `msg="(VI_1) Entering MASTER STATE"`) {
+		t.Error(b.log)
+	}
+}
