@@ -86,8 +86,12 @@ func (c clock) when(mono time.Duration) time.Duration {
 	d := int64(mono - c.mono)
 	rate := million + c.ppm
 	world := c.world + time.Duration(d/rate*million+d%rate*million/rate)
+	// What the divisions cut off is a nanosecond or two.
 	for c.at(world) < mono {
-		world++ // what the divisions cut off: a nanosecond or two
+		world++
+	}
+	for c.at(world-1) >= mono {
+		world--
 	}
 	return world
 }
