@@ -41,9 +41,9 @@ type soServiceDest struct {
 }
 
 type soStats struct {
-	conns, inPackets, outPackets uint32
-	inBytes, outBytes            uint64
-	rates                        [5]uint32
+	_ [3]uint32 // connections, packets in and out
+	_ [2]uint64 // bytes in and out
+	_ [5]uint32 // the rates of the same
 }
 
 type soServiceEntry struct {
@@ -54,12 +54,14 @@ type soServiceEntry struct {
 
 type soDestEntry struct {
 	soDest
-	active, inactive, persistent uint32
-	stats                        soStats
+	active, inactive uint32
+	_                uint32 // persistent connections
+	stats            soStats
 }
 
 type soInfo struct {
-	version, hashSize, services uint32
+	_        [2]uint32 // version, size of the connection table
+	services uint32
 }
 
 // soGetServices and soGetDests are followed by entries, which are aligned to 8 bytes because of the 64-bit counters.
