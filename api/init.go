@@ -77,10 +77,10 @@ func Init(o InitOptions) (*InitResult, error) {
 	if id.Key, err = encodeKey(key); err != nil {
 		return nil, err
 	}
-	if id.Cert, err = ca.Sign(o.Name, o.Address, key.Public(), o.Now); err != nil {
+	if id.ID, err = newMemberID(); err != nil {
 		return nil, err
 	}
-	if id.ID, err = newMemberID(); err != nil {
+	if id.Cert, err = ca.Sign(id.Self(), key.Public(), o.Now); err != nil {
 		return nil, err
 	}
 	var cid [8]byte

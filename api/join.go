@@ -248,7 +248,7 @@ func (s *Server) handleJoin(r *http.Request) (any, error) {
 	if m.ID, err = newMemberID(); err != nil {
 		return nil, err
 	}
-	cert, err := ca.SignRequest(req.CSR, req.Name, req.Address, s.now())
+	cert, err := ca.SignRequest(req.CSR, m, s.now())
 	if err != nil {
 		return nil, errf(CodeUsage, "%v", err)
 	}

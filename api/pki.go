@@ -13,7 +13,10 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"strconv"
 	"time"
+
+	"quorate/cluster"
 )
 
 // Lifetimes of certificates. A member renews its own when less than a third is left.
@@ -58,9 +61,10 @@ func NewAuthority(cluster string, now time.Time) (Authority, error) {
 	return Authority{Cert: encodeCert(der), Key: pemKey}, nil
 }
 
-// Sign issues a member's certificate for the public key pub: the subject is the node's name, the alternative names are the
-// node's name and the host of address. It serves as client and as server certificate.
-func (a Authority) Sign(name, address string, pub any, now time.Time) ([]byte, error) {
+// Sign issues a member's certificate for the public key pub: the subject is the node's name and, as its serial number, the member's
+// id; the alternative names are the node's name and the host of its address. It serves as client and as server certificate.
+func (a Authority) Sign(m cluster.Member, pub any, now time.Time) ([]byte, error) {
+	name := m.Name
 	ca, err := parseCert(a.Cert)
 	if err != nil {
 		return nil, fmt.Errorf("the authority's certificate: %w", err)
@@ -81,15 +85,15 @@ func (a Authority) Sign(name, address string, pub any, now time.Time) ([]byte, e
 		end = ca.NotAfter
 	}
 	tmpl := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name, Organization: []string{"quorate"}},
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name, SerialNumber: strconv.FormatUint(m.ID, 10), Organization: []string{"quorate"}},
 		NotBefore: now.Add(-backdate), NotAfter: end, BasicConstraintsValid: true,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 		DNSNames:    []string{name},
 	}
-	host, _, err := net.SplitHostPort(address)
+	host, _, err := net.SplitHostPort(m.Address)
 	if err != nil {
-		return nil, fmt.Errorf("address %q: %w", address, err)
+		return nil, fmt.Errorf("address %q: %w", m.Address, err)
 	}
 	if ip := net.ParseIP(host); ip != nil {
 		tmpl.IPAddresses = []net.IP{ip}
@@ -104,8 +108,8 @@ func (a Authority) Sign(name, address string, pub any, now time.Time) ([]byte, e
 }
 
 // SignRequest issues a certificate for a PEM certificate request. Only its key is taken from the request, which must
-// carry a valid signature made with that key; name and address are the caller's decision.
-func (a Authority) SignRequest(csr []byte, name, address string, now time.Time) ([]byte, error) {
+// carry a valid signature made with that key; for whom it is, is the caller's decision.
+func (a Authority) SignRequest(csr []byte, m cluster.Member, now time.Time) ([]byte, error) {
 	b, rest := pem.Decode(csr)
 	if b == nil || b.Type != "CERTIFICATE REQUEST" || len(rest) > 0 {
 		return nil, errors.New("the certificate request is not one PEM block of type CERTIFICATE REQUEST")
@@ -120,7 +124,7 @@ func (a Authority) SignRequest(csr []byte, name, address string, now time.Time) 
 	if pub, ok := req.PublicKey.(*ecdsa.PublicKey); !ok || pub.Curve != elliptic.P256() {
 		return nil, fmt.Errorf("certificate request: want an ECDSA P-256 key, got %T", req.PublicKey)
 	}
-	return a.Sign(name, address, req.PublicKey, now)
+	return a.Sign(m, req.PublicKey, now)
 }
 
 // newRequest makes a key and a request for it, both PEM.

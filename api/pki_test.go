@@ -28,13 +28,13 @@ func TestCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := ca.SignRequest(csr, "d2", "10.0.0.2:8470", now)
+	p, err := ca.SignRequest(csr, cluster.Member{ID: 7, Name: "d2", Address: "10.0.0.2:8470"}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, _ := parseCert(p)
 	root, _ := parseCert(ca.Cert)
-	if c.Subject.CommonName != "d2" || c.VerifyHostname("10.0.0.2") != nil || c.VerifyHostname("d2") != nil {
+	if c.Subject.CommonName != "d2" || c.Subject.SerialNumber != "7" || c.VerifyHostname("10.0.0.2") != nil || c.VerifyHostname("d2") != nil {
 		t.Errorf("names: %v %v %v", c.Subject, c.DNSNames, c.IPAddresses)
 	}
 	pool := x509.NewCertPool()
@@ -93,7 +93,7 @@ func TestSignRequestRefuses(t *testing.T) {
 		{"another curve", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der})},
 		{"forged signature", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: forged})},
 	} {
-		if _, err := ca.SignRequest(tc.csr, "d2", "10.0.0.2:1", time.Now()); err == nil {
+		if _, err := ca.SignRequest(tc.csr, cluster.Member{ID: 7, Name: "d2", Address: "10.0.0.2:1"}, time.Now()); err == nil {
 			t.Errorf("%s: signed", tc.name)
 		}
 	}

@@ -205,8 +205,12 @@ func (p *push) commit(ctx context.Context) error {
 		if err := g.Prepare(p.base); err != nil {
 			return errf(CodeInvalid, "%v", err).withHint("nothing was changed")
 		}
+		txn := cluster.PushTxn(p.base, g)
+		if err := txn.Check(); err != nil {
+			return errf(CodeInvalid, "%v", err).withHint("nothing was changed; the files of a configuration must fit into one transaction")
+		}
 		tctx, cancel := context.WithTimeout(ctx, commitBudget)
-		res, err := p.st.Txn(tctx, cluster.PushTxn(p.base, g))
+		res, err := p.st.Txn(tctx, txn)
 		cancel()
 		if err != nil {
 			return p.unsure(err)

@@ -10,11 +10,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"quorate/cluster"
 	"quorate/node/host"
 )
 
@@ -57,7 +60,7 @@ func Run(ctx context.Context, cfg Config) error {
 	start(func() { s.runRenewal(ctx) })
 
 	httpConns := newConnQueue(tcp.Addr())
-	member := s.httpServer(s.handler(isMember))
+	member := s.httpServer(s.handler(s.isMember))
 	local := s.httpServer(s.handler(func(*http.Request) bool { return true })) // the socket's permissions are the right
 	start(func() { s.acceptMembers(ctx, tcp, httpConns, start) })
 	start(func() { _ = member.Serve(httpConns) }) // ends with ErrServerClosed
@@ -81,8 +84,19 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		MaxHeaderBytes: 64 << 10}
 }
 
-// isMember says whether a request came with a certificate of the cluster; the handshake has verified it.
-func isMember(r *http.Request) bool { return r.TLS != nil && len(r.TLS.VerifiedChains) > 0 }
+// isMember says whether a request came with the certificate of a present member. The handshake has verified it against the
+// authority; a member that was removed still has one. While the store is not open nobody knows who was removed.
+func (s *Server) isMember(r *http.Request) bool {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return false
+	}
+	st, err := s.replica()
+	if err != nil {
+		return true
+	}
+	id := r.TLS.VerifiedChains[0][0].Subject.SerialNumber
+	return slices.ContainsFunc(st.Status().Members, func(m cluster.Member) bool { return strconv.FormatUint(m.ID, 10) == id })
+}
 
 // listenUnix opens RunDir/ctl.sock. What a killed predecessor left behind is removed, a living one is not disturbed.
 func listenUnix(dir string) (net.Listener, error) {
@@ -304,7 +318,7 @@ func (s *Server) renew() (err error) {
 		if err := json.Unmarshal(kv.Value, &ca); err != nil {
 			return fmt.Errorf("stored %s: %w", KeyAuthority, err)
 		}
-		cert, err := ca.Sign(id.Name, id.Address, id.leaf.PublicKey, now)
+		cert, err := ca.Sign(id.Self(), id.leaf.PublicKey, now)
 		if err != nil {
 			return err
 		}

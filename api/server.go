@@ -116,7 +116,7 @@ func (s *Server) handler(admin func(*http.Request) bool) http.Handler {
 	handle := func(pattern string, f func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if !admin(r) {
-				writeError(w, errf(CodeDenied, "a client certificate of this cluster is required").
+				writeError(w, errf(CodeDenied, "the certificate of a present member of this cluster is required").
 					withHint("use clusterctl on a director: it talks to the socket in /run/quorate"))
 				return
 			}

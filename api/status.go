@@ -105,25 +105,7 @@ func Merge(self string, reports []NodeReport, now time.Time) *Status {
 	s := &Status{APIVersion: "v1", From: self, Time: now, Problems: []Problem{}, Nodes: []NodeLine{}, VIPs: []VIPLine{}, Services: []ServiceStatus{}}
 	reports = slices.Clone(reports)
 	slices.SortFunc(reports, func(a, b NodeReport) int { return cmp.Compare(a.Member.Name, b.Member.Name) })
-	var own cluster.Status
-	for _, r := range reports {
-		if r.Member.Name == self && r.Status != nil {
-			own = r.Status.Store
-			s.Cluster = r.Status.Cluster.Name
-			s.Quorum, s.Term = own.HasQuorum && r.Status.StoreError == "", own.Term
-			s.Generation = r.Status.Generation.Committed
-			if s.Generation == 0 || r.Status.StoreError != "" {
-				s.Generation = max(s.Generation, r.Status.Generation.Saved)
-			}
-		}
-	}
-	if s.Quorum {
-		for _, r := range reports {
-			if r.Member.ID == own.Leader {
-				s.Leader = r.Member.Name
-			}
-		}
-	}
+	own := s.chooseView(reports)
 	s.mergeQuorum(reports)
 	for _, r := range reports {
 		s.mergeNode(r, own)
@@ -139,6 +121,37 @@ func Merge(self string, reports []NodeReport, now time.Time) *Status {
 		s.Verdict = s.Problems[0].Verdict
 	}
 	return s
+}
+
+// chooseView takes quorum, leader and generation from the asking member or, when its own store is of no help, from one that has
+// quorum: it answered, so it is not cut off.
+func (s *Status) chooseView(reports []NodeReport) cluster.Status {
+	var view *NodeStatus
+	for _, r := range reports {
+		if r.Status == nil {
+			continue
+		}
+		if r.Member.Name == s.From {
+			s.Cluster = r.Status.Cluster.Name
+			s.Generation = max(s.Generation, r.Status.Generation.Saved)
+		}
+		if r.Status.StoreError != "" || !r.Status.Store.HasQuorum {
+			continue
+		}
+		if view == nil || r.Member.Name == s.From {
+			view = r.Status
+		}
+	}
+	if view == nil {
+		return cluster.Status{}
+	}
+	s.Quorum, s.Term, s.Generation = true, view.Store.Term, view.Generation.Committed
+	for _, r := range reports {
+		if r.Member.ID == view.Store.Leader {
+			s.Leader = r.Member.Name
+		}
+	}
+	return view.Store
 }
 
 func (v Verdict) rank() int { return slices.Index([]Verdict{Healthy, Degraded, Critical}, v) }
@@ -160,7 +173,7 @@ func (s *Status) mergeQuorum(reports []NodeReport) {
 	text := fmt.Sprintf("NO QUORUM: %s sees no leader", s.From)
 	todo := "wait for the election, which takes a few seconds"
 	if len(silent) > 0 {
-		text = fmt.Sprintf("NO QUORUM: %s does not answer", strings.Join(silent, ", "))
+		text = "NO QUORUM: " + strings.Join(silent, ", ") + map[bool]string{true: " does not answer", false: " do not answer"}[len(silent) == 1]
 		todo = "start clusterd on " + strings.Join(silent, ", ") + " or repair the network between the members"
 	}
 	s.note(Degraded, s.Cluster, text+"; VRRP and health checks keep working, the configuration is read-only", todo)
@@ -311,9 +324,10 @@ func vipLine(name string, cs []claim, reports []NodeReport) VIPLine {
 	if len(l.Owners) > 0 {
 		l.Heard = ""
 	} else if l.Heard != "" {
-		// A silent member that lives at the address heard is the owner.
+		// A member that lives at the address heard is the owner, unless it says itself that it is not.
 		for _, r := range reports {
-			if h, _, err := net.SplitHostPort(r.Member.Address); err == nil && h == l.Heard && r.Status == nil {
+			denies := slices.ContainsFunc(cs, func(c claim) bool { return c.node == r.Member.Name && c.live })
+			if h, _, err := net.SplitHostPort(r.Member.Address); err == nil && h == l.Heard && !denies {
 				l.Owner = r.Member.Name
 			}
 		}
@@ -336,9 +350,9 @@ func (s *Status) judgeOwner(l VIPLine, cs []claim, silent int) {
 			"check firewalls (IP protocol 112, 224.0.0.18), IGMP snooping and VLANs between them; auth_pass and virtual_router_id must agree")
 	case len(l.Owners) == 1:
 	case l.Heard != "" && l.Owner != "":
-		s.note(Degraded, l.Instance, fmt.Sprintf("%s: owned by %s, whose control plane does not answer (its adverts are heard)", l.Instance, l.Owner), "on "+l.Owner+": systemctl status clusterd")
+		s.note(Degraded, l.Instance, fmt.Sprintf("%s: owned by %s, whose adverts are heard but which does not say so itself", l.Instance, l.Owner), "on "+l.Owner+": systemctl status clusterd")
 	case l.Heard != "":
-		s.note(Degraded, l.Instance, fmt.Sprintf("%s: owned by %s, which is no member that answers", l.Instance, l.Heard), "a keepalived in the group is fine; else look for a stranger with VRID "+fmt.Sprint(l.VRID))
+		s.note(Degraded, l.Instance, fmt.Sprintf("%s: owned by %s, which is no member that says so", l.Instance, l.Heard), "a keepalived in the group is fine and a change of owner takes a moment; else look for a stranger with VRID "+fmt.Sprint(l.VRID))
 	case silent > 0:
 		s.note(Critical, l.Instance, fmt.Sprintf("%s: NO OWNER among the members that answer", l.Instance), "look at the nodes that do not answer")
 	default:
