@@ -171,6 +171,17 @@ func (w *world) runs(generation int64, hosts ...string) {
 	})
 }
 
+// says waits until a host's status names the owner of the address; workers report every other second.
+func (w *world) says(host, owner string) {
+	w.Helper()
+	w.eventually(5*time.Second, "status on "+host, func() string {
+		if st := w.status(host); len(st.VIPs) != 1 || st.VIPs[0].Owner != owner {
+			return fmt.Sprintf("%+v, want owner %s", st.VIPs, owner)
+		}
+		return ""
+	})
+}
+
 // example copies one of the example files into the world and returns its path.
 func (w *world) example(name string) string {
 	w.Helper()

@@ -24,6 +24,9 @@ var (
 	}
 )
 
+// keepEnv, when set, leaves the directory of a failed test on the disk.
+const keepEnv = "QUORATE_TEST_KEEP"
+
 // clusterPort is where directors listen for each other.
 const clusterPort = "8377"
 
@@ -46,7 +49,11 @@ func newWorld(t testing.TB, hosts ...string) *world {
 		t.Fatal(err)
 	}
 	// Not t.TempDir: its name grows with the test's, and a unix socket path must be short.
-	dir, err := os.MkdirTemp("", "qw")
+	base := netns.Scratch // memory: the tests kill processes, not machines
+	if _, err := os.Stat(base); err != nil || os.Getenv(keepEnv) != "" {
+		base = ""
+	}
+	dir, err := os.MkdirTemp(base, "w")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +81,7 @@ func (w *world) close() {
 	if w.stop != nil {
 		_ = w.stop() // a test that needs the capture stopped it and looked at the error
 	}
-	if w.Failed() && os.Getenv("QUORATE_TEST_KEEP") != "" {
+	if w.Failed() && os.Getenv(keepEnv) != "" {
 		w.Logf("kept: %s", w.dir)
 		return
 	}

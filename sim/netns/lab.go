@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -158,7 +159,32 @@ func (l *Lab) plugIn(h *Host) error {
 	if err := h.nl.LinkSetUp(eth); err != nil {
 		return err
 	}
-	return h.AddAddress(cableName, h.addr.String())
+	if err := h.AddAddress(cableName, h.addr.String()); err != nil {
+		return err
+	}
+	if err := waitUp(h.nl, cableName); err != nil {
+		return err
+	}
+	return waitUp(l.fabric.nl, h.name)
+}
+
+// carrierTimeout is generous: the kernel tells of a carrier from a work queue, late on a busy machine.
+const carrierTimeout = 10 * time.Second
+
+// waitUp waits until the kernel has noticed the carrier of a device; before that a bridge port drops everything.
+func waitUp(nl *netlink.Handle, device string) error {
+	for end := time.Now().Add(carrierTimeout); ; time.Sleep(200 * time.Microsecond) {
+		link, err := nl.LinkByName(device)
+		if err != nil {
+			return err
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%s: no carrier after %v, state %s", device, carrierTimeout, link.Attrs().OperState)
+		}
+	}
 }
 
 // Hosts returns the hosts in the order they were added.

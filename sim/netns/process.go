@@ -116,26 +116,39 @@ func (h *Host) Processes() ([]Process, error) {
 	return out, nil
 }
 
-// Kill sends a signal to every process of the host, parents (lower PIDs) first. With SIGKILL it
-// goes on until none is left, so that a watchdog cannot restart what was killed before it.
+// Kill sends a signal to every process of the host. With SIGKILL all of them stop first, and it goes
+// on until none is left: none gets to act on the death of another, as a watchdog would that restarts
+// its workers, or a worker that says good-bye when its watchdog is gone.
 func (h *Host) Kill(sig syscall.Signal) error {
-	give := time.Now().Add(killTimeout)
-	for {
-		list, err := h.Processes()
-		if err != nil || len(list) == 0 {
+	if sig != killSignal {
+		_, err := h.signal(sig)
+		return err
+	}
+	for end := time.Now().Add(killTimeout); ; time.Sleep(time.Millisecond) {
+		if _, err := h.signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
-		for _, p := range list {
-			if err := unix.Kill(p.PID, sig); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("lab: host %s: kill %d %v: %w", h.name, p.PID, p.Args, err)
-			}
+		// Again, for children that were forked meanwhile.
+		if _, err := h.signal(syscall.SIGSTOP); err != nil {
+			return err
 		}
-		if sig != syscall.SIGKILL {
-			return nil
+		left, err := h.signal(killSignal)
+		if err != nil || len(left) == 0 {
+			return err
 		}
-		if time.Now().After(give) {
-			return fmt.Errorf("lab: host %s: process %d %v is still there %v after SIGKILL", h.name, list[0].PID, list[0].Args, killTimeout)
+		if time.Now().After(end) {
+			return fmt.Errorf("lab: host %s: process %d %v is still there %v after SIGKILL", h.name, left[0].PID, left[0].Args, killTimeout)
 		}
-		time.Sleep(time.Millisecond)
 	}
+}
+
+// signal sends a signal to every process and returns them.
+func (h *Host) signal(sig syscall.Signal) ([]Process, error) {
+	list, err := h.Processes()
+	for _, p := range list {
+		if err := unix.Kill(p.PID, sig); err != nil && !errors.Is(err, unix.ESRCH) {
+			return nil, fmt.Errorf("lab: host %s: %v to process %d %v: %w", h.name, sig, p.PID, p.Args, err)
+		}
+	}
+	return list, err
 }
