@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -211,13 +212,11 @@ func TestTwoDirectors(t *testing.T) {
 	}
 	owner(b, nil, "a was stopped")
 	told := readAll(filepath.Join(dir["a"], "told"))
-	want := "INSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\n" + // killed
-		"INSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\n" + // preempts
-		"INSTANCE VI_1 BACKUP 50\nINSTANCE VI_1 MASTER 150\n" + // script
-		"INSTANCE VI_1 FAULT 150\nINSTANCE VI_1 BACKUP 150\nINSTANCE VI_1 MASTER 150\n" + // cable
-		"INSTANCE VI_1 STOP 150\n"
-	if told != want {
-		t.Errorf("a's notify script was told\n%swant\n%s%s", told, want, a.log)
+	// On a machine that is too busy a may lose and regain the election in between.
+	want := `^(B150 M150 )+(B50 (M50 B50 )*M150 )(B150 M150 )*F150 (B150 M150 )+S150 $`
+	short := strings.NewReplacer("INSTANCE VI_1 ", "", "BACKUP ", "B", "MASTER ", "M", "FAULT ", "F", "STOP ", "S", "\n", " ").Replace(told)
+	if !regexp.MustCompile(want).MatchString(short) {
+		t.Errorf("a's notify script was told %q, want %s\n%s", short, want, a.log)
 	}
 	if !strings.Contains(b.log.String(), `msg="(VI_1) Entering MASTER STATE"`) {
 		t.Error(b.log)

@@ -47,6 +47,11 @@ func testWorker(name string, args []string) int {
 				return 0
 			}
 		}
+	case "watchdog": // watchdog FILE: the real thing, with its signals
+		if err := Watch(context.Background(), WatchConfig{Workers: []Worker{{"vrrp", []string{"steady", args[1]}}}}); err != nil {
+			return 1
+		}
+		return 0
 	case "director": // director ADDRESS CONFIG: see directors_test.go
 		return directorProcess(args[1], args[2])
 	case "echo": // echo PEER: says hello, answers each message with its own pid, crashes when told to

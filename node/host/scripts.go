@@ -180,8 +180,8 @@ func name(c config.Command) string {
 	return c.Argv[0]
 }
 
-// Close ends track scripts and whatever notify batches are not for STOP, gives those one
-// second, and ends them too.
+// Close ends track scripts, drops the notify batches that wait, except those for STOP, and gives
+// what runs half a second, then STOP scripts a second. What is left is ended.
 func (s *scripts) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -189,31 +189,42 @@ func (s *scripts) Close() {
 		close(t.stop)
 	}
 	s.tracks = map[string]*track{}
-	var stops []chan struct{}
+	busy := false
 	for _, q := range s.queues {
-		if q.running != "STOP" {
-			close(q.stop)
-			q.stop = make(chan struct{})
-		}
-		stops = append(stops, q.stop)
+		busy = busy || q.running != "" && q.running != "STOP"
 		q.batches = slices.DeleteFunc(slices.Clone(q.batches), func(n node.Notify) bool { return n.State != "STOP" })
 	}
 	s.mu.Unlock()
 	idle := make(chan struct{})
 	go func() { s.wg.Wait(); close(idle) }()
-	limit := time.NewTimer(stopLimit)
-	defer limit.Stop()
-	select {
-	case <-idle:
-	case <-limit.C:
-		for _, c := range stops {
-			close(c)
-		}
-		limit.Reset(stopLimit) // for SIGTERM; what ignores it is left to SIGKILL below
+	ended := func(limit time.Duration) bool {
+		t := time.NewTimer(limit)
+		defer t.Stop()
 		select {
 		case <-idle:
-		case <-limit.C:
+			return true
+		case <-t.C:
+			return false
 		}
 	}
+	if busy && !ended(stopLimit/2) {
+		s.end(func(q *queue) bool { return q.running != "STOP" })
+	}
+	if !ended(stopLimit) {
+		s.end(func(*queue) bool { return true })
+		ended(stopLimit) // for SIGTERM to work; what ignores it outlives us
+	}
 	s.spawn.close()
+}
+
+// end stops the running batch of the queues it is asked to.
+func (s *scripts) end(which func(*queue) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, q := range s.queues {
+		if which(q) {
+			close(q.stop)
+			q.stop = make(chan struct{}) // of the next batch
+		}
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -188,6 +189,29 @@ func TestWatchTellsSystemd(t *testing.T) {
 	}
 	if err := <-result; err != nil {
 		t.Error(err)
+	}
+}
+
+// However the watchdog ends, its workers end too, in order: nobody would restart or stop them.
+func TestWatchdogKilled(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGINT} {
+		file := filepath.Join(t.TempDir(), "events")
+		log := &logBuffer{}
+		cmd := exec.Command("/proc/self/exe", "--worker=parent", "watchdog", file)
+		cmd.Stdout, cmd.Stderr = log, log
+		must(t, cmd.Start())
+		eventually(t, 10*time.Second, func() bool { return strings.Contains(readAll(file), "start") }, log.String)
+		time.Sleep(50 * time.Millisecond) // an idle thread of the parent may end meanwhile; that must not count
+		if strings.Contains(readAll(file), "terminated") {
+			t.Fatalf("the worker was ended while its parent lives\n%s", log)
+		}
+		must(t, cmd.Process.Signal(syscall.SIGHUP))
+		eventually(t, 10*time.Second, func() bool { return strings.Contains(readAll(file), "hangup") }, log.String)
+		must(t, cmd.Process.Signal(sig))
+		if err := cmd.Wait(); (err == nil) != (sig != syscall.SIGKILL) {
+			t.Errorf("after %v: %v", sig, err)
+		}
+		eventually(t, 10*time.Second, func() bool { return strings.Contains(readAll(file), "terminated") }, log.String)
 	}
 }
 
