@@ -127,7 +127,8 @@ func (s *Session) verbExpect(args []arg, _ string) (string, error) {
 	return "", errors.New("expected one of owner= owners= client= event= notify= rejected= adverts=")
 }
 
-// expectOwner: expect owner=d2 within=3.7s; expect owners=0; expect vip=A owners=(d1,d2).
+// expectOwner: expect owner=d2 within=3.7s; expect owner=d1|d2; expect owners=0;
+// expect vip=A owners=(d1,d2).
 // It must hold now, and have held ever since mark+within at the latest.
 func expectOwner(q *query, a arg) (string, error) {
 	vip, err := q.vip()
@@ -142,19 +143,20 @@ func expectOwner(q *query, a arg) (string, error) {
 	if n, err := strconv.Atoi(a.val); err == nil && a.key == "owners" {
 		holds = func(held []string) bool { return len(held) == n }
 	} else {
-		var want []string
-		for _, name := range a.list() {
-			h, err := q.s.host(name)
-			if err != nil {
-				return "", err
+		var sets [][]string
+		for alternative := range strings.SplitSeq(a.val, "|") {
+			want := splitList(alternative)
+			for _, name := range want {
+				if _, err := q.s.host(name); err != nil {
+					return "", err
+				}
 			}
-			want = append(want, h.Name)
+			slices.Sort(want)
+			sets = append(sets, want)
 		}
-		slices.Sort(want)
 		holds = func(held []string) bool {
-			held = slices.Clone(held)
-			slices.Sort(held)
-			return slices.Equal(held, want)
+			held = slices.Sorted(slices.Values(held))
+			return slices.ContainsFunc(sets, func(want []string) bool { return slices.Equal(held, want) })
 		}
 	}
 	since, held := q.s.w.judge.since(vip, holds)
@@ -355,15 +357,31 @@ func expectAdverts(q *query, a arg) (string, error) {
 	return fmt.Sprintf("ok: %s advertises without a longer pause", h.Name), nil
 }
 
-// verbCheck judges now. "check violated" is for scenarios that show what plain VRRP cannot do.
+// verbCheck judges now. "check violated" is for scenarios that show what plain VRRP cannot do,
+// "check live" leaves S1 out, which a killed or stopped daemon breaks.
 func (s *Session) verbCheck(args []arg, _ string) (string, error) {
-	wantViolated := len(args) == 1 && args[0] == (arg{key: "violated"})
-	if len(args) > 0 && !wantViolated {
-		return "", unexpected(args[0])
+	var wantViolated, live bool
+	for _, a := range args {
+		switch a {
+		case arg{key: "violated"}:
+			wantViolated = true
+		case arg{key: "live"}:
+			live = true
+		default:
+			return "", unexpected(a)
+		}
 	}
-	lines, ok := s.w.judge.check()
+	var lines []string
+	ok := true
+	if !live {
+		var line string
+		line, ok = s.w.judge.exclusive()
+		lines = append(lines, line)
+	}
+	more, good := s.w.judge.liveness()
+	lines = append(lines, more...)
 	text := strings.Join(lines, "\n") + "\n"
-	if ok == wantViolated {
+	if (ok && good) == wantViolated {
 		return "", failed("%s", strings.TrimSuffix(text, "\n"))
 	}
 	return text, nil

@@ -211,12 +211,19 @@ func (j *judge) reachableOwners(vip netip.Addr, c *Host) []*Host {
 	return slices.DeleteFunc(j.holders(vip), func(h *Host) bool { return !j.mutual(h, c) })
 }
 
-// check judges the present instant. S1 violations so far are repeated; L1, liveness, says that
-// every VIP that a reachable, running director is configured for has one owner within reach
-// of each client, and that the client's neighbour entry points at it.
-func (j *judge) check() (lines []string, ok bool) {
-	ok = j.broken == 0
-	lines = append(lines, fmt.Sprintf("S1 exclusive: %s", verdict(ok, fmt.Sprintf("%d violations", j.broken))))
+// exclusive sums up S1.
+func (j *judge) exclusive() (line string, ok bool) {
+	if j.broken == 0 {
+		return "S1 exclusive: ok", true
+	}
+	return fmt.Sprintf("S1 exclusive: VIOLATED %d times", j.broken), false
+}
+
+// liveness judges L1 at the present instant: every VIP that a reachable, running director is
+// configured for has one owner within reach of each client, and the client's
+// neighbour entry points at it.
+func (j *judge) liveness() (lines []string, ok bool) {
+	ok = true
 	for _, vip := range j.vips {
 		for _, c := range j.w.hosts {
 			if c.director {
@@ -267,13 +274,6 @@ func (h *Host) candidate(vip netip.Addr) bool {
 	return slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool {
 		return slices.ContainsFunc(slices.Concat(i.VIPs, i.ExcludedVIPs), func(v config.Address) bool { return v.Prefix.Addr() == vip })
 	})
-}
-
-func verdict(ok bool, otherwise string) string {
-	if ok {
-		return "ok"
-	}
-	return "VIOLATED, " + otherwise
 }
 
 // describe is a host's state in a few words.

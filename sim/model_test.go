@@ -96,8 +96,8 @@ func TestS1FindsTwoOwners(t *testing.T) {
 	if v := violations(w); len(v) != 1 {
 		t.Errorf("one pair was condemned %d times", len(v))
 	}
-	if _, ok := w.judge.check(); ok {
-		t.Error("check finds nothing wrong")
+	if line, ok := w.judge.exclusive(); ok {
+		t.Errorf("check finds nothing wrong: %s", line)
 	}
 
 	apart, _ := grabbers(t, Options{Nodes: []string{"d1", "d2"}})
@@ -136,7 +136,7 @@ func TestL1FindsAWrongNeighbourEntry(t *testing.T) {
 	w.judge.look()
 	c1.startLoad(vip, 20*time.Millisecond)
 	w.Run(time.Second)
-	if lines, ok := w.judge.check(); !ok {
+	if lines, ok := w.judge.liveness(); !ok {
 		t.Fatalf("d1 owns it, the client asks d1: %v", lines)
 	}
 	// The VIP moves without a word to the client.
@@ -144,13 +144,13 @@ func TestL1FindsAWrongNeighbourEntry(t *testing.T) {
 	d2.nics[0].add(netip.PrefixFrom(vip, 32))
 	w.judge.look()
 	w.Run(2 * time.Second)
-	lines, ok := w.judge.check()
+	lines, ok := w.judge.liveness()
 	if ok || !strings.Contains(strings.Join(lines, "\n"), "d2 owns it, but the client's neighbour entry points at d1") {
 		t.Errorf("%v", lines)
 	}
 	// Linux finds out by itself: 30 s reachable, 5 s delay, three probes, then it asks everybody.
 	w.Run(45 * time.Second)
-	if lines, ok := w.judge.check(); !ok {
+	if lines, ok := w.judge.liveness(); !ok {
 		t.Errorf("45 s later: %v", lines)
 	}
 	if l := c1.loads[0]; l.server != "d2" || l.longest < 35*time.Second || l.longest > 40*time.Second {

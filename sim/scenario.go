@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 )
@@ -100,13 +101,29 @@ type Mismatch struct {
 	Got       string
 }
 
+// FailedError is an expectation that did not hold.
+type FailedError struct {
+	File      string
+	Directive Directive
+	Err       error // wraps ErrExpect
+}
+
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("%s:%d: %s: %v", e.File, e.Directive.Line, e.Directive.Text, e.Err)
+}
+
+func (e *FailedError) Unwrap() error { return e.Err }
+
 // Play runs a scenario in a new session and returns the directives whose output differs. It
-// stops at the first directive that cannot be carried out or whose expectation fails. show,
+// stops at the first directive that cannot be carried out, or whose expectation fails (a FailedError). show,
 // if not nil, is told the output of each as it comes.
 func (sc *Scenario) Play(s *Session, show func(d Directive, out string)) ([]Mismatch, error) {
 	var wrong []Mismatch
 	for _, d := range sc.Directives {
 		out, err := s.Exec(d.Text, d.Input)
+		if errors.Is(err, ErrExpect) {
+			return wrong, &FailedError{File: sc.Name, Directive: d, Err: err}
+		}
 		if err != nil {
 			return wrong, fmt.Errorf("%s:%d: %w", sc.Name, d.Line, err)
 		}

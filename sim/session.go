@@ -60,6 +60,7 @@ func verbs() []verb {
 		{"cut", "cut A>B… (A or B may be *)", "loses everything one way", true, (*Session).verbCut},
 		{"split", "split {a b}/{c}", "divides all hosts into sides that do not reach each other", true, (*Session).verbSplit},
 		{"heal", "heal", "ends cuts, splits, loss, duplication and reordering; delays stay", true, (*Session).verbHeal},
+		{"recover", "recover", "heals, plugs in every cable, resumes and starts every host that has a configuration", true, (*Session).verbRecover},
 		{"loss", "loss A>B… 1/20", "loses frames by chance", true, (*Session).verbLoss},
 		{"dup", "dup A>B… 1/20", "doubles frames by chance", true, (*Session).verbDup},
 		{"reorder", "reorder A>B… 1/20", "holds single frames back by up to 10ms, so that later ones overtake them", true, (*Session).verbReorder},
@@ -70,7 +71,7 @@ func verbs() []verb {
 		{"expect", "expect [vip=A] owner=d2|owners=2|owners=(d1,d2) [within=3s] · expect client=c1 outage<=3s [served=d2] · " +
 			"expect event=vrrp.master|notify=MASTER [node=d2] [reason=R] [count>=1] [within=3s] · expect rejected=auth node=d1 [count>=1] · expect adverts=d1 [gap<=1s]",
 			"fails the scenario if it does not hold; within and outage count from the last fault verb", false, (*Session).verbExpect},
-		{"check", "check [violated]", "judges the invariants S1 and L1 on the kernels' state", false, (*Session).verbCheck},
+		{"check", "check [live] [violated]", "judges the invariants S1 and L1 (live: L1 alone) on the kernels' state", false, (*Session).verbCheck},
 		{"show", "show owners|arp|state|counters", "prints", false, (*Session).verbShow},
 		{"pcap", "pcap FILE", "records every frame from now on, per network card", false, (*Session).verbPcap},
 		{"trace", "trace", "prints the fingerprint of the run", false, (*Session).verbTrace},

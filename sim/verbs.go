@@ -326,6 +326,26 @@ func (s *Session) verbHeal(args []arg, _ string) (string, error) {
 	return "", nil
 }
 
+func (s *Session) verbRecover(args []arg, input string) (string, error) {
+	if _, err := s.verbHeal(args, input); err != nil {
+		return "", err
+	}
+	for _, h := range s.w.hosts {
+		for _, n := range h.nics {
+			h.setNIC(n, true)
+		}
+		if h.proc != nil && h.proc.paused {
+			h.resume()
+		}
+		if !h.on || h.proc == nil && h.conf != nil {
+			if err := s.start(h); err != nil {
+				return "", err
+			}
+		}
+	}
+	return "", nil
+}
+
 func (s *Session) verbLoss(args []arg, _ string) (string, error) {
 	return s.chance(args, func(p *wire.Path, r wire.Ratio) { p.Loss = r })
 }

@@ -1,0 +1,348 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"quorate/sim/wire"
+)
+
+// Random writes the scenario of a seed: a cluster drawn at random, a phase of random faults,
+// then everything is healed and started, and what must hold then is claimed: one
+// owner, the best one unless nopreempt lets another keep the VIP, neighbour entries that point
+// at it, not one transition more, and a last fail-over in the protocol's own time. Which kinds of fault occur at all is drawn first, for a
+// run with all of them hides what a run with two of them shows.
+//
+// The text is an ordinary scenario: what a search finds can be kept as a file.
+func Random(seed uint64) string {
+	g := &generator{dice: wire.NewStream(seed, "scenario")}
+	g.cluster(seed)
+	g.faults()
+	g.recovery()
+	return g.b.String()
+}
+
+type generator struct {
+	b     strings.Builder
+	dice  *wire.Stream
+	nodes []string
+	prio  []int
+	state []nodeState
+	dark  []bool // pulled cables
+	keep  bool   // nopreempt
+	harsh bool   // a daemon was killed or paused: S1 cannot hold
+	conf  string
+
+	v3     bool
+	advert time.Duration
+}
+
+type nodeState uint8
+
+const (
+	_ nodeState = iota
+	nodeRuns
+	nodeStopped // or killed
+	nodePaused
+	nodeCrashed
+)
+
+func (g *generator) below(n int) int { return int(g.dice.Below(uint64(n))) }
+
+func (g *generator) say(format string, args ...any) {
+	fmt.Fprintf(&g.b, format+"\n----\n\n", args...)
+}
+
+func (g *generator) run(d time.Duration) { g.say("run %v", d.Round(time.Millisecond)) }
+
+// cluster draws two to four directors, versions, intervals and priorities.
+func (g *generator) cluster(seed uint64) {
+	for i := range 2 + g.below(3) {
+		g.nodes = append(g.nodes, fmt.Sprintf("d%d", i+1))
+		g.prio = append(g.prio, 1+g.below(254))
+		g.state = append(g.state, nodeRuns)
+	}
+	g.dark = make([]bool, len(g.nodes))
+	if g.below(4) == 0 {
+		g.prio[1] = g.prio[0] // the tie-break
+	}
+	g.keep = g.below(4) == 0
+	shuffle := ""
+	if g.below(2) == 0 {
+		shuffle = " shuffle"
+	}
+	all := strings.Join(g.nodes, " ")
+	fmt.Fprintf(&g.b, "# Random scenario of seed %d.\n", seed)
+	g.say("world nodes=(%s) client=c1 seed=%d%s", strings.ReplaceAll(all, " ", ","), seed, shuffle)
+
+	var c strings.Builder
+	c.WriteString("vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    state BACKUP\n")
+	g.advert = time.Second
+	if g.v3 = g.below(2) == 0; g.v3 {
+		g.advert = []time.Duration{100 * time.Millisecond, 250 * time.Millisecond, time.Second}[g.below(3)]
+		c.WriteString("    version 3\n")
+	}
+	fmt.Fprintf(&c, "    advert_int %g\n", g.advert.Seconds())
+	for i, n := range g.nodes {
+		fmt.Fprintf(&c, "    @%s priority %d\n", n, g.prio[i])
+	}
+	if g.keep {
+		c.WriteString("    nopreempt\n")
+	}
+	c.WriteString("    virtual_ipaddress {\n        10.0.0.100\n    }\n}")
+	g.conf = c.String()
+	g.say("conf %s\n%s", all, g.conf)
+	g.say("load c1 10.0.0.100 every=100ms")
+	g.run(time.Duration(1+g.below(8)) * time.Second)
+}
+
+// faults draws 5 to 20 steps out of a random subset of all kinds.
+func (g *generator) faults() {
+	kinds := []func(){g.stopOrKill, g.crash, g.pause, g.nic, g.cut, g.split, g.chance, g.delay, g.drift, g.revive, g.heal, g.reload}
+	var on []func()
+	for _, k := range kinds {
+		if g.below(2) == 0 {
+			on = append(on, k)
+		}
+	}
+	on = append(on, g.revive) // or soon nobody is left to hurt
+	for range 5 + g.below(16) {
+		on[g.below(len(on))]()
+		g.run(time.Duration(g.below(6000)) * time.Millisecond)
+	}
+}
+
+// pick draws a node in one of the states, -1 if there is none.
+func (g *generator) pick(states ...nodeState) int {
+	var list []int
+	for i, s := range g.state {
+		if slices.Contains(states, s) {
+			list = append(list, i)
+		}
+	}
+	if len(list) == 0 {
+		return -1
+	}
+	return list[g.below(len(list))]
+}
+
+func (g *generator) stopOrKill() {
+	i := g.pick(nodeRuns)
+	if i < 0 {
+		return
+	}
+	verb := "stop"
+	if g.below(2) == 0 {
+		verb, g.harsh = "kill", true
+	}
+	g.say("%s %s", verb, g.nodes[i])
+	g.state[i] = nodeStopped
+}
+
+func (g *generator) crash() {
+	if i := g.pick(nodeRuns, nodeStopped, nodePaused); i >= 0 {
+		g.say("crash %s", g.nodes[i])
+		g.state[i] = nodeCrashed
+	}
+}
+
+func (g *generator) pause() {
+	if i := g.pick(nodeRuns); i >= 0 {
+		g.say("pause %s", g.nodes[i])
+		g.state[i], g.harsh = nodePaused, true
+	}
+}
+
+func (g *generator) revive() {
+	if i := g.pick(nodeStopped, nodePaused, nodeCrashed); i >= 0 {
+		verb := "start"
+		if g.state[i] == nodePaused {
+			verb = "resume"
+		}
+		g.say("%s %s", verb, g.nodes[i])
+		g.state[i] = nodeRuns
+	}
+}
+
+func (g *generator) nic() {
+	i := g.below(len(g.nodes))
+	g.dark[i] = !g.dark[i]
+	g.say("nic %s %s", g.nodes[i], map[bool]string{true: "down", false: "up"}[g.dark[i]])
+}
+
+// path draws a direction between two hosts, the client included, or one with everybody.
+func (g *generator) path() string {
+	ends := append(slices.Clone(g.nodes), "c1", "*")
+	i := g.below(len(ends))
+	k := g.below(len(ends) - 1)
+	if k >= i {
+		k++
+	}
+	return ends[i] + ">" + ends[k]
+}
+
+func (g *generator) cut() { g.say("cut %s", g.path()) }
+
+func (g *generator) split() {
+	sides := [2][]string{}
+	for _, h := range append(slices.Clone(g.nodes), "c1") {
+		s := g.below(2)
+		sides[s] = append(sides[s], h)
+	}
+	g.say("split {%s}/{%s}", strings.Join(sides[0], " "), strings.Join(sides[1], " "))
+}
+
+func (g *generator) chance() {
+	g.say("%s %s 1/%d", []string{"loss", "dup", "reorder"}[g.below(3)], g.path(), 2+g.below(50))
+}
+
+// maxDelay is the longest a random scenario delays frames; delays outlast recover.
+const maxDelay = 5 * time.Millisecond
+
+func (g *generator) delay() {
+	g.say("delay %s 100us..%v", g.path(), time.Duration(1+g.below(int(maxDelay/time.Millisecond)))*time.Millisecond)
+}
+
+func (g *generator) drift() {
+	g.say("clock %s %dppm", g.nodes[g.below(len(g.nodes))], g.below(1001)-500)
+}
+
+func (g *generator) heal() { g.say("heal") }
+
+func (g *generator) reload() {
+	if i := g.pick(nodeRuns); i >= 0 {
+		g.say("conf %s\n%s", g.nodes[i], g.conf)
+	}
+}
+
+// recovery undoes every fault, waits, and claims.
+func (g *generator) recovery() {
+	g.say("recover")
+	// An election or two, and the longest a client without any announcement needs: see neigh.go.
+	g.run(time.Minute)
+	if !g.keep {
+		g.say("expect owner=%s", g.best())
+	}
+	g.say("mark")
+	g.run(30 * time.Second)
+	for _, event := range []string{"vrrp.master", "vrrp.backup", "vrrp.fault"} {
+		g.say("expect event=%s count=0", event)
+	}
+	g.say("expect owners=1")
+	g.say("expect client=c1 outage<=0s")
+	if g.harsh {
+		g.say("check live")
+	} else {
+		g.say("check")
+	}
+	if best := g.best(); !g.keep && g.distinct() {
+		// One clean fail-over: nobody may wait longer than the protocol's own time.
+		g.say("crash %s", best)
+		g.run(10 * time.Second)
+		g.say("expect client=c1 outage<=%v", g.longestDown()+300*time.Millisecond)
+		g.say("expect event=vrrp.master count=1")
+	}
+}
+
+// distinct reports whether the priorities lie so far apart that two timers cannot run out
+// within the time an advert may be under way. Where they can, two directors become MASTER for
+// a moment, and if their announcements cross, a client follows the wrong one until the second
+// block of them: no mistake of the machine.
+func (g *generator) distinct() bool {
+	p := slices.Sorted(slices.Values(g.prio))
+	for i := 1; i < len(p); i++ {
+		if time.Duration(p[i]-p[i-1])*g.unit()/256 < 2*(maxDelay+wire.Late) {
+			return false
+		}
+	}
+	return true
+}
+
+// unit is what skew time is a fraction of.
+func (g *generator) unit() time.Duration {
+	if g.v3 {
+		return g.advert
+	}
+	return time.Second
+}
+
+// longestDown is the master-down interval of the lowest priority.
+func (g *generator) longestDown() time.Duration {
+	return 3*g.advert + time.Duration(256-slices.Min(g.prio))*g.unit()/256
+}
+
+// best is the node with the highest priority. Among equals it is whoever was there first
+// (a backup compares priorities only), so for a tie at the top any of them is listed.
+func (g *generator) best() string {
+	top := slices.Max(g.prio)
+	var names []string
+	for i, p := range g.prio {
+		if p == top {
+			names = append(names, g.nodes[i])
+		}
+	}
+	return strings.Join(names, "|")
+}
+
+// Shrink removes directives from a scenario for as long as it fails at the same directive, and
+// returns what is left: the shortest story that still shows it. fails runs a text and
+// returns the error of Play. The world, its first conf, and everything from the last recover on
+// stay, for a claim without the time it speaks of would fail for no reason.
+func Shrink(text string, fails func(text string) error) string {
+	sc, err := ParseScenario("shrink", text)
+	if err != nil {
+		return text
+	}
+	whole := sc.Directives
+	head := min(2, len(whole))
+	tail := len(whole) - 1
+	for i, d := range whole {
+		if d.Text == "recover" {
+			tail = i
+		}
+	}
+	same := sameFailure(fails(text))
+	left := whole[head:max(head, tail)]
+	rest := whole[max(head, tail):]
+	for size := max(1, len(left)/2); size > 0; {
+		removed := false
+		for at := len(left) - size; at >= 0; at -= size {
+			shorter := slices.Concat(left[:at], left[at+size:])
+			if same(fails(render(slices.Concat(whole[:head], shorter, rest)))) {
+				left, removed = shorter, true
+				at = min(at, len(left))
+			}
+		}
+		if !removed {
+			size /= 2
+		}
+	}
+	return render(slices.Concat(whole[:head], left, rest))
+}
+
+// sameFailure recognises the failure of one expectation by the directive that failed.
+func sameFailure(first error) func(error) bool {
+	var want *FailedError
+	if !errors.As(first, &want) {
+		return func(error) bool { return false }
+	}
+	return func(err error) bool {
+		var got *FailedError
+		return errors.As(err, &got) && got.Directive.Text == want.Directive.Text
+	}
+}
+
+func render(list []Directive) string {
+	var b strings.Builder
+	for _, d := range list {
+		b.WriteString(d.Text + "\n")
+		if d.Input != "" {
+			b.WriteString(d.Input + "\n")
+		}
+		b.WriteString(rule + "\n\n")
+	}
+	return b.String()
+}
