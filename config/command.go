@@ -12,6 +12,9 @@ func (c *ctx) commandOf(s *stmt) (Command, bool) {
 	kw := s.keyword()
 	parts, open := quotedWords(s.rest.text, false)
 	if open {
+		if strings.Count(s.rest.text, `"`)%2 != 0 {
+			return Command{}, false // the reader has reported it
+		}
 		c.errorf(s.pos, "unmatched-quote", kw, "close the quotation on the same line", "a quotation in the command of %s is never closed", kw)
 		return Command{}, false
 	}

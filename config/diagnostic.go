@@ -192,6 +192,7 @@ func (s *sink) add(d Diagnostic) {
 			Hint:    "is this a keepalived.conf? repair the first findings and read again"})
 		return
 	}
+	d.Message, d.Hint = printable(d.Message), printable(d.Hint)
 	s.list = append(s.list, d)
 }
 

@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 func instanceRules() []rule {
 	n := func(f func(*Instance) *Value[int]) intOf { return func(c *ctx) *Value[int] { return f(c.inst) } }
@@ -19,7 +22,7 @@ func instanceRules() []rule {
 		{block: "", keyword: I, args: 1, open: openInstance, close: closeInstance},
 		{block: I, keyword: "state", args: 1, set: state},
 		{block: I, keyword: "interface", args: 1, set: func(c *ctx, s *stmt) {
-			if w, ok := c.arg(s, 1, "interface"); ok && c.ifname(w, "interface") {
+			if w, ok := c.arg(s, 1, "name"); ok && c.ifname(w, "interface") {
 				put(c, s, &c.inst.Interface, w.text, w.pos)
 			}
 		}},
@@ -124,11 +127,12 @@ func closeAuth(c *ctx, s *stmt) {
 // closeInstance judges what needs the whole block. What needs the whole file is in check.go.
 func closeInstance(c *ctx, s *stmt) {
 	i := c.inst
+	written := func(kw string) bool {
+		return slices.ContainsFunc(s.children, func(child *stmt) bool { return child.keyword() == kw })
+	}
 	missing := func(kw, hint string) {
-		for _, child := range s.children {
-			if child.keyword() == kw {
-				return // it is there, with a value that was refused: reported already
-			}
+		if written(kw) {
+			return // it is there, with a value that was refused: reported already
 		}
 		c.errorf(s.pos, "missing-keyword", kw, hint, "vrrp_instance %s has no %s", i.Name, kw)
 	}
@@ -155,7 +159,9 @@ func closeInstance(c *ctx, s *stmt) {
 		if i.State.V == "MASTER" {
 			i.Priority.V = 255
 		}
-		c.warnf(s.pos, "missing-keyword", "priority", "add: @NAME priority NUMBER for each director", "vrrp_instance %s has no priority, %d is used", i.Name, i.Priority.V)
+		if !written("priority") {
+			c.warnf(s.pos, "missing-keyword", "priority", "add: @NAME priority NUMBER for each director", "vrrp_instance %s has no priority, %d is used", i.Name, i.Priority.V)
+		}
 	}
 	if i.State.V == "MASTER" || i.Priority.V == 255 {
 		why := "state MASTER"

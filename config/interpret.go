@@ -117,11 +117,11 @@ func (c *ctx) surplus(s *stmt, from int) {
 func (c *ctx) unsupported(e entry, s *stmt) {
 	d := Diagnostic{Severity: Error, Code: "not-supported-yet", Pos: s.pos, Keyword: e.keyword,
 		Message: e.keyword + " is not supported yet",
-		Hint:    "take it out; it would: " + lowerFirst(e.meaning)}
+		Hint:    "delete it; in keepalived: " + lowerFirst(e.meaning)}
 	if e.tier > 2 {
 		d.Severity = Warning
 		d.Message += " and has no effect"
-		d.Hint = "it would: " + lowerFirst(e.meaning)
+		d.Hint = "in keepalived: " + lowerFirst(e.meaning)
 	}
 	c.add(d)
 	if s.block && e.kind == "block" {
@@ -150,18 +150,18 @@ func (c *ctx) unknown(s *stmt, path string) {
 		if strings.EqualFold(n, kw) {
 			hint += " keywords are case-sensitive"
 		}
-	} else if blocks := c.schema.elsewhere(kw); len(blocks) > 0 {
-		hint = kw + " belongs in " + places(blocks[0])
+	} else if block, ok := c.schema.elsewhere(kw); ok {
+		hint = kw + " belongs " + places(block)
 	} else if strings.HasPrefix(kw, "//") || strings.HasPrefix(kw, ";") {
 		hint = "comments start with # or !"
 	} else if n, block, ok := c.nearestAnywhere(kw); ok {
-		hint = fmt.Sprintf("did you mean %s? it belongs in %s", n, places(block))
+		hint = fmt.Sprintf("did you mean %s? it belongs %s", n, places(block))
 	}
 	what := "unknown keyword"
 	if s.block {
 		what = "unknown block"
 	}
-	c.errorf(s.pos, "unknown-keyword", kw, hint, "%s %q in %s", what, shorten(kw), strings.TrimPrefix(places(path), "a "))
+	c.errorf(s.pos, "unknown-keyword", kw, hint, "%s %q %s", what, shorten(kw), places(path))
 }
 
 func (c *ctx) nearestAnywhere(kw string) (name, block string, ok bool) {

@@ -1,26 +1,278 @@
 package config
 
 import (
+	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
-func TestExamples(t *testing.T) {
-	for _, name := range []string{"lvs-dr.conf", "vip-only.conf"} {
-		data, err := os.ReadFile("../examples/" + name)
-		if err != nil {
-			t.Fatal(err)
+// The examples are what people start from: they must render for every director, without
+// errors, and agree across directors.
+func TestExamplesRender(t *testing.T) {
+	for _, tc := range []struct {
+		name     string
+		warnings []string // codes that are all right
+	}{
+		{"lvs-dr.conf", []string{"no-effect-yet"}},
+		{"vip-only.conf", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			data, err := os.ReadFile("../examples/" + tc.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			src := Files{tc.name: string(data)}
+			cfgs, ds := Render(tc.name, src, []string{"d1", "d2", "d3"})
+			for _, d := range ds {
+				if d.Severity == Error || !slices.Contains(tc.warnings, d.Code) {
+					t.Errorf("%s", Diagnostics{d}.Text(src))
+				}
+			}
+			for id, prio := range map[string]int{"d1": 150, "d2": 100, "d3": 50} {
+				c := cfgs[id]
+				if len(c.Instances) != 1 || c.Instances[0].Priority.V != prio || c.Global.RouterID.V == "" {
+					t.Errorf("%s: %s", id, dump(c))
+				}
+			}
+		})
+	}
+}
+
+// Every keyword of keepalived is known in its block: reported as unsupported perhaps, but
+// never as unknown, and never without a finding unless a rule carries it out.
+func TestEveryKeywordIsRecognised(t *testing.T) {
+	s := theSchema
+	n := 0
+	for _, row := range strings.Split(strings.TrimSpace(keywordsTSV), "\n")[1:] {
+		f := strings.Split(row, "\t")
+		if len(f) != 9 {
+			t.Fatalf("keywords.tsv: %d columns in %q", len(f), row)
 		}
-		src := Files{name: string(data)}
-		for _, id := range []string{"d1", "d2", "d3"} {
-			cfg, ds := Parse(name, src, Options{ConfigID: id})
-			t.Logf("%s", ds.Text(src))
-			if ds.HasErrors() {
-				t.Errorf("%s for %s:\n%s", name, id, ds.Text(src))
+		block, kw, kind := f[0], f[1], f[8]
+		switch kind {
+		case "kw", "kwq", "block", "listblock", "root":
+		default:
+			continue
+		}
+		n++
+		// The file: the enclosing blocks, then the keyword.
+		var open, closing string
+		path := ""
+		for _, part := range strings.Split(block, ".") {
+			if part == "" {
+				continue
 			}
-			if len(cfg.Instances) != 1 {
-				t.Errorf("%s for %s: %d instances", name, id, len(cfg.Instances))
+			open += part + " " + nameOf(path, part) + " {\n"
+			closing += "}\n"
+			path = childPath(path, part)
+		}
+		line := kw
+		if kind == "block" || kind == "listblock" {
+			line += " " + nameOf(block, kw) + " {\n}"
+		}
+		text := open + line + "\n" + closing
+		_, ds := Parse("k", Files{"k": text}, Options{})
+		at := strings.Count(open, "\n") + 1
+		found := false
+		for _, d := range ds {
+			if d.Code == "unknown-keyword" || d.Code == "unexpected-brace" {
+				t.Errorf("%s %s: %s in\n%s", block, kw, d, text)
 			}
+			found = found || d.Line == at
+		}
+		if s.rules[block][kw] == nil && s.rules[block] != nil && !found {
+			t.Errorf("%s %s is carried out by nothing and nothing is said about it", block, kw)
 		}
 	}
+	if n < 500 {
+		t.Errorf("only %d keywords tested", n)
+	}
+	// Every rule belongs to a keyword of the table or is one of our own names.
+	var own []string
+	for _, r := range rules() {
+		if !strings.Contains(keywordsTSV, "\n"+r.block+"\t"+r.keyword+"\t") {
+			own = append(own, r.block+" "+r.keyword)
+		}
+	}
+	want := []string{"virtual_server.real_server lb_kind", "virtual_server.real_server.TCP_CHECK nb_get_retry"}
+	if !slices.Equal(own, want) {
+		t.Errorf("rules for words that keepalived does not know: %q", own)
+	}
+}
+
+func nameOf(path, kw string) string {
+	switch kw {
+	case "virtual_server", "real_server":
+		return "10.0.0.1 80"
+	case "global_defs", "TCP_CHECK", "SSL", "authentication":
+		return ""
+	}
+	if path == "" {
+		return "X"
+	}
+	return ""
+}
+
+// A hostile file is refused at once.
+func TestBounded(t *testing.T) {
+	laughs := "$A=x\n"
+	for c := 'B'; c <= 'Z'; c++ {
+		laughs += fmt.Sprintf("$%c=${%c}${%c}\n", c, c-1, c-1)
+	}
+	empty := strings.Replace(laughs, "$A=x", "$A=", 1)
+	bomb := "$L= \\\n a \\\n b\n"
+	bomb = strings.ReplaceAll(bomb, "$L", "$L0")
+	for i := range 25 {
+		bomb += fmt.Sprintf("$L%d= \\\n $L%d \\\n $L%d\n", i+1, i, i)
+	}
+	for _, tc := range []struct{ name, text, code string }{
+		{"ten MB of braces", strings.Repeat("{", 10<<20), "too-large"},
+		{"three MB of braces", strings.Repeat("{", 3<<20), "line-too-long"},
+		{"nested", strings.Repeat("a {\n", 500_000), "too-deep"},
+		{"pairs", strings.Repeat("{}\n", 500_000), "too-many-errors"},
+		{"closing", strings.Repeat("}\n", 500_000), "too-many-errors"},
+		{"one line of words", strings.Repeat("a ", 1<<20), "line-too-long"},
+		{"many unknown", strings.Repeat("abcdefghijklmnopqrstuvwxyz\n", 100_000), "too-many-errors"},
+		{"quotes", strings.Repeat("\"", 60_000), "unknown-keyword"},
+		{"laughs", laughs + "global_defs { router_id ${Z} }", "expansion-too-large"},
+		{"empty laughs", empty + "global_defs { router_id ${Z} }", "expansion-too-large"},
+		{"many lines of laughs", laughs + strings.Repeat("${O}\n", 50_000), "expansion-too-large"},
+		{"multi-line bomb", "global_defs {\n notification_email {\n" + bomb + "$L25\n", "expansion-too-large"},
+		{"self", "$A=$A\n$A\n", "variable-loop"},
+		{"grows by itself", "$A=$\n$B=${A}B x\n${A}B\n", "unknown-keyword"},
+		{"include itself", "include k\n", "include-cycle"},
+		{"conditions", strings.Repeat("@x ", 20_000), ""},
+		{"many conditions", func() string {
+			var b strings.Builder
+			for i := range 50_000 {
+				fmt.Fprintf(&b, "@n%d a\n", i)
+			}
+			return b.String()
+		}(), ""},
+		{"sequences", strings.Repeat("~SEQ(A,1,1000000000) x\n", 2000), "too-many-errors"},
+		{"nothing", "", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			start := time.Now()
+			_, ds := Parse("k", Files{"k": tc.text}, Options{ConfigID: "x"})
+			if d := time.Since(start); d > 5*time.Second {
+				t.Errorf("took %v", d)
+			} else {
+				t.Logf("%v, %d findings", d, len(ds))
+			}
+			if tc.code == "" {
+				return
+			}
+			if !ds.HasErrors() || !slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Code == tc.code }) {
+				t.Errorf("no %q in %d findings: %.500s", tc.code, len(ds), ds.Text(nil))
+			}
+		})
+	}
+	// Many files, each small, including each other twice: 2^n without a limit.
+	files := Files{}
+	for i := range 15 {
+		files[fmt.Sprint(i)] = fmt.Sprintf("include %d\ninclude %d\n", i+1, i+1)
+	}
+	files["15"] = "a\n"
+	_, ds := Parse("0", files, Options{})
+	if !slices.ContainsFunc(ds, func(d Diagnostic) bool { return d.Code == "too-many-files" || d.Code == "too-many-errors" }) {
+		t.Errorf("%.500s", ds.Text(nil))
+	}
+}
+
+// Lines as keepalived cannot read them, and files from other systems.
+func TestBytes(t *testing.T) {
+	crlf := "vrrp_instance A {\r\n  interface eth0\r\n  virtual_router_id 1\r\n  priority 300\r\n  virtual_ipaddress { 10.0.0.1 }\r\n}\r\n"
+	cfg, ds := Parse("k", Files{"k": crlf}, Options{})
+	if len(ds) != 1 || ds[0].Line != 4 || ds[0].Column != 12 || cfg.Instances[0].Interface.V != "eth0" {
+		t.Errorf("CRLF: %s%s", ds.Text(nil), dump(cfg))
+	}
+	nul := strings.Replace(crlf, "priority 300", "priority 1\x0000", 1)
+	if _, ds := Parse("k", Files{"k": nul}, Options{}); len(ds) == 0 || ds[0].Code == "" || !ds.HasErrors() {
+		t.Errorf("NUL byte: %s", ds.Text(nil))
+	}
+	long := strings.Replace(crlf, "priority 300", "priority 3 # "+strings.Repeat("x", 2000), 1)
+	cfg, ds = Parse("k", Files{"k": long}, Options{})
+	if len(ds) != 1 || ds[0].Code != "line-too-long" || ds[0].Severity != Warning || cfg.Instances[0].Priority.V != 3 {
+		t.Errorf("long line: %s", ds.Text(nil))
+	}
+	if _, ds := Parse("nosuch", Files{}, Options{}); len(ds) != 1 || ds[0].Code != "unreadable" {
+		t.Errorf("no file: %s", ds.Text(nil))
+	}
+}
+
+// A bundle recorded while reading reads the same again.
+func TestRecorder(t *testing.T) {
+	disk := Files{
+		"/etc/k.conf":        "include conf.d/*.conf\ninclude {a,b}.inc\n@d1 include only-d1\n",
+		"/etc/conf.d/1":      "unused {",
+		"/etc/conf.d/a.conf": "global_defs { router_id R }\n",
+		"/etc/b.inc":         "vrrp_instance A { interface eth0\n virtual_router_id 1\n priority 9\n virtual_ipaddress { 10.0.0.1 } }\n",
+		"/etc/a.inc":         "",
+		"/etc/only-d1":       "",
+		"/etc/unrelated":     "x",
+	}
+	rec := &Recorder{Source: disk, Files: Files{}}
+	cfg, ds := Parse("/etc/k.conf", rec, Options{ConfigID: "d1"})
+	if len(ds) > 0 {
+		t.Fatal(ds.Text(disk))
+	}
+	again, ds2 := Parse("/etc/k.conf", rec.Files, Options{ConfigID: "d1"})
+	if dump(cfg) != dump(again) || len(ds2) > 0 {
+		t.Errorf("bundle reads differently:\n%s%s", dump(again), ds2.Text(rec.Files))
+	}
+	if _, ok := rec.Files["/etc/unrelated"]; ok || len(rec.Files) != 5 {
+		t.Errorf("recorded %d files", len(rec.Files))
+	}
+}
+
+func TestExpandBraces(t *testing.T) {
+	for in, want := range map[string]string{
+		"a":            "a",
+		"a{b,c}d":      "abd acd",
+		"{a,b}{c,d}":   "ac ad bc bd",
+		"x{a,{b,c}y}z": "xaz xbyz xcyz",
+		"x{a":          "x{a",
+		"x{}":          "x",
+	} {
+		if got := strings.Join(expandBraces(in), " "); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+	if n := len(expandBraces(strings.Repeat("{a,b}", 30))); n > maxBranches {
+		t.Errorf("%d branches", n)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	names := []string{"priority", "interface", "version"}
+	for in, want := range map[string]string{
+		"priorty": "priority", "PRIORITY": "priority", "itnerface": "interface", "verison": "version", "xyz": "", "": "",
+	} {
+		if got, _ := nearest(in, names); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
+// fill reads the probe directory into memory, as a Source that refuses executable files.
+func probeFiles(t *testing.T) Files {
+	t.Helper()
+	files := Files{}
+	err := filepath.WalkDir("testdata/probes", func(p string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(p)
+		files[strings.TrimPrefix(filepath.ToSlash(p), "testdata/probes/")] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

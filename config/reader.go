@@ -16,6 +16,7 @@ type reader struct {
 	vars    map[string]*variable
 	frames  []*frame
 	ids     []word // config-ids that @ lines compare with, first use of each
+	seen    map[string]bool
 	bytes   int
 	files   int
 	grown   int // bytes that came out of variables
@@ -182,11 +183,11 @@ func (r *reader) conditional(l line) (rest line, ok bool) {
 		return line{}, false
 	}
 	id := t[:n]
-	known := false
-	for _, w := range r.ids {
-		known = known || w.text == id
-	}
-	if !known {
+	if !r.seen[id] {
+		if r.seen == nil {
+			r.seen = map[string]bool{}
+		}
+		r.seen[id] = true
 		r.ids = append(r.ids, word{text: id, pos: l.pos})
 	}
 	skip := len(l.text) - len(t) + n

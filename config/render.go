@@ -18,6 +18,7 @@ func Render(main string, src Source, nodes []string) (map[string]*Config, Diagno
 	out := make(map[string]*Config, len(nodes))
 	m := merger{index: map[string]int{}}
 	var ids []word
+	seen := map[string]bool{}
 	for _, node := range nodes {
 		cfg, ds, found := parse(main, src, Options{ConfigID: node})
 		out[node] = cfg
@@ -25,7 +26,8 @@ func Render(main string, src Source, nodes []string) (map[string]*Config, Diagno
 			m.add(node, d)
 		}
 		for _, w := range found {
-			if !slices.ContainsFunc(ids, func(k word) bool { return k.text == w.text }) {
+			if !seen[w.text] {
+				seen[w.text] = true
 				ids = append(ids, w)
 			}
 		}
@@ -151,10 +153,12 @@ func (x *across) same(a, b placed) {
 	if a.AuthType.V != b.AuthType.V {
 		differ("auth_type", a.AuthType.Pos, b.AuthType.Pos, orNone(a.AuthType.V), orNone(b.AuthType.V))
 	} else if a.AuthType.V != "" && a.AuthPass.V != b.AuthPass.V {
-		differ("auth_pass", a.AuthPass.Pos, b.AuthPass.Pos, "another one", "one") // never print a password
+		// Passwords are not printed: findings end up in logs.
+		x.errorf(b.AuthPass.Pos, "nodes-differ", "auth_pass", "write it once, without @, for all directors",
+			"vrrp_instance %s: auth_pass on %s is not the one on %s (%s); the two would both own the addresses", a.Name, b.node, a.node, a.at(a.AuthPass.Pos))
 	}
 	if va, vb := addrs(a.VIPs), addrs(b.VIPs); !slices.Equal(va, vb) {
-		differ("virtual_ipaddress", first(a.VIPs), first(b.VIPs), va, vb)
+		differ("virtual_ipaddress", lacking(a.VIPs, b.VIPs), lacking(b.VIPs, a.VIPs), va, vb)
 	}
 }
 
@@ -174,7 +178,14 @@ func addrs(list []Address) []netip.Addr {
 	return out
 }
 
-func first(list []Address) Pos {
+// lacking returns where list has an address that other lacks, else where list starts.
+func lacking(list, other []Address) Pos {
+	theirs := addrs(other)
+	for _, a := range list {
+		if !slices.Contains(theirs, a.Prefix.Addr()) {
+			return a.Pos
+		}
+	}
 	if len(list) == 0 {
 		return Pos{}
 	}

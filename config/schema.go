@@ -103,15 +103,15 @@ func (s *schema) nearest(block, kw string) (string, bool) {
 	return nearest(kw, s.order[block])
 }
 
-// elsewhere returns the blocks in which kw is a keyword.
-func (s *schema) elsewhere(kw string) []string {
-	var out []string
+// elsewhere returns the most common block in which kw is a keyword.
+func (s *schema) elsewhere(kw string) (block string, ok bool) {
+	tier := 9
 	for _, b := range s.blocks {
-		if s.known(b, kw) {
-			out = append(out, b)
+		if e, found := s.lookup(b, kw); found && e.tier < tier {
+			block, ok, tier = b, true, e.tier
 		}
 	}
-	return out
+	return block, ok
 }
 
 // nearest picks the name with the smallest edit distance to word, the first of equals;
@@ -156,10 +156,10 @@ func distance(a, b string) int {
 	return prev[len(b)]
 }
 
-// places names a block for people.
+// places says where a block's keywords stand.
 func places(block string) string {
 	if block == "" {
-		return "the top level"
+		return "at the top level"
 	}
-	return "a " + block + " block"
+	return "in a " + block + " block"
 }

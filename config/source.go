@@ -70,24 +70,40 @@ const maxBranches = 256
 // expandBraces splits a{b,c}d into abd and acd, nested and repeated, in written order.
 // Unbalanced braces stay as text.
 func expandBraces(pattern string) []string {
-	open := strings.IndexByte(pattern, '{')
-	if open < 0 {
-		return []string{pattern}
+	var out []string
+	expandInto("", pattern, &out)
+	return out
+}
+
+// expandInto appends done+each expansion of pattern; done has no braces left to expand.
+func expandInto(done, pattern string, out *[]string) {
+	if len(*out) >= maxBranches {
+		return
 	}
+	open := strings.IndexByte(pattern, '{')
+	branches, end := []string(nil), -1
+	if open >= 0 {
+		branches, end = alternatives(pattern, open)
+	}
+	if end < 0 {
+		*out = append(*out, done+pattern)
+		return
+	}
+	for _, b := range branches {
+		expandInto(done+pattern[:open], b+pattern[end+1:], out)
+	}
+}
+
+// alternatives returns the parts between the brace at open and its partner at end.
+func alternatives(pattern string, open int) (branches []string, end int) {
 	depth, start := 0, open+1
-	var branches []string
-	end := -1
-scan:
 	for i := open; i < len(pattern); i++ {
 		switch pattern[i] {
 		case '{':
 			depth++
 		case '}':
-			depth--
-			if depth == 0 {
-				branches = append(branches, pattern[start:i])
-				end = i
-				break scan
+			if depth--; depth == 0 {
+				return append(branches, pattern[start:i]), i
 			}
 		case ',':
 			if depth == 1 {
@@ -96,17 +112,5 @@ scan:
 			}
 		}
 	}
-	if end < 0 {
-		return []string{pattern}
-	}
-	var out []string
-	for _, b := range branches {
-		for _, tail := range expandBraces(b + pattern[end+1:]) {
-			if len(out) >= maxBranches {
-				return out
-			}
-			out = append(out, pattern[:open]+tail)
-		}
-	}
-	return out
+	return nil, -1
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -144,7 +145,13 @@ func (r *reader) substitute(l line, f *frame) (out line, changed, ok bool) {
 		pos := s.posAt(s.i)
 		name, length, braced := r.reference(s.line, s.i)
 		if length == 0 {
-			emit("$", func(int) Pos { return pos })
+			// A definition behind a brace keeps its $; any other has lost its meaning, so
+			// that the text around it cannot make a name of it later.
+			dollar := string(plainDollar)
+			if _, _, _, ok := definition(s.text[s.i:]); ok {
+				dollar = "$"
+			}
+			emit(dollar, func(int) Pos { return pos })
 			s.i++
 			continue
 		}
@@ -154,26 +161,26 @@ func (r *reader) substitute(l line, f *frame) (out line, changed, ok bool) {
 			r.stop()
 			return line{}, false, false
 		}
-		for _, u := range stack {
-			if u.name == name {
-				r.sink.errorf(pos, "variable-loop", "$"+name, "give it a value that does not use itself", "the variable $%s contains itself", name)
-				return line{}, false, false
-			}
+		asWritten := string(plainDollar) + name
+		if braced {
+			asWritten = string(plainDollar) + string(plainOpen) + name + string(plainClose)
+		}
+		changed = true
+		if slices.ContainsFunc(stack, func(u *scan) bool { return u.name == name }) {
+			r.sink.errorf(pos, "variable-loop", "$"+name, "give it a value that does not use itself", "the variable $%s contains itself", name)
+			emit(asWritten, func(int) Pos { return pos })
+			continue
 		}
 		if len(stack) > maxVariableDepth {
 			r.tooDeep(pos, name)
-			return line{}, false, false
+			emit(asWritten, func(int) Pos { return pos })
+			continue
 		}
-		changed = true
 		value, body, known := r.lookup(name, pos, f)
 		switch {
 		case !known:
 			r.undefined(pos, name, braced, quoted)
-			value = string(plainDollar) + name
-			if braced {
-				value = string(plainDollar) + string(plainOpen) + name + string(plainClose)
-			}
-			emit(value, func(int) Pos { return pos })
+			emit(asWritten, func(int) Pos { return pos })
 		case body != nil:
 			for _, u := range stack {
 				if strings.Trim(u.text[u.i:], blanks) != "" {
@@ -280,7 +287,12 @@ func (r *reader) useBody(head line, at Pos, name string, body []line, f *frame) 
 		r.grown += len(b.text) + 1
 	}
 	depth := f.depth + 1
-	if r.grown > maxExpansion || depth > maxVariableDepth {
+	if r.grown > maxExpansion {
+		r.sink.errorf(at, "expansion-too-large", "$"+name, "use fewer variables", "variables grow beyond %d bytes at $%s", maxExpansion, name)
+		r.stop()
+		return false
+	}
+	if depth > maxVariableDepth {
 		r.tooDeep(at, name)
 		r.stop()
 		return false
