@@ -66,9 +66,16 @@
 //
 // Invariants look at kernels, never at what a machine believes of itself (see judge.go):
 // S1, at most one kernel among those that hear each other holds a VIP, with the time
-// the protocol needs as bound; L1, every VIP that can have an owner has one, and the clients'
-// neighbour entries point at it. Plain VRRP breaks both in situations that the scenarios
-// name; there they say "check violated".
+// the protocol needs as bound; S4, adverts that leave are lawful; L1, every VIP that can have
+// an owner has one, and the clients' neighbour entries point at it. Plain VRRP breaks S1 and
+// L1 in situations that the scenarios name; there they say "check violated".
+//
+// # Search
+//
+// [Random] writes the scenario of a seed: a random cluster, random faults, recover, and the
+// claims that must hold then. [Shrink] cuts a failing one down to what is needed. The test
+// does so for a few seeds each time; go test ./sim -run Random -seeds 100000 for more, about a
+// hundred a second.
 //
 // # Limits
 //

@@ -358,7 +358,7 @@ func expectAdverts(q *query, a arg) (string, error) {
 }
 
 // verbCheck judges now. "check violated" is for scenarios that show what plain VRRP cannot do,
-// "check live" leaves S1 out, which a killed or stopped daemon breaks.
+// "check live" leaves S1 out, which a killed or paused daemon breaks.
 func (s *Session) verbCheck(args []arg, _ string) (string, error) {
 	var wantViolated, live bool
 	for _, a := range args {
@@ -374,14 +374,15 @@ func (s *Session) verbCheck(args []arg, _ string) (string, error) {
 	var lines []string
 	ok := true
 	if !live {
-		var line string
-		line, ok = s.w.judge.exclusive()
-		lines = append(lines, line)
+		line, good := s.w.judge.exclusive()
+		lines, ok = append(lines, line), good
 	}
+	line, good := s.w.judge.lawful()
+	lines, ok = append(lines, line), ok && good
 	more, good := s.w.judge.liveness()
-	lines = append(lines, more...)
+	lines, ok = append(lines, more...), ok && good
 	text := strings.Join(lines, "\n") + "\n"
-	if (ok && good) == wantViolated {
+	if ok == wantViolated {
 		return "", failed("%s", strings.TrimSuffix(text, "\n"))
 	}
 	return text, nil

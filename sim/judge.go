@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"quorate/config"
+	"quorate/vrrp"
 )
 
 // judge watches what the kernels do, never what a machine believes.
@@ -16,12 +17,16 @@ import (
 // both ways do so for at most T = 3 x advert interval + skew of the lower priority +
 // twice the longest delay + processing. Hosts that do not hear each other both ways are
 // outside S1: plain VRRP has no means to know; such pairs are reported, not condemned.
+//
+// S4, lawful: see advert. L1, live: see liveness.
 type judge struct {
 	w       *World
 	vips    []netip.Addr // every VIP of every configuration
 	pairs   []pair
 	history []holding
-	broken  int // violations
+	// violations so far
+	broken   int // of S1
+	unlawful int // of S4
 }
 
 // pair is two kernels that hold one VIP.
@@ -212,11 +217,48 @@ func (j *judge) reachableOwners(vip netip.Addr, c *Host) []*Host {
 }
 
 // exclusive sums up S1.
-func (j *judge) exclusive() (line string, ok bool) {
-	if j.broken == 0 {
-		return "S1 exclusive: ok", true
+func (j *judge) exclusive() (line string, ok bool) { return tally("S1 exclusive", j.broken) }
+
+// lawful sums up S4.
+func (j *judge) lawful() (line string, ok bool) { return tally("S4 adverts", j.unlawful) }
+
+func tally(what string, violations int) (line string, ok bool) {
+	if violations == 0 {
+		return what + ": ok", true
 	}
-	return fmt.Sprintf("S1 exclusive: VIOLATED %d times", j.broken), false
+	return fmt.Sprintf("%s: VIOLATED %d times", what, violations), false
+}
+
+// advert judges S4 for an advert that leaves: TTL 255, to 224.0.0.18, from an address of the card
+// that is no VIP, and from a MASTER unless it is the farewell with priority 0 (RFC 9568 5.1, 6.4).
+func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
+	var wrong string
+	switch {
+	case len(p.Payload) < 8:
+		wrong = fmt.Sprintf("of %d octets", len(p.Payload))
+	case p.TTL != vrrp.TTL:
+		wrong = fmt.Sprintf("with TTL %d", p.TTL)
+	case p.Dst != netip.AddrFrom4([4]byte{224, 0, 0, 18}):
+		wrong = fmt.Sprintf("to %v", p.Dst)
+	case !n.has(p.Src) || slices.Contains(j.vips, p.Src):
+		wrong = fmt.Sprintf("from %v, which is no address of its own on %s", p.Src, n.name)
+	case p.Payload[2] != vrrp.PriorityStop:
+		for _, s := range h.proc.m.Status() {
+			if s.VRID == int(p.Payload[1]) && s.State != vrrp.Master.String() && !h.lastWord(s.Name) {
+				wrong = fmt.Sprintf("with priority %d while %s is %s", p.Payload[2], s.Name, s.State)
+			}
+		}
+	}
+	if wrong != "" {
+		j.unlawful++
+		j.w.note("", EventViolation, fmt.Sprintf("S4 VIOLATED: %s sends an advert %s", h.Name, wrong))
+	}
+}
+
+// lastWord reports whether an instance may still advertise when it has yielded
+// (higher_prio_send_advert).
+func (h *Host) lastWord(instance string) bool {
+	return slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return i.Name == instance && i.HigherPrioSendAdvert.V })
 }
 
 // liveness judges L1 at the present instant: every VIP that a reachable, running director is

@@ -21,6 +21,8 @@ type grabber struct {
 	seen  []node.Event
 	every time.Duration // between wake-ups, 0 for none
 	next  time.Duration
+
+	status []node.InstanceStatus
 }
 
 func (g *grabber) Step(now time.Duration, ev node.Event) {
@@ -36,7 +38,7 @@ func (g *grabber) Step(now time.Duration, ev node.Event) {
 
 func (g *grabber) Ready() []node.Action            { out := g.out; g.out = nil; return out }
 func (g *grabber) Deadline() (time.Duration, bool) { return g.next, g.every > 0 }
-func (g *grabber) Status() []node.InstanceStatus   { return nil }
+func (g *grabber) Status() []node.InstanceStatus   { return g.status }
 func (g *grabber) count(is func(node.Event) bool) (n int) {
 	for _, ev := range g.seen {
 		if is(ev) {
@@ -373,5 +375,45 @@ func TestQueueOrder(t *testing.T) {
 	q.push(task{at: 5})
 	if _, ok := q.pop(4); ok {
 		t.Error("a task ran before its time")
+	}
+}
+
+// S4 must see an advert that no director may send.
+func TestS4FindsUnlawfulAdverts(t *testing.T) {
+	good := vrrp.Packet{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("224.0.0.18"), TTL: 255, Payload: make([]byte, 20)}
+	good.Payload[1], good.Payload[2] = 51, 100
+	tests := []struct {
+		name   string
+		change func(p *vrrp.Packet)
+		state  string
+		want   string
+	}{
+		{"a master's", func(*vrrp.Packet) {}, "MASTER", ""},
+		{"a farewell", func(p *vrrp.Packet) { p.Payload[2] = 0 }, "INIT", ""},
+		{"a backup's", func(*vrrp.Packet) {}, "BACKUP", "with priority 100 while VI_1 is BACKUP"},
+		{"in fault", func(*vrrp.Packet) {}, "FAULT", "while VI_1 is FAULT"},
+		{"TTL", func(p *vrrp.Packet) { p.TTL = 64 }, "MASTER", "with TTL 64"},
+		{"source is a VIP", func(p *vrrp.Packet) { p.Src = vip }, "MASTER", "from 10.0.0.100, which is no address of its own on eth0"},
+		{"forged source", func(p *vrrp.Packet) { p.Src = netip.MustParseAddr("10.0.0.2") }, "MASTER", "from 10.0.0.2"},
+		{"other group", func(p *vrrp.Packet) { p.Dst = netip.MustParseAddr("224.0.0.19") }, "MASTER", "to 224.0.0.19"},
+		{"empty", func(p *vrrp.Packet) { p.Payload = nil }, "MASTER", "of 0 octets"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w, all := grabbers(t, Options{Nodes: []string{"d1", "d2"}})
+			all[0].status = []node.InstanceStatus{{Name: "VI_1", VRID: 51, State: tt.state}}
+			p := good
+			p.Payload = slices.Clone(good.Payload)
+			tt.change(&p)
+			all[0].out = append(all[0].out, node.SendAdvert{Interface: "eth0", Packet: p})
+			w.hosts[0].feed(node.Tick{})
+			v := violations(w)
+			if line, ok := w.judge.lawful(); ok != (tt.want == "") {
+				t.Errorf("%s: %v", line, v)
+			}
+			if tt.want != "" && (len(v) != 1 || !strings.Contains(v[0], tt.want)) {
+				t.Errorf("got %q, want %s", v, tt.want)
+			}
+		})
 	}
 }

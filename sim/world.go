@@ -51,6 +51,8 @@ type World struct {
 	lans  []*wire.LAN
 	hosts []*Host
 	build *wire.Builder
+	// chance is for choices of the world itself, under shuffle only.
+	chance *wire.Stream
 
 	journal []Event
 	hash    wire.Hash // of every task and every journal event
@@ -91,7 +93,7 @@ func New(opt Options) (*World, error) {
 			return nil, fmt.Errorf("two hosts have the same name among %v", names)
 		}
 	}
-	w := &World{opt: opt, build: wire.NewBuilder(), hash: wire.NewHash(),
+	w := &World{opt: opt, build: wire.NewBuilder(), hash: wire.NewHash(), chance: wire.NewStream(opt.Seed, "world"),
 		queue: queue{shuffle: opt.Shuffle, seed: opt.Seed}}
 	for i := range opt.LANs {
 		w.lans = append(w.lans, wire.NewLAN(fmt.Sprintf("lan%d", i), opt.Seed, opt.Delay))
