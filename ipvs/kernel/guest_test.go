@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -21,7 +22,7 @@ func TestGuest(t *testing.T) {
 		playRole(t)
 		return
 	}
-	if !testenv.InUML(t, testenv.Guest{Modules: []string{"ipv6"}}) {
+	if !testenv.InUML(t, testenv.Guest{Modules: []string{"ipv6"}, Timeout: 2 * time.Minute}) {
 		return
 	}
 	testenv.Need(t, "ipvsadm", "unshare")

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,11 +26,19 @@ func boot(ctx context.Context, job Job, dir string) (int, error) {
 	limit, cancel := context.WithTimeout(ctx, job.Timeout+bootAllowance)
 	defer cancel()
 
-	cmd := exec.CommandContext(limit, path, append(kernelArgs(job, dir), job.KernelArgs...)...)
-	// Its own process group, so that all its processes can be ended together; and it must not outlive this process.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return killGroup(cmd) }
-	cmd.WaitDelay = 2 * time.Second
+	args := append([]string{filepath.Join(dir, "guard.sh"), dir, path}, kernelArgs(job, dir)...)
+	cmd := exec.CommandContext(limit, "/bin/sh", append(args, job.KernelArgs...)...)
+	// A process group, so that no part of the guard is left in the end.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	guard, alive, err := os.Pipe()
+	if err != nil {
+		return -1, fmt.Errorf("uml: %w", err)
+	}
+	// While this end is open, the guard knows that somebody waits for the guest. To close it is to end the guest.
+	defer func() { _ = alive.Close() }()
+	cmd.Stdin = guard
+	cmd.Cancel = alive.Close
+	cmd.WaitDelay = 10 * time.Second
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
 	if m := memoryDir(dir, job.MemoryMB); m != "" {
 		cmd.Env = append(cmd.Env, "TMPDIR="+m)
@@ -59,7 +66,14 @@ func boot(ctx context.Context, job Job, dir string) (int, error) {
 	}()
 
 	start := time.Now()
-	runErr := runLocked(cmd, write)
+	runErr := cmd.Start()
+	_ = guard.Close()
+	// The write end belongs to the guest alone from here on.
+	_ = write.Close()
+	if runErr == nil {
+		runErr = cmd.Wait()
+		killGroup(cmd)
+	}
 	// A helper process of the guest might hold the pipe for a moment longer.
 	select {
 	case err = <-copied:
@@ -106,28 +120,10 @@ func kernelArgs(job Job, dir string) []string {
 	}
 }
 
-// runLocked starts the command and waits for it. Pdeathsig comes when the thread that started the process ends, so that
-// thread is kept until then. The write end belongs to the guest alone from here on.
-func runLocked(cmd *exec.Cmd, write *os.File) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := cmd.Start()
-	_ = write.Close()
-	if err != nil {
-		return err
-	}
-	err = cmd.Wait()
-	// Processes of the guest are traced children of its kernel process; none may be left.
-	_ = killGroup(cmd)
-	return err
-}
-
-func killGroup(cmd *exec.Cmd) error {
-	err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	if errors.Is(err, syscall.ESRCH) {
-		return os.ErrProcessDone
-	}
-	return err
+// killGroup ends what is left of the guard: the part that waits for this process to die.
+func killGroup(cmd *exec.Cmd) {
+	// It fails when nothing is left.
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 }
 
 // errNoStatus: the guest's kernel did not boot, panicked, or was halted by the job.

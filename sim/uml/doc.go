@@ -5,8 +5,7 @@
 //
 // # Use
 //
-// Build a static program (CGO_ENABLED=0; the race detector cannot start in there), make a directory for its results,
-// and Run a Job. The host's whole file tree is the guest's root (hostfs), so every absolute path means the same on both
+// Build a program, make a directory for its results, and Run a Job. The host's whole file tree is the guest's root (hostfs), so every absolute path means the same on both
 // sides; the program writes its results to the directory, with the rights that the host user has, no more.
 //
 //	code, err := uml.Run(ctx, uml.Job{
@@ -21,7 +20,13 @@
 //
 // # What is the guest's own
 //
-// Memory, processes, network, kernel modules, clock, /proc, /sys, /dev, and fresh tmpfs on /run, /mnt and /dev/shm;
-// TMPDIR is on one of those. Everything else is the host's, /tmp included: results must go somewhere.
-// That kernel has no nftables for IPv4 or IPv6; use iptables-legacy there.
+// Memory, processes, network, clock, kernel modules, /proc, /sys, /dev with /dev/shm, /run, and a directory for temporary
+// files, named by TMPDIR. Everything else is the host's, /tmp included: results must go somewhere. Modules are loaded as
+// on any Linux, by name, by modprobe, or by the kernel when something needs them. That kernel has no nftables for IPv4 or
+// IPv6 (use iptables-legacy), and the race detector cannot start there.
+//
+// # How it ends
+//
+// When the job has ended, when its time is up, when the context is cancelled, or when the calling process dies, even by
+// SIGKILL: in each case the guest, all its processes and its temporary files go.
 package uml

@@ -1,6 +1,7 @@
 package uml_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -229,4 +230,48 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("got %v, want %s", err, c.want)
 		}
 	}
+}
+
+// TestOrphan proves that a guest does not outlive the process that wants it, even when that one is killed.
+func TestOrphan(t *testing.T) {
+	const role = "QUORATE_TEST_ORPHAN"
+	if os.Getenv(role) != "" {
+		job := shell(`echo "dir=$TMPDIR"; (sleep 1000) & sleep 1000`)
+		job.Stdout = os.Stdout
+		_, err := uml.Run(context.Background(), job)
+		t.Fatal(err)
+	}
+	testenv.NeedUML(t)
+	t.Parallel()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "-test.run=^TestOrphan$")
+	cmd.Env = append(os.Environ(), role+"=1")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	dir := filepath.Dir(strings.TrimPrefix(strings.TrimSpace(line), "dir="))
+	for range 500 {
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	// The directory goes just before the processes.
+	time.Sleep(200 * time.Millisecond)
+	gone(t, line)
 }

@@ -25,7 +25,10 @@ const (
 var ErrTimeout = errors.New("the job in user mode linux did not end in time")
 
 //go:embed init.sh
-var initScript []byte
+var initScript string
+
+//go:embed guard.sh
+var guardScript string
 
 // Job is a program to run in a guest.
 type Job struct {
@@ -160,7 +163,8 @@ func prepare(job Job) (dir string, err error) {
 		return "", err
 	}
 	for name, text := range map[string]string{
-		"init.sh":  string(initScript),
+		"init.sh":  initScript,
+		"guard.sh": guardScript,
 		"job.sh":   jobScript(job, dir),
 		"modules":  moduleList(job.Modules),
 		"modprobe": "#!/bin/sh\nexec /sbin/modprobe -d " + dir + "/modroot \"$@\"\n",
