@@ -10,13 +10,13 @@ import (
 type rule struct {
 	block   string // as in keywords.tsv: "", "vrrp_instance", "virtual_server.real_server" …
 	keyword string
-	args    int                      // words used behind the keyword; more are surplus; anyWords = all
-	set     setter                   //
-	open    func(*ctx, *stmt) bool   // starts an object; false: the contents are not read
-	close   func(*ctx, *stmt)        // after the contents; may be nil
-	each    setter                   // for each entry
-	yet     string                   // what it does not do yet; makes a Warning "no-effect-yet"
-	note    func(string, *stmt) note // optional remark that does not depend on the value
+	args    int                    // words used behind the keyword; more are surplus; anyWords = all
+	set     setter                 //
+	open    func(*ctx, *stmt) bool // starts an object; false: the contents are not read
+	close   func(*ctx, *stmt)      // after the contents; may be nil
+	each    setter                 // for each entry
+	yet     string                 // what it does not do yet; makes a Warning "no-effect-yet"
+	note    note                   // a remark that does not depend on the value
 }
 
 type note struct {
@@ -70,8 +70,7 @@ func (c *ctx) apply(r *rule, s *stmt) {
 	case !isBlock && s.block && r.set != nil:
 		c.errorf(s.open, "unexpected-brace", kw, "delete the block", "%s takes no block; what it encloses is not read", kw)
 	}
-	if r.note != nil {
-		n := r.note(r.block, s)
+	if n := r.note; n.code != "" {
 		c.add(Diagnostic{Severity: n.severity, Code: n.code, Pos: s.pos, Keyword: kw, Message: n.message, Hint: n.hint})
 	}
 	if r.yet != "" {

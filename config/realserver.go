@@ -15,9 +15,7 @@ func realServerRules() []rule {
 		{block: "virtual_server", keyword: "real_server", args: 2, open: openRealServer},
 		{block: R, keyword: "weight", args: 1, set: integer(0, maxInt, func(c *ctx) *Value[int] { return &c.rs.Weight })},
 		{block: R, keyword: "lvs_method", args: anyWords, set: kind},
-		{block: R, keyword: "lb_kind", args: anyWords, set: kind, note: func(string, *stmt) note {
-			return note{Warning, "not-in-keepalived", "lb_kind in a real_server is understood here, but not by keepalived", "write lvs_method"}
-		}},
+		{block: R, keyword: "lb_kind", args: anyWords, set: kind, note: note{Warning, "not-in-keepalived", "lb_kind in a real_server is understood here, but not by keepalived", "write lvs_method"}},
 		{block: R, keyword: "inhibit_on_failure", args: 1, set: boolean(func(c *ctx) *Value[bool] { return &c.rs.InhibitOnFailure })},
 		{block: R, keyword: "alpha", args: 1, set: boolean(func(c *ctx) *Value[bool] { return &c.rs.Alpha })},
 		{block: R, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, maxSeconds, t(func(r *RealServer) *Value[time.Duration] { return &r.ConnectTimeout }))},
@@ -107,9 +105,7 @@ func tcpCheckRules() []rule {
 		{block: T, keyword: "bindto", args: 1, set: address(func(c *ctx) *Value[netip.Addr] { return &c.check.BindTo })},
 		{block: T, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, maxSeconds, t(func(k *Check) *Value[time.Duration] { return &k.ConnectTimeout }))},
 		{block: T, keyword: "retry", args: 1, set: retry},
-		{block: T, keyword: "nb_get_retry", args: 1, set: retry, note: func(string, *stmt) note {
-			return note{Warning, "not-in-keepalived", "nb_get_retry in a TCP_CHECK is understood here as retry, but keepalived does not know it there", "write retry"}
-		}},
+		{block: T, keyword: "nb_get_retry", args: 1, set: retry, note: note{Warning, "not-in-keepalived", "nb_get_retry in a TCP_CHECK is understood here as retry, but keepalived does not know it there", "write retry"}},
 		{block: T, keyword: "delay_before_retry", args: 1, set: duration(6, 0, maxSeconds, t(func(k *Check) *Value[time.Duration] { return &k.DelayBeforeRetry }))},
 		{block: T, keyword: "delay_loop", args: 1, set: duration(6, minTimer, maxSeconds, t(func(k *Check) *Value[time.Duration] { return &k.DelayLoop }))},
 		{block: T, keyword: "warmup", args: 1, set: duration(6, 0, maxSeconds, t(func(k *Check) *Value[time.Duration] { return &k.Warmup }))},

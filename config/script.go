@@ -73,6 +73,10 @@ func openScript(c *ctx, s *stmt) bool {
 
 func closeScript(c *ctx, s *stmt) {
 	sc := c.script
+	def(&sc.Interval, time.Second)
+	def(&sc.Timeout, sc.Interval.V)
+	def(&sc.Rise, 1)
+	def(&sc.Fall, 1)
 	if len(sc.Command.Argv) == 0 {
 		for _, child := range s.children {
 			if child.keyword() == "script" {
@@ -81,10 +85,6 @@ func closeScript(c *ctx, s *stmt) {
 		}
 		c.errorf(s.pos, "missing-keyword", "script", `add: script "/path/to/program arguments"`, "vrrp_script %s has no script", sc.Name)
 	}
-	def(&sc.Interval, time.Second)
-	def(&sc.Timeout, sc.Interval.V)
-	def(&sc.Rise, 1)
-	def(&sc.Fall, 1)
 	if sc.Timeout.V > sc.Interval.V && sc.Timeout.Set {
 		c.infof(sc.Timeout.Pos, "slow-script", "timeout", "", "timeout is longer than interval: a run that is still going on lets the next one be skipped")
 	}
