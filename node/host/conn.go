@@ -96,7 +96,7 @@ func (c *Conn) Send(m Message) error {
 	cerr := c.rc.Control(func(fd uintptr) {
 		for {
 			serr = unix.Sendmsg(int(fd), b, nil, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-			if serr != unix.EINTR {
+			if !errors.Is(serr, unix.EINTR) {
 				return
 			}
 		}
@@ -159,7 +159,7 @@ func (c *Conn) packet() ([]byte, error) {
 	var rerr error
 	err := c.rc.Read(func(fd uintptr) bool {
 		n, _, flags, _, rerr = unix.Recvmsg(int(fd), c.buf, nil, unix.MSG_DONTWAIT)
-		return rerr != unix.EAGAIN && rerr != unix.EINTR
+		return !errors.Is(rerr, unix.EAGAIN) && !errors.Is(rerr, unix.EINTR)
 	})
 	switch {
 	case err != nil:
@@ -180,7 +180,7 @@ func (c *Conn) Drain() (n int) {
 	_ = c.rc.Control(func(fd uintptr) {
 		for {
 			got, _, _, _, err := unix.Recvmsg(int(fd), c.buf, nil, unix.MSG_DONTWAIT)
-			if err == unix.EINTR {
+			if errors.Is(err, unix.EINTR) {
 				continue
 			}
 			if err != nil || got == 0 {

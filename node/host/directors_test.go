@@ -206,6 +206,14 @@ func TestTwoDirectors(t *testing.T) {
 	must(t, netlink.LinkSetUp(port))
 	owner(a, b, "a's cable is back")
 
+	// A stopped process cannot give anything up; when it goes on it must do so before anything else.
+	must(t, a.cmd.Process.Signal(syscall.SIGSTOP))
+	owner(b, nil, "a hangs")
+	time.Sleep(time.Second)
+	must(t, a.cmd.Process.Signal(syscall.SIGCONT))
+	eventually(t, 10*time.Second, func() bool { return strings.Contains(a.log.String(), "reason=stall") }, why)
+	owner(a, b, "a goes on")
+
 	must(t, a.cmd.Process.Signal(syscall.SIGTERM))
 	if err := a.cmd.Wait(); err != nil {
 		t.Errorf("a stops with %v\n%s", err, a.log)

@@ -64,6 +64,45 @@ func TestTrackScript(t *testing.T) {
 	}
 }
 
+func TestScriptSecurity(t *testing.T) {
+	testenv.NeedRoot(t)
+	dir, err := os.MkdirTemp("/run", "quorate-test-") // every directory on the way is root's
+	must(t, err)
+	t.Cleanup(func() { must(t, os.RemoveAll(dir)) })
+	must(t, os.Chmod(dir, 0o755))
+	path := filepath.Join(dir, "chk")
+	must(t, os.WriteFile(path, []byte("#!/bin/sh\nexit 0\n"), 0o755))
+	link := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(path, link))
+	s, out, _ := newTestScripts(t)
+	defer s.Close()
+	run := func(path, user string) string {
+		s.Track(node.RunScript{Script: "chk", Command: config.Command{Argv: []string{path}, User: user}, Timeout: 20 * time.Second})
+		return (<-out).Detail
+	}
+	check := func(what, path, user, want string) {
+		t.Helper()
+		if got := run(path, user); !strings.Contains(got, want) {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+	}
+	must(t, os.Chmod(path, 0o757))
+	check("not asked for", path, "", "exit 0")
+	s.SetIdentity(identity{secure: true})
+	check("others may write the file", path, "", path+" is not owned by root")
+	check("not run as root", path, "nobody", "exit 0")
+	must(t, os.Chmod(path, 0o755))
+	check("root's alone", path, "", "exit 0")
+	check("through a link", link, "", "exit 0")
+	must(t, os.Chmod(dir, 0o777))
+	check("others may replace the file", path, "", dir+" is not owned by root")
+	must(t, os.Chmod(dir, 0o777|os.ModeSticky))
+	check("others may only add files", path, "", "exit 0")
+	must(t, os.Chown(path, 65534, 0))
+	check("another owner", path, "", path+" is not owned by root")
+	check("not there", "/run/none", "", "no such file")
+}
+
 func TestTrackScriptTimeout(t *testing.T) {
 	s, out, _ := newTestScripts(t)
 	defer s.Close()

@@ -88,7 +88,7 @@ func (s *vrrpSocket) Send(p vrrp.Packet) error {
 	err := s.rc.Control(func(fd uintptr) { // an advert that would have to wait is late: never wait
 		for {
 			serr = unix.Sendmsg(int(fd), p.Payload, oob, to, unix.MSG_DONTWAIT|unix.MSG_DONTROUTE)
-			if serr != unix.EINTR {
+			if !errors.Is(serr, unix.EINTR) {
 				return
 			}
 		}
@@ -109,7 +109,7 @@ func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
 		var rerr error
 		err := s.rc.Read(func(fd uintptr) bool {
 			n, _, rerr = unix.Recvfrom(int(fd), buf, 0)
-			return rerr != unix.EAGAIN && rerr != unix.EINTR
+			return !errors.Is(rerr, unix.EAGAIN) && !errors.Is(rerr, unix.EINTR)
 		})
 		if err == nil {
 			err = rerr

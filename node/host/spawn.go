@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -57,23 +58,53 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 func (s *spawner) close() { close(s.done) }
 
 // identity is whom scripts run as when they do not say.
-type identity struct{ user, group string }
+type identity struct {
+	user, group string
+	secure      bool // enable_script_security
+}
 
 // identityOf is script_user, else the user keepalived_script if there is one, else whoever we are.
 func identityOf(g config.Global) identity {
-	if g.ScriptUser.V != "" {
-		return identity{g.ScriptUser.V, g.ScriptGroup.V}
+	id := identity{g.ScriptUser.V, g.ScriptGroup.V, g.EnableScriptSecurity.V}
+	if id.user == "" {
+		if _, err := user.Lookup("keepalived_script"); err == nil {
+			id.user = "keepalived_script"
+		}
 	}
-	if _, err := user.Lookup("keepalived_script"); err == nil {
-		return identity{user: "keepalived_script"}
+	return id
+}
+
+// trusted refuses a script that someone other than root could have written, by itself or through a
+// directory on the way to it (enable_script_security; asked only for scripts that root runs).
+func trusted(path string) error {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
 	}
-	return identity{}
+	for p := real; ; p = filepath.Dir(p) {
+		st, err := os.Lstat(p)
+		if err != nil {
+			return err
+		}
+		sys, ok := st.Sys().(*syscall.Stat_t)
+		writable := st.Mode().Perm()&0o002 != 0 || st.Mode().Perm()&0o020 != 0 && ok && sys.Gid != 0
+		// In a sticky directory others can add files, but not replace ours.
+		if writable && st.IsDir() && st.Mode()&os.ModeSticky != 0 {
+			writable = false
+		}
+		if !ok || sys.Uid != 0 || writable {
+			return fmt.Errorf("not run as root, enable_script_security is set and %s is not owned by root or others may write it", p)
+		}
+		if p == "/" || p == "." {
+			return nil
+		}
+	}
 }
 
 // credential resolves names; nil means to stay who we are.
 func credential(c config.Command, id identity) (*syscall.Credential, error) {
 	if c.User != "" {
-		id = identity{c.User, c.Group}
+		id.user, id.group = c.User, c.Group
 	}
 	if id.user == "" || os.Geteuid() != 0 {
 		return nil, nil // only root can become someone else
@@ -121,6 +152,11 @@ func (s *spawner) run(c config.Command, extra []string, id identity) (*process, 
 	cred, err := credential(c, id)
 	if err != nil {
 		return nil, err
+	}
+	if id.secure && os.Geteuid() == 0 && (cred == nil || cred.Uid == 0) {
+		if err := trusted(c.Argv[0]); err != nil {
+			return nil, err
+		}
 	}
 	argv := append(slices.Clone(c.Argv), extra...)
 	p, err := s.exec(argv, cred)

@@ -84,7 +84,7 @@ func TestWatchSignals(t *testing.T) {
 	if err := <-result; err != nil {
 		t.Error(err)
 	}
-	if !has("terminated")() || syscall.Kill(pid, 0) != syscall.ESRCH {
+	if !has("terminated")() || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		t.Errorf("not stopped in order: %s", readAll(file))
 	}
 }
