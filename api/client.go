@@ -59,7 +59,7 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 		return nil, c.explain(err)
 	}
 	if res.StatusCode != http.StatusOK {
-		defer res.Body.Close() //nolint:errcheck // read-only
+		defer res.Body.Close()
 		return nil, readError(res)
 	}
 	return res, nil
@@ -94,7 +94,7 @@ func (c *Client) call(ctx context.Context, method, path string, body, to any) er
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close() //nolint:errcheck // read-only
+	defer res.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(to); err != nil {
 		if ctx.Err() != nil {
 			return c.explain(ctx.Err())
@@ -182,7 +182,7 @@ func (c *Client) Push(ctx context.Context, r PushRequest, progress func(PushEven
 	if err != nil {
 		return PushEvent{}, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read-only
+	defer res.Body.Close()
 	sc := bufio.NewScanner(res.Body)
 	sc.Buffer(make([]byte, 64<<10), maxBody)
 	for sc.Scan() {

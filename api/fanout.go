@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ type NodeReport struct {
 	Member cluster.Member
 	Status *NodeStatus // nil: it did not answer
 	Err    string      // why not
+	Denied bool        // it answered that the asking member is none
 }
 
 // peer is a client for another member's API.
@@ -49,7 +51,8 @@ func (s *Server) reports(ctx context.Context) []NodeReport {
 		wg.Go(func() {
 			st, err := s.peer(m).Node(ctx)
 			if err != nil {
-				out[i].Err = AsError(err).Message
+				e := AsError(err)
+				out[i].Err, out[i].Denied = e.Message, e.Code == CodeDenied && strings.Contains(e.Message, notMember)
 				return
 			}
 			out[i].Status = st

@@ -163,7 +163,7 @@ func askOne(ctx context.Context, tok Token, addr string, req joinRequest, now ti
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read-only
+	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
 		return nil, readError(res)
 	}
@@ -335,7 +335,7 @@ func callBack(ctx context.Context, address, nonce string) error {
 	if err != nil {
 		return fail(err)
 	}
-	defer c.Close() //nolint:errcheck // nothing was written
+	defer c.Close()
 	_ = c.SetDeadline(time.Now().Add(3 * time.Second))
 	b := make([]byte, nonceLen)
 	if _, err := io.ReadFull(c, b); err != nil {

@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"quorate/cluster"
 	"quorate/node/host"
 )
@@ -61,6 +59,7 @@ func Run(ctx context.Context, cfg Config) error {
 
 	httpConns := newConnQueue(tcp.Addr())
 	member := s.httpServer(s.handler(s.isMember))
+	member.ConnState = limitStrangers()
 	local := s.httpServer(s.handler(func(*http.Request) bool { return true })) // the socket's permissions are the right
 	start(func() { s.acceptMembers(ctx, tcp, httpConns, start) })
 	start(func() { _ = member.Serve(httpConns) }) // ends with ErrServerClosed
@@ -74,7 +73,8 @@ func Run(ctx context.Context, cfg Config) error {
 	_ = tcp.Close()
 	_ = httpConns.Close()
 	_ = member.Close()
-	_ = local.Close() // also removes the socket file
+	_ = local.Close()
+	_ = os.Remove(filepath.Join(cfg.RunDir, "ctl.sock"))
 	wg.Wait()
 	return nil
 }
@@ -98,6 +98,32 @@ func (s *Server) isMember(r *http.Request) bool {
 	return slices.ContainsFunc(st.Status().Members, func(m cluster.Member) bool { return strconv.FormatUint(m.ID, 10) == id })
 }
 
+// maxStrangers bounds the connections of peers without a certificate, who can do no more than join.
+const maxStrangers = 64
+
+// limitStrangers closes connections of strangers beyond maxStrangers.
+func limitStrangers() func(net.Conn, http.ConnState) {
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	return func(c net.Conn, st http.ConnState) {
+		t, ok := c.(*tls.Conn)
+		if !ok || len(t.ConnectionState().VerifiedChains) > 0 {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		switch st {
+		case http.StateNew:
+			open[c] = true
+			if len(open) > maxStrangers {
+				_ = c.Close()
+			}
+		case http.StateClosed, http.StateHijacked:
+			delete(open, c)
+		}
+	}
+}
+
 // listenUnix opens RunDir/ctl.sock. What a killed predecessor left behind is removed, a living one is not disturbed.
 func listenUnix(dir string) (net.Listener, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -111,11 +137,19 @@ func listenUnix(dir string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	old := unix.Umask(0o117) // the socket must never be open to others, not for an instant
-	l, err := net.Listen("unix", path)
-	unix.Umask(old)
+	// The socket must never be open to others, not for an instant: it gets its mode where nobody else can look.
+	tmp, err := os.MkdirTemp(dir, ".ctl-")
 	if err != nil {
 		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(tmp) }()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(tmp, "s"), Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("control socket: %w", err)
+	}
+	l.SetUnlinkOnClose(false) // it would look for the old name
+	if err := errors.Join(os.Chmod(filepath.Join(tmp, "s"), 0o660), os.Rename(filepath.Join(tmp, "s"), path)); err != nil {
+		return nil, errors.Join(fmt.Errorf("control socket: %w", err), l.Close())
 	}
 	return l, nil
 }
@@ -206,17 +240,17 @@ func (s *Server) acceptMembers(ctx context.Context, l net.Listener, q *connQueue
 			_ = c.Close()
 			continue
 		}
-		start(func() {
-			defer func() { <-slots }()
-			s.welcome(ctx, tls.Server(c, cfg), q)
-		})
+		start(func() { s.welcome(ctx, tls.Server(c, cfg), q, func() { <-slots }) })
 	}
 }
 
-func (s *Server) welcome(ctx context.Context, c *tls.Conn, q *connQueue) {
+// welcome does one handshake, frees its slot, and passes the connection on.
+func (s *Server) welcome(ctx context.Context, c *tls.Conn, q *connQueue, free func()) {
 	hctx, cancel := context.WithTimeout(ctx, handshakeBudget)
-	defer cancel()
-	if err := c.HandshakeContext(hctx); err != nil {
+	err := c.HandshakeContext(hctx)
+	cancel()
+	free()
+	if err != nil {
 		if !errors.Is(err, context.Canceled) {
 			s.log.Debug("refused a connection", "peer", c.RemoteAddr().String(), "error", explainTLS(err, s.id.Load().caCert, c.RemoteAddr().String(), s.now()))
 		}

@@ -116,7 +116,7 @@ func (s *Server) handler(admin func(*http.Request) bool) http.Handler {
 	handle := func(pattern string, f func(*http.Request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if !admin(r) {
-				writeError(w, errf(CodeDenied, "the certificate of a present member of this cluster is required").
+				writeError(w, errf(CodeDenied, "%s", notMember).
 					withHint("use clusterctl on a director: it talks to the socket in /run/quorate"))
 				return
 			}
@@ -141,6 +141,9 @@ func (s *Server) handler(admin func(*http.Request) bool) http.Handler {
 	})
 	return mux
 }
+
+// notMember is what a stranger is told, and a member that was removed.
+const notMember = "the certificate of a present member of this cluster is required"
 
 // streamed is a result that a handler wants to write itself.
 type streamed func(w http.ResponseWriter)

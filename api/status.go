@@ -106,6 +106,7 @@ func Merge(self string, reports []NodeReport, now time.Time) *Status {
 	reports = slices.Clone(reports)
 	slices.SortFunc(reports, func(a, b NodeReport) int { return cmp.Compare(a.Member.Name, b.Member.Name) })
 	own := s.chooseView(reports)
+	s.mergeRemoval(reports)
 	s.mergeQuorum(reports)
 	for _, r := range reports {
 		s.mergeNode(r, own)
@@ -158,6 +159,20 @@ func (v Verdict) rank() int { return slices.Index([]Verdict{Healthy, Degraded, C
 
 func (s *Status) note(v Verdict, subject, text, todo string) {
 	s.Problems = append(s.Problems, Problem{Verdict: v, Subject: subject, Text: text, Todo: todo})
+}
+
+// mergeRemoval says what a removed member cannot learn from its own copy of the store.
+func (s *Status) mergeRemoval(reports []NodeReport) {
+	var say []string
+	for _, r := range reports {
+		if r.Denied {
+			say = append(say, r.Member.Name)
+		}
+	}
+	if len(say) > 0 {
+		s.note(Degraded, s.From, fmt.Sprintf("%s was removed from the cluster: %s take it for a stranger", s.From, strings.Join(say, ", ")),
+			"stop clusterd here; to use the host again, empty its state directory and join it anew")
+	}
 }
 
 func (s *Status) mergeQuorum(reports []NodeReport) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"maps"
+	"reflect"
 	"slices"
 	"text/tabwriter"
 	"time"
@@ -69,7 +70,7 @@ func (c *cli) getCmd() *cobra.Command {
 	var node string
 	cmd := &cobra.Command{
 		Use: "get", Short: "print the active configuration, or another generation", Args: noArgs,
-		Long: "get prints the files as they were pushed. With --node it prints, as JSON, what that director makes of them.",
+		Long: "get prints the files as they were pushed. With --node it prints, as JSON, what that director makes of them:\nthe settings that are written for it, without defaults.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cl, done := c.client(cmd.Context(), defaultTimeout)
 			defer done()
@@ -87,7 +88,8 @@ func (c *cli) getCmd() *cobra.Command {
 				}
 				enc := json.NewEncoder(c.out)
 				enc.SetIndent("", "  ")
-				return enc.Encode(cfg)
+				enc.SetEscapeHTML(false)
+				return enc.Encode(written(reflect.ValueOf(cfg)))
 			}
 			return c.print(g, func(w io.Writer) {
 				if len(g.Files) == 1 {
