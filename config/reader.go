@@ -203,10 +203,15 @@ func (r *reader) split(l line, f *frame) {
 			// At the start of a segment: conditions, definitions, include again.
 			rest := l.slice(i, len(l.text)).trimLeft()
 			for strings.HasPrefix(rest.text, "@") {
-				var ok bool
-				if rest, ok = r.conditional(rest); !ok {
+				covered, ok := r.conditional(rest)
+				if !ok {
+					if closes(covered.text) {
+						r.sink.warnf(rest.pos, "conditional-brace", "@", "put the } on a line of its own",
+							"the condition holds for the rest of the line, so for %q the } is missing", r.id)
+					}
 					return
 				}
+				rest = covered
 			}
 			i = len(l.text) - len(rest.text)
 			start = i
@@ -245,6 +250,24 @@ func (r *reader) split(l line, f *frame) {
 		r.sink.errorf(l.posAt(quoteAt), "unmatched-quote", "", `close the quotation on the same line`, `the quotation that starts here is never closed`)
 	}
 	r.statement(l.slice(start, len(l.text)))
+}
+
+// closes reports whether text has a } whose { is not in it.
+func closes(text string) bool {
+	depth, quoted := 0, false
+	for _, c := range []byte(text) {
+		switch {
+		case c == '"':
+			quoted = !quoted
+		case c == '{' && !quoted:
+			depth++
+		case c == '}' && !quoted:
+			if depth--; depth < 0 {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (r *reader) statement(l line) {

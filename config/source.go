@@ -46,7 +46,7 @@ func (f Files) Glob(pattern string) ([]string, error) {
 }
 
 // Recorder is a Source that remembers everything read through it, so that a push can send
-// the configuration as one bundle. Files must be a non-nil map. Hand the bundle to the
+// the configuration as one bundle. Hand the bundle to the
 // receiving side with the same main path; its Glob finds exactly what was read here.
 type Recorder struct {
 	Source
@@ -59,6 +59,9 @@ var _ Source = (*Recorder)(nil)
 func (r *Recorder) ReadFile(p string) ([]byte, error) {
 	data, err := r.Source.ReadFile(p)
 	if err == nil {
+		if r.Files == nil {
+			r.Files = Files{}
+		}
 		r.Files[p] = string(data)
 	}
 	return data, err
