@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -52,6 +53,10 @@ func openRealServer(c *ctx, s *stmt) bool {
 	}
 	c.rs = &RealServer{Pos: s.pos, Addr: Value[netip.Addr]{V: addr, Set: true, Pos: w.pos}, Port: Value[int]{V: port, Set: len(s.words) > 2, Pos: at}}
 	c.vs.RealServers = append(c.vs.RealServers, c.rs)
+	isCheck := func(child *stmt) bool { return c.schema.isBlock("virtual_server.real_server", child.keyword()) }
+	if !slices.ContainsFunc(s.children, isCheck) {
+		c.infof(s.pos, "no-check", kw, "add: TCP_CHECK { ... }", "real_server %s has no health check and stays in service whatever happens to it", c.rs)
+	}
 	return true
 }
 
@@ -71,9 +76,6 @@ func (c *ctx) finishRealServer(v *VirtualServer, r *RealServer) {
 		// IPVS does not rewrite ports with DR and TUN; keepalived corrects it as well.
 		c.warnf(r.Port.Pos, "adjusted", "real_server", "write the port of the virtual_server, or use lb_kind NAT", "with %s a real server gets packets on port %d, so %d is used instead of %d", r.LBKind.V, v.Port.V, v.Port.V, r.Port.V)
 		r.Port.V = v.Port.V
-	}
-	if len(r.Checks) == 0 {
-		c.infof(r.Pos, "no-check", "real_server", "add: TCP_CHECK { ... }", "real_server %s has no health check and stays in service whatever happens to it", r)
 	}
 	for _, k := range r.Checks {
 		inherit(&k.ConnectIP, r.Addr.V)
