@@ -63,12 +63,12 @@ type transport struct {
 
 	mu     sync.Mutex
 	peers  map[uint64]*peer
-	conns  map[net.Conn]struct{} // incoming
+	conns  map[net.Conn]uint64 // incoming, from whom; 0 before the hello
 	closed bool
 }
 
 func newTransport(owner identity, dial func(context.Context, string) (net.Conn, error), log *slog.Logger) *transport {
-	t := &transport{owner: owner, log: log, dial: dial, peers: make(map[uint64]*peer), conns: make(map[net.Conn]struct{})}
+	t := &transport{owner: owner, log: log, dial: dial, peers: make(map[uint64]*peer), conns: make(map[net.Conn]uint64)}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	return t
 }
@@ -150,9 +150,15 @@ func (t *transport) kickPeer(id uint64) {
 	}
 }
 
+// removePeer ends the connections to and from a removed member. When it calls again the answer tells it why.
 func (t *transport) removePeer(id uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for c, from := range t.conns {
+		if from == id {
+			_ = c.Close()
+		}
+	}
 	if p := t.peers[id]; p != nil {
 		p.stop()
 		delete(t.peers, id)
@@ -372,7 +378,7 @@ func (t *transport) handle(conn net.Conn) {
 		t.mu.Unlock()
 		return
 	}
-	t.conns[conn] = struct{}{}
+	t.conns[conn] = 0
 	t.wg.Add(1)
 	t.mu.Unlock()
 	defer func() {
@@ -401,6 +407,10 @@ func (t *transport) serve(conn net.Conn) error {
 	if err := readJSON(conn, kindHello, &h); err != nil {
 		return fmt.Errorf("hello: %w", err)
 	}
+	// First noted, then judged: a removal in between finds the connection.
+	t.mu.Lock()
+	t.conns[conn] = h.From.ID
+	t.mu.Unlock()
 	a := t.owner.admit(h)
 	if err := writeJSON(bufio.NewWriter(conn), kindAnswer, a); err != nil {
 		return fmt.Errorf("answer: %w", err)
