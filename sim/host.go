@@ -20,6 +20,7 @@ type Host struct {
 	w        *World
 	director bool
 	on       bool  // the kernel runs
+	ran      bool  // a daemon was started once
 	clock    clock // its own monotonic one
 	nics     []*nic
 	ipID     uint16
@@ -109,6 +110,7 @@ func (h *Host) setDrift(ppm int64) {
 
 // start runs the daemon with the host's configuration.
 func (h *Host) start() {
+	h.ran = true
 	h.proc = &process{m: h.w.opt.NewMachine()}
 	h.feed(node.Configure{Config: h.conf})
 }

@@ -21,7 +21,7 @@ import (
 // S4, lawful: see advert. L1, live: see liveness.
 type judge struct {
 	w       *World
-	vips    []netip.Addr // every VIP of every configuration
+	vips    []netip.Addr // every VIP that any configuration has or had
 	pairs   []pair
 	history []holding
 	// violations so far
@@ -52,7 +52,6 @@ const processing = time.Millisecond
 
 // learn brings the list of VIPs up to date with the configurations.
 func (j *judge) learn() {
-	j.vips = nil
 	for _, h := range j.w.hosts {
 		if h.conf == nil {
 			continue
@@ -81,12 +80,17 @@ func (j *judge) holders(vip netip.Addr) []*Host {
 	return list
 }
 
-// mutual reports whether two hosts hear each other both ways and reliably on some segment.
-func (j *judge) mutual(a, b *Host) bool {
-	for i, n := range a.nics {
-		m := b.nics[i]
-		if n.lan.Reaches(n.port, m.port) && n.lan.Reaches(m.port, n.port) &&
-			!n.lan.Lossy(n.port, m.port) && !n.lan.Lossy(m.port, n.port) {
+// hear reports whether two hosts hear each other both ways and reliably on a segment.
+func hear(a, b *Host, segment int) bool {
+	n, m := a.nics[segment], b.nics[segment]
+	return n.lan.Reaches(n.port, m.port) && n.lan.Reaches(m.port, n.port) &&
+		!n.lan.Lossy(n.port, m.port) && !n.lan.Lossy(m.port, n.port)
+}
+
+// rivals reports whether two hosts hold a VIP on one segment, on which they hear each other.
+func rivals(vip netip.Addr, a, b *Host) bool {
+	for i := range a.nics {
+		if a.nics[i].has(vip) && b.nics[i].has(vip) && hear(a, b, i) {
 			return true
 		}
 	}
@@ -138,10 +142,10 @@ func (j *judge) both(vip netip.Addr, a, b *Host) {
 	if i < 0 {
 		j.pairs = append(j.pairs, pair{vip: vip, a: a, b: b, since: j.w.now})
 		i = len(j.pairs) - 1
-		j.pairs[i].together = !j.mutual(a, b) // so that the first look below counts as a change
+		j.pairs[i].together = !rivals(vip, a, b) // so that the first look below counts as a change
 	}
 	p := &j.pairs[i]
-	together := j.mutual(a, b)
+	together := rivals(vip, a, b)
 	if together == p.together {
 		return
 	}
@@ -180,7 +184,7 @@ func (j *judge) bound(vip netip.Addr, a, b *Host) time.Duration {
 			continue
 		}
 		for _, i := range h.conf.Instances {
-			if slices.ContainsFunc(slices.Concat(i.VIPs, i.ExcludedVIPs), func(v config.Address) bool { return v.Prefix.Addr() == vip }) {
+			if hasVIP(i, vip) {
 				longest = max(longest, masterDown(i))
 			}
 		}
@@ -213,7 +217,9 @@ func masterDown(i *config.Instance) time.Duration {
 
 // reachableOwners lists the hosts that hold a VIP and that a client reaches both ways.
 func (j *judge) reachableOwners(vip netip.Addr, c *Host) []*Host {
-	return slices.DeleteFunc(j.holders(vip), func(h *Host) bool { return !j.mutual(h, c) })
+	return slices.DeleteFunc(j.holders(vip), func(h *Host) bool {
+		return !slices.ContainsFunc(h.nics, func(n *nic) bool { return n.has(vip) && hear(h, c, n.index()) })
+	})
 }
 
 // exclusive sums up S1.
@@ -262,10 +268,16 @@ func (h *Host) lastWord(instance string) bool {
 }
 
 // liveness judges L1 at the present instant: every VIP that a reachable, running director is
-// configured for has one owner within reach of each client, and the client's
-// neighbour entry points at it.
+// configured for has one owner within reach of each client, the client's neighbour entry
+// points at it, and no running daemon has left an address behind.
 func (j *judge) liveness() (lines []string, ok bool) {
 	ok = true
+	for _, h := range j.w.hosts {
+		if list := h.strays(); len(list) > 0 {
+			ok = false
+			lines = append(lines, fmt.Sprintf("L1 VIOLATED: %s holds %v, which its configuration does not have", h.Name, list))
+		}
+	}
 	for _, vip := range j.vips {
 		for _, c := range j.w.hosts {
 			if c.director {
@@ -281,7 +293,7 @@ func (j *judge) liveness() (lines []string, ok bool) {
 
 func (j *judge) live(vip netip.Addr, c *Host) (string, bool) {
 	head := fmt.Sprintf("L1 %v from %s: ", vip, c.Name)
-	candidates := slices.ContainsFunc(j.w.hosts, func(h *Host) bool { return h.candidate(vip) && j.mutual(h, c) })
+	candidates := slices.ContainsFunc(j.w.hosts, func(h *Host) bool { return h.candidate(vip, c) })
 	owners := j.reachableOwners(vip, c)
 	var names []string
 	for _, h := range owners {
@@ -308,14 +320,36 @@ func (j *judge) live(vip netip.Addr, c *Host) (string, bool) {
 	return head + fmt.Sprintf("ok, %s owns it (the client has no neighbour entry)", names[0]), true
 }
 
-// candidate reports whether a running director is configured for the VIP.
-func (h *Host) candidate(vip netip.Addr) bool {
+// candidate reports whether a running director is configured for the VIP on a segment where it
+// and the client hear each other.
+func (h *Host) candidate(vip netip.Addr, c *Host) bool {
 	if !h.on || h.proc == nil || h.proc.paused || h.conf == nil {
 		return false
 	}
 	return slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool {
-		return slices.ContainsFunc(slices.Concat(i.VIPs, i.ExcludedVIPs), func(v config.Address) bool { return v.Prefix.Addr() == vip })
+		n := h.nic(i.Interface.V)
+		return hasVIP(i, vip) && n != nil && hear(h, c, n.index())
 	})
+}
+
+func hasVIP(i *config.Instance, vip netip.Addr) bool {
+	return slices.ContainsFunc(slices.Concat(i.VIPs, i.ExcludedVIPs), func(v config.Address) bool { return v.Prefix.Addr() == vip })
+}
+
+// strays lists addresses that a running daemon should have taken away: neither the kernel's own nor
+// in its configuration.
+func (h *Host) strays() (list []netip.Addr) {
+	if !h.on || h.proc == nil || h.proc.paused || h.conf == nil {
+		return nil
+	}
+	for _, n := range h.nics {
+		for _, p := range n.addrs {
+			if p != n.base && !slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return hasVIP(i, p.Addr()) }) {
+				list = append(list, p.Addr())
+			}
+		}
+	}
+	return list
 }
 
 // describe is a host's state in a few words.

@@ -135,10 +135,14 @@ func (h *Host) inputEcho(n *nic, f wire.Frame) {
 	}
 }
 
-// sendEcho routes an echo message out: the first card whose subnet holds dst.
+// sendEcho routes an echo message out: the first card whose subnet holds dst. Without a source
+// it is the card's own address.
 func (h *Host) sendEcho(src, dst netip.Addr, e wire.Echo) {
 	for _, n := range h.nics {
 		if n.base.Contains(dst) {
+			if !src.IsValid() {
+				src = n.base.Addr()
+			}
 			h.resolve(n, dst, packet{src: src, echo: e})
 			return
 		}

@@ -45,7 +45,7 @@ func (l *load) tick() {
 		}
 		l.open[l.seq] = true
 		l.sent++
-		l.h.sendEcho(l.h.nics[0].base.Addr(), l.vip, wire.Echo{Type: wire.EchoRequest, ID: l.id, Seq: l.seq})
+		l.h.sendEcho(netip.Addr{}, l.vip, wire.Echo{Type: wire.EchoRequest, ID: l.id, Seq: l.seq})
 	}
 	l.h.w.after(l.every, l.tick)
 }

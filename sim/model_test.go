@@ -131,6 +131,27 @@ func TestS1StartsAfreshAfterACut(t *testing.T) {
 	}
 }
 
+// That two hosts hear each other on another segment does not count.
+func TestS1LooksAtTheSegmentOfTheVIP(t *testing.T) {
+	w, _ := grabbers(t, Options{Nodes: []string{"d1", "d2"}, LANs: 2})
+	w.lans[0].Split([]int{0, 1})
+	w.judge.look()
+	w.Run(time.Minute)
+	if v := violations(w); len(v) != 0 {
+		t.Errorf("condemned though split on eth0, where the VIP lives: %v", v)
+	}
+}
+
+// An address that no configuration has is found.
+func TestStrays(t *testing.T) {
+	w, _ := grabbers(t, Options{Nodes: []string{"d1"}})
+	w.hosts[0].nics[0].add(netip.MustParsePrefix("10.0.0.77/32"))
+	lines, ok := w.judge.liveness()
+	if ok || !strings.Contains(strings.Join(lines, "\n"), "d1 holds [10.0.0.77], which its configuration does not have") {
+		t.Errorf("%v", lines)
+	}
+}
+
 func TestL1FindsAWrongNeighbourEntry(t *testing.T) {
 	w, _ := grabbers(t, Options{Nodes: []string{"d1", "d2"}, Clients: []string{"c1"}})
 	d1, d2, c1 := w.Host("d1"), w.Host("d2"), w.Host("c1")

@@ -46,7 +46,7 @@ func verbs() []verb {
 	return []verb{
 		{"world", "world nodes=(d1,d2) [client=c1] [delay=50us..500us] [seed=N] [lans=N] [net=10.0.0.0/24] [shuffle]",
 			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201", true, (*Session).verbWorld},
-		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts the daemon, or reloads a running one", true, (*Session).verbConf},
+		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
 		{"load", "load CLIENT VIP [every=20ms]", "makes a client ask a VIP for an answer at a steady rate", false, (*Session).verbLoad},
 		{"run", "run 3s", "lets time pass and prints what happens", false, (*Session).verbRun},
 		{"stop", "stop NODE…", "ends daemons in order, as SIGTERM does", true, each((*Session).stop)},
@@ -60,7 +60,7 @@ func verbs() []verb {
 		{"cut", "cut A>B… (A or B may be *)", "loses everything one way", true, (*Session).verbCut},
 		{"split", "split {a b}/{c}", "divides all hosts into sides that do not reach each other", true, (*Session).verbSplit},
 		{"heal", "heal", "ends cuts, splits, loss, duplication and reordering; delays stay", true, (*Session).verbHeal},
-		{"recover", "recover", "heals, plugs in every cable, resumes and starts every host that has a configuration", true, (*Session).verbRecover},
+		{"recover", "recover", "heals, plugs in every cable, lets scripts succeed, resumes and starts everything that has a configuration", true, (*Session).verbRecover},
 		{"loss", "loss A>B… 1/20", "loses frames by chance", true, (*Session).verbLoss},
 		{"dup", "dup A>B… 1/20", "doubles frames by chance", true, (*Session).verbDup},
 		{"reorder", "reorder A>B… 1/20", "holds single frames back by up to 10ms, so that later ones overtake them", true, (*Session).verbReorder},

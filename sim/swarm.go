@@ -29,12 +29,12 @@ type generator struct {
 	b     strings.Builder
 	dice  *wire.Stream
 	nodes []string
-	prio  []int
 	state []nodeState
 	dark  []bool // pulled cables
+	prio  []int  // of VI_1; VI_2, if there is one, has them the other way round
+	two   bool   // VI_2 exists
 	keep  bool   // nopreempt
-	harsh bool   // a daemon was killed or paused: S1 cannot hold
-	conf  string
+	harsh bool   // a daemon was killed or paused, or files differed: S1 cannot hold
 
 	v3     bool
 	advert time.Duration
@@ -74,34 +74,47 @@ func (g *generator) cluster(seed uint64) {
 	if g.below(2) == 0 {
 		shuffle = " shuffle"
 	}
-	all := strings.Join(g.nodes, " ")
-	fmt.Fprintf(&g.b, "# Random scenario of seed %d.\n", seed)
-	g.say("world nodes=(%s) client=c1 seed=%d%s", strings.ReplaceAll(all, " ", ","), seed, shuffle)
-
-	var c strings.Builder
-	c.WriteString("vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    state BACKUP\n")
+	g.two = g.below(3) == 0
 	g.advert = time.Second
 	if g.v3 = g.below(2) == 0; g.v3 {
 		g.advert = []time.Duration{100 * time.Millisecond, 250 * time.Millisecond, time.Second}[g.below(3)]
-		c.WriteString("    version 3\n")
 	}
-	fmt.Fprintf(&c, "    advert_int %g\n", g.advert.Seconds())
-	for i, n := range g.nodes {
-		fmt.Fprintf(&c, "    @%s priority %d\n", n, g.prio[i])
-	}
-	if g.keep {
-		c.WriteString("    nopreempt\n")
-	}
-	c.WriteString("    virtual_ipaddress {\n        10.0.0.100\n    }\n}")
-	g.conf = c.String()
-	g.say("conf %s\n%s", all, g.conf)
+	all := strings.Join(g.nodes, " ")
+	fmt.Fprintf(&g.b, "# Random scenario of seed %d.\n", seed)
+	g.say("world nodes=(%s) client=c1 seed=%d%s", strings.ReplaceAll(all, " ", ","), seed, shuffle)
+	g.say("conf %s\n%s", all, g.conf(g.prio, ""))
 	g.say("load c1 10.0.0.100 every=100ms")
 	g.run(time.Duration(1+g.below(8)) * time.Second)
 }
 
+// conf writes the file; extra is a line among the addresses of VI_1.
+func (g *generator) conf(prio []int, extra string) string {
+	var c strings.Builder
+	c.WriteString("vrrp_script chk {\n    script /bin/true\n    interval 1\n}\n")
+	instance := func(name string, vrid int, addrs string, prio func(i int) int) {
+		fmt.Fprintf(&c, "vrrp_instance %s {\n    interface eth0\n    virtual_router_id %d\n    state BACKUP\n", name, vrid)
+		if g.v3 {
+			c.WriteString("    version 3\n")
+		}
+		fmt.Fprintf(&c, "    advert_int %g\n", g.advert.Seconds())
+		for i, n := range g.nodes {
+			fmt.Fprintf(&c, "    @%s priority %d\n", n, prio(i))
+		}
+		if g.keep {
+			c.WriteString("    nopreempt\n")
+		}
+		fmt.Fprintf(&c, "    track_script {\n        chk\n    }\n    virtual_ipaddress {\n%s    }\n}\n", addrs)
+	}
+	instance("VI_1", 51, "        10.0.0.100\n"+extra, func(i int) int { return prio[i] })
+	if g.two {
+		instance("VI_2", 52, "        10.0.0.101\n        10.0.0.102\n", func(i int) int { return prio[len(prio)-1-i] })
+	}
+	return strings.TrimSpace(c.String())
+}
+
 // faults draws 5 to 20 steps out of a random subset of all kinds.
 func (g *generator) faults() {
-	kinds := []func(){g.stopOrKill, g.crash, g.pause, g.nic, g.cut, g.split, g.chance, g.delay, g.drift, g.revive, g.heal, g.reload}
+	kinds := []func(){g.stopOrKill, g.crash, g.pause, g.nic, g.cut, g.split, g.chance, g.delay, g.drift, g.revive, g.heal, g.reload, g.script}
 	var on []func()
 	for _, k := range kinds {
 		if g.below(2) == 0 {
@@ -212,38 +225,69 @@ func (g *generator) drift() {
 
 func (g *generator) heal() { g.say("heal") }
 
+// reload gives a node another file: the same, other priorities, or one VIP more.
 func (g *generator) reload() {
-	if i := g.pick(nodeRuns); i >= 0 {
-		g.say("conf %s\n%s", g.nodes[i], g.conf)
+	i := g.pick(nodeRuns)
+	if i < 0 {
+		return
 	}
+	prio, extra := g.prio, ""
+	switch g.below(3) {
+	case 0:
+		prio = slices.Clone(prio)
+		for k := range prio {
+			prio[k] = 1 + g.below(254)
+		}
+	case 1:
+		extra, g.harsh = "        10.0.0.109\n", true
+	}
+	g.say("conf %s\n%s", g.nodes[i], g.conf(prio, extra))
+}
+
+func (g *generator) script() {
+	i := g.below(len(g.nodes))
+	g.say("script %s chk exit=%d", g.nodes[i], g.below(2))
 }
 
 // recovery undoes every fault, waits, and claims.
 func (g *generator) recovery() {
 	g.say("recover")
+	g.run(5 * time.Second) // so that every daemon has cleared what its killed predecessor left
+	g.say("conf %s\n%s", strings.Join(g.nodes, " "), g.conf(g.prio, ""))
 	// An election or two, and the longest a client without any announcement needs: see neigh.go.
 	g.run(time.Minute)
+	vips := []string{"10.0.0.100"}
+	if g.two {
+		vips = append(vips, "10.0.0.101", "10.0.0.102")
+	}
 	if !g.keep {
-		g.say("expect owner=%s", g.best())
+		for i, vip := range vips {
+			g.say("expect vip=%s owner=%s", vip, g.best(i > 0))
+		}
 	}
 	g.say("mark")
 	g.run(30 * time.Second)
 	for _, event := range []string{"vrrp.master", "vrrp.backup", "vrrp.fault"} {
 		g.say("expect event=%s count=0", event)
 	}
-	g.say("expect owners=1")
+	for _, vip := range vips {
+		g.say("expect vip=%s owners=1", vip)
+	}
 	g.say("expect client=c1 outage<=0s")
 	if g.harsh {
 		g.say("check live")
 	} else {
 		g.say("check")
 	}
-	if best := g.best(); !g.keep && g.distinct() {
+	if !g.keep && g.distinct() {
 		// One clean fail-over: nobody may wait longer than the protocol's own time.
-		g.say("crash %s", best)
+		g.say("crash %s", g.best(false))
 		g.run(10 * time.Second)
 		g.say("expect client=c1 outage<=%v", g.longestDown()+300*time.Millisecond)
-		g.say("expect event=vrrp.master count=1")
+		if !g.two {
+			g.say("expect event=vrrp.master count=1")
+		}
+		g.say("check live")
 	}
 }
 
@@ -274,13 +318,16 @@ func (g *generator) longestDown() time.Duration {
 	return 3*g.advert + time.Duration(256-slices.Min(g.prio))*g.unit()/256
 }
 
-// best is the node with the highest priority. Among equals it is whoever was there first
-// (a backup compares priorities only), so for a tie at the top any of them is listed.
-func (g *generator) best() string {
-	top := slices.Max(g.prio)
+// best is the node with the highest priority, of VI_2 if reversed. Among equals it is whoever
+// was there first (a backup compares priorities only), so a tie at the top lists them all.
+func (g *generator) best(reversed bool) string {
+	prio := slices.Clone(g.prio)
+	if reversed {
+		slices.Reverse(prio)
+	}
 	var names []string
-	for i, p := range g.prio {
-		if p == top {
+	for i, p := range prio {
+		if p == slices.Max(prio) {
 			names = append(names, g.nodes[i])
 		}
 	}

@@ -88,11 +88,10 @@ func (s *Session) verbConf(args []arg, input string) (string, error) {
 	s.w.judge.learn()
 	for _, h := range hosts {
 		switch {
-		case !h.on: // read at the next start
-		case h.proc == nil:
-			h.start()
-		default:
+		case h.proc != nil:
 			h.reload()
+		case h.on && !h.ran:
+			h.start()
 		}
 	}
 	return "", nil
@@ -331,6 +330,7 @@ func (s *Session) verbRecover(args []arg, input string) (string, error) {
 		return "", err
 	}
 	for _, h := range s.w.hosts {
+		h.scripts = nil
 		for _, n := range h.nics {
 			h.setNIC(n, true)
 		}
