@@ -90,6 +90,17 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// mayForceBuffers says whether a socket may be given more memory than the host's limit. In a user namespace
+// (a lab without root) it may not; the limit is enough there.
+func mayForceBuffers() bool {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, netlinkRx) == nil
+}
+
 // session lives as long as its subscriptions, which end when the kernel dropped notifications.
 func (l *links) session(ctx context.Context, last map[string]linkNews) error {
 	done := make(chan struct{})
@@ -101,15 +112,16 @@ func (l *links) session(ctx context.Context, last map[string]linkNews) error {
 		defer mu.Unlock()
 		why = errors.Join(why, err)
 	}
+	force := mayForceBuffers()
 	if err := netlink.LinkSubscribeWithOptions(lch, done, netlink.LinkSubscribeOptions{
-		ErrorCallback: note, ReceiveBufferSize: netlinkRx, ReceiveBufferForceSize: true}); err != nil {
+		ErrorCallback: note, ReceiveBufferSize: netlinkRx, ReceiveBufferForceSize: force}); err != nil {
 		close(done)
 		sleep(ctx, linkRetry)
 		return err
 	}
 	defer func() { close(done); drain(lch) }()
 	if err := netlink.AddrSubscribeWithOptions(ach, done, netlink.AddrSubscribeOptions{
-		ErrorCallback: note, ReceiveBufferSize: netlinkRx, ReceiveBufferForceSize: true}); err != nil {
+		ErrorCallback: note, ReceiveBufferSize: netlinkRx, ReceiveBufferForceSize: force}); err != nil {
 		sleep(ctx, linkRetry)
 		return err
 	}
