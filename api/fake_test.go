@@ -225,6 +225,7 @@ type member struct {
 	*Client
 	name, dir, addr string
 	vrrp, checker   *fakeWorker
+	damaged         bool // its store will not open
 	stop            func()
 }
 
@@ -265,10 +266,8 @@ func startMember(t *testing.T, st Storage, dir string, tune func(*Config, *membe
 	t.Cleanup(m.stop)
 	eventually(t, m.name+" answers", func() error {
 		n, err := m.Node(ctx)
-		if err == nil && n.StoreError != "" && cfg.Interfaces != nil && !errors.Is(ctx.Err(), context.Canceled) {
-			if ms, ok := st.(*memStorage); !ok || ms.openErr == nil {
-				return errors.New(n.StoreError)
-			}
+		if ms, ok := st.(*memStorage); err == nil && n.StoreError != "" && !m.damaged && (!ok || ms.openErr == nil) {
+			return errors.New(n.StoreError)
 		}
 		return err
 	})

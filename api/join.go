@@ -66,6 +66,9 @@ func Join(ctx context.Context, o JoinOptions) (*Identity, error) {
 	if err := checkFree(o.StateDir); err != nil {
 		return nil, err
 	}
+	if err := checkWritable(o.StateDir); err != nil {
+		return nil, errf(CodeUsage, "the state directory cannot be written: %v", err).withHint("make room or give another --state-dir; nothing was changed")
+	}
 	if o.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, o.Timeout)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -248,6 +249,32 @@ func TestStoreThatDoesNotOpen(t *testing.T) {
 	})
 	if n, err := gens.ActiveNumber(); err != nil || n != 4 {
 		t.Errorf("active on disk: %d %v", n, err)
+	}
+}
+
+// Pushes that race, at different members, all take effect, one after the other.
+func TestPushesRace(t *testing.T) {
+	_, ms := testCluster(t, 3)
+	var wg sync.WaitGroup
+	got := make([]PushEvent, 6)
+	for i := range got {
+		wg.Go(func() {
+			last, _, err := ms[i%3].push(t, request(fmt.Sprint("p", i), fmt.Sprintf("10.0.0.%d", 100+i)))
+			if err != nil {
+				t.Error(err)
+			}
+			got[i] = last
+		})
+	}
+	wg.Wait()
+	gens, err := ms[0].Generations(t.Context())
+	if err != nil || len(gens) != len(got) {
+		t.Fatalf("%+v %v", gens, err)
+	}
+	for i, e := range got {
+		if want := fmt.Sprint("p", i); gens[int64(len(gens))-e.Generation].ID != want {
+			t.Errorf("%s was told %d, which is %s", want, e.Generation, gens[int64(len(gens))-e.Generation].ID)
+		}
 	}
 }
 

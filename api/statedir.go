@@ -139,6 +139,22 @@ func checkFree(dir string) error {
 	return nil
 }
 
+// checkWritable tries whether a state directory can be made and written, and leaves nothing behind. It is better to know before
+// the cluster has admitted this host.
+func checkWritable(dir string) error {
+	_, serr := os.Stat(dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	probe := filepath.Join(dir, ".probe")
+	err := writeSynced(probe, make([]byte, 64<<10))
+	err = errors.Join(err, os.Remove(probe))
+	if errors.Is(serr, fs.ErrNotExist) {
+		_ = os.Remove(dir) // only if empty
+	}
+	return err
+}
+
 // stagingName is where an identity is put together inside the state directory before its parts are moved into place.
 const stagingName = ".new"
 
