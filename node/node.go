@@ -24,7 +24,7 @@ type Configure struct {
 // String names the configuration in reports.
 func (c Configure) String() string {
 	if c.Generation == 0 {
-		return "standalone configuration"
+		return "configuration"
 	}
 	return fmt.Sprintf("generation %d", c.Generation)
 }

@@ -84,6 +84,10 @@ func (s *Generations) Load(n int64) (cluster.Generation, error) {
 	if err != nil {
 		return cluster.Generation{}, fmt.Errorf("generation %d: %w", n, err)
 	}
+	return decodeGeneration(path, n, b)
+}
+
+func decodeGeneration(path string, n int64, b []byte) (cluster.Generation, error) {
 	var d onDisk
 	if err := json.Unmarshal(b, &d); err != nil {
 		return cluster.Generation{}, fmt.Errorf("%s: %w: %d bytes are not a whole file: %w", path, ErrDamaged, len(b), err)

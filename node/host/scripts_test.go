@@ -20,6 +20,7 @@ func sh(words string) config.Command { return config.Command{Argv: []string{"/bi
 
 func newTestScripts(t *testing.T) (*scripts, chan node.ScriptResult, *logBuffer) {
 	t.Helper()
+	t.Parallel()
 	out, log := make(chan node.ScriptResult, 10), &logBuffer{}
 	s := newScripts(log.logger(), func(r node.ScriptResult) { out <- r })
 	return s, out, log

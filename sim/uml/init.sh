@@ -21,6 +21,7 @@ fail() {
 	finish
 }
 
+mount() { "$dir/mount" "$@"; } # see copyMount
 mount -t proc proc /proc || fail "cannot mount /proc"
 mount -t sysfs sysfs /sys || fail "cannot mount /sys"
 # Most kernels mount it by themselves.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -162,6 +163,9 @@ func prepare(job Job) (dir string, err error) {
 	if err := os.Symlink(modulesDir, filepath.Join(dir, "modroot/lib/modules")); err != nil {
 		return "", err
 	}
+	if err := copyMount(filepath.Join(dir, "mount")); err != nil {
+		return "", err
+	}
 	for name, text := range map[string]string{
 		"init.sh":  initScript,
 		"guard.sh": guardScript,
@@ -174,6 +178,20 @@ func prepare(job Job) (dir string, err error) {
 		}
 	}
 	return dir, nil
+}
+
+// copyMount gives the guest a mount program of its own. The host's has the set-user-ID bit, and where this process is in
+// a user namespace its owner root shows as nobody, also to the guest: mount would run as nobody there and be refused.
+func copyMount(to string) error {
+	path, err := exec.LookPath("mount")
+	if err != nil {
+		return fmt.Errorf("%w: no mount program; install the Debian package mount", ErrUnavailable)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o755)
 }
 
 // moduleList is the file that tells the guest's init what to load.
