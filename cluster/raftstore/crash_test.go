@@ -30,6 +30,7 @@ func (m *labMember) crash(rnd *rand.Rand) {
 		return
 	}
 	// The loop ends without the orderly end of the disk.
+	s.abrupt.Store(true)
 	close(s.stopc)
 	<-s.looped
 	image := filepath.Join(m.lab.t.TempDir(), "image")

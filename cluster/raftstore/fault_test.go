@@ -98,6 +98,14 @@ func TestDiskFailure(t *testing.T) {
 
 // TestDiskFull fills a real small file system, frees it again, and finds everything that was acknowledged.
 func TestDiskFull(t *testing.T) {
+	// Small values fill the log from segment to segment; one large value does not fit in a segment and
+	// fails in the middle of its record.
+	for _, size := range []int{100 << 10, 5 << 20} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) { diskFull(t, size) })
+	}
+}
+
+func diskFull(t *testing.T, size int) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=20m"); err != nil {
 		t.Skipf("cannot mount a tmpfs (root is needed): %v", err)
@@ -125,7 +133,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	acked := 0
 	for ; ; acked++ {
-		_, err = s.Txn(ctxT(t), put(fmt.Sprintf("/k/%05d", acked), strings.Repeat("x", 100<<10)))
+		_, err = s.Txn(ctxT(t), put(fmt.Sprintf("/k/%05d", acked), strings.Repeat("x", size)))
 		if err != nil {
 			break
 		}

@@ -2,11 +2,11 @@ package raftstore
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 
 	"quorate/cluster"
@@ -33,6 +33,7 @@ type loopState struct {
 
 	snapFailed []uint64 // peers whose snapshot could not be queued
 	leaving    uint64   // tick at which this removed member stops; 0: it is none
+	stopping   uint64   // tick at which this closing leader stops even if nobody has taken over; 0: it is none
 }
 
 // readBatch is a set of reads that share one ReadIndex request.
@@ -73,9 +74,15 @@ var errStop = errors.New("stop")
 // pass waits for one input, takes what else is there, and does everything that follows from it.
 func (s *Store) pass(tick <-chan time.Time) (err error) {
 	defer s.recovered(&err)
+	stopc := s.stopc
+	if s.loop.stopping != 0 {
+		stopc = nil
+	}
 	select {
-	case <-s.stopc:
-		return errStop
+	case <-stopc:
+		if !s.handOver() {
+			return errStop
+		}
 	case <-tick:
 		err = s.tick()
 	case m := <-s.recv:
@@ -112,7 +119,34 @@ func (s *Store) pass(tick <-chan time.Time) (err error) {
 		return err
 	}
 	s.publish()
+	if ls := &s.loop; ls.stopping != 0 && (ls.leader != s.cfg.Self.ID || ls.ticks >= ls.stopping) {
+		return errStop
+	}
 	return nil
+}
+
+// handOver makes the most advanced other voter the leader, so that a member that is closed in order costs the cluster
+// no election time-out. It reports whether there is something to wait for.
+func (s *Store) handOver() bool {
+	ls := &s.loop
+	if ls.leader != s.cfg.Self.ID || s.abrupt.Load() {
+		return false
+	}
+	var best, match uint64
+	ls.rn.WithProgress(func(id uint64, typ raft.ProgressType, pr tracker.Progress) {
+		if id == s.cfg.Self.ID || typ != raft.ProgressTypePeer || !pr.RecentActive {
+			return
+		}
+		if pr.Match > match || pr.Match == match && id < best {
+			best, match = id, pr.Match
+		}
+	})
+	if best == 0 {
+		return false
+	}
+	ls.stopping = ls.ticks + uint64(max(s.cfg.ElectionTicks/2, 1))
+	ls.rn.TransferLeader(best)
+	return true
 }
 
 // take1 files one request.
@@ -204,66 +238,6 @@ func (s *Store) giveUp() {
 	ls.reads, ls.asked = nil, readBatch{}
 }
 
-// proposeHeld hands waiting proposals to raft. Without a leader, or with too much uncommitted, they stay.
-func (s *Store) proposeHeld() {
-	ls := &s.loop
-	for len(ls.held) > 0 {
-		w := ls.held[0]
-		if w.ctx.Err() == nil && s.waiting(w.id) {
-			if !s.leaderAlive() {
-				return
-			}
-			w.term = ls.rn.BasicStatus().HardState.GetTerm()
-			var err error
-			if w.conf != nil {
-				err = ls.rn.ProposeConfChange(w.conf.change(w.id))
-			} else {
-				err = ls.rn.Propose(w.data)
-			}
-			if errors.Is(err, raft.ErrProposalDropped) {
-				return
-			}
-			if err != nil {
-				if w := s.take(w.id); w != nil {
-					w.ch <- outcome{err: err}
-				}
-			}
-		}
-		ls.held[0] = nil
-		ls.held = ls.held[1:]
-	}
-	ls.held = nil
-}
-
-// askReads sends one ReadIndex for all reads that wait. Reads that come while it is on its way wait for the next one:
-// its answer may be older than they are.
-func (s *Store) askReads() {
-	ls := &s.loop
-	if !s.leaderAlive() {
-		return
-	}
-	if ls.asked.readers != nil {
-		if ls.ticks-ls.asked.at < uint64(s.cfg.ElectionTicks)/2 {
-			return
-		}
-		// The request or its answer was lost, or the leader changed: ask again with a new id.
-		ls.reads = append(ls.asked.readers, ls.reads...)
-		ls.asked = readBatch{}
-	}
-	live := ls.reads[:0]
-	for _, r := range ls.reads {
-		if r.ctx.Err() == nil {
-			live = append(live, r)
-		}
-	}
-	ls.reads = nil
-	if len(live) == 0 {
-		return
-	}
-	ls.asked = readBatch{id: s.ids.next(), readers: live, at: ls.ticks}
-	ls.rn.ReadIndex(ls.asked.id[:])
-}
-
 // processReady does what raft wants done, in the order that makes it safe: stable storage first, then messages,
 // then the machine.
 func (s *Store) processReady() error {
@@ -340,40 +314,6 @@ func (s *Store) leaderChanged(to uint64) {
 	s.log.Info("cluster leader", "member", to, "name", m.Name, "term", st.HardState.GetTerm(), "self", to == s.cfg.Self.ID)
 }
 
-// install replaces the state by the leader's snapshot.
-func (s *Store) install(snap *raftpb.Snapshot) error {
-	ls := &s.loop
-	m := cluster.NewMachineHistory(s.cfg.History)
-	r, err := decodeState(snap.GetData(), m)
-	if err != nil {
-		return fmt.Errorf("snapshot at index %d from the leader: %w", snap.GetMetadata().GetIndex(), err)
-	}
-	if err := s.disk.SaveSnapshot(snap); err != nil {
-		return &diskError{err}
-	}
-	if err := ls.storage.ApplySnapshot(snap); err != nil {
-		return err
-	}
-	ls.applied = snap.GetMetadata().GetIndex()
-	ls.snapIndex = ls.applied
-	ls.conf = snap.GetMetadata().GetConfState()
-	s.mu.Lock()
-	s.machine = m
-	s.fresh = false
-	s.mu.Unlock()
-	s.setRoster(r)
-	s.wakeWatchers()
-	s.log.Info("installed a snapshot of the leader", "index", ls.applied, "rev", m.Rev())
-	return nil
-}
-
-func (s *Store) wakeWatchers() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
 func (s *Store) send(m *raftpb.Message) {
 	if m.GetTo() == 0 || !s.cfg.Filter(m) {
 		if m.GetType() == raftpb.MsgSnap {
@@ -390,61 +330,6 @@ func (s *Store) send(m *raftpb.Message) {
 	if !s.tr.send(m.GetTo(), sending{data: b, snap: isSnap}) && isSnap {
 		s.loop.snapFailed = append(s.loop.snapFailed, m.GetTo())
 	}
-}
-
-// apply executes committed entries.
-func (s *Store) apply(ents []*raftpb.Entry) error {
-	ls := &s.loop
-	rev := s.machine.Rev()
-	for _, e := range ents {
-		if e.GetIndex() <= ls.applied {
-			continue
-		}
-		switch e.GetType() {
-		case raftpb.EntryNormal:
-			if len(e.GetData()) > 0 { // a new leader's first entry is empty
-				c, err := cluster.DecodeCommand(e.GetData())
-				if err != nil {
-					return fmt.Errorf("log entry %d: %w", e.GetIndex(), err)
-				}
-				s.mu.Lock()
-				res := s.machine.Apply(c.Txn)
-				s.mu.Unlock()
-				if w := s.take(c.ID); w != nil {
-					w.ch <- outcome{res: res}
-				}
-			}
-		case raftpb.EntryConfChange, raftpb.EntryConfChangeV2:
-			if err := s.applyConfChange(e); err != nil {
-				return fmt.Errorf("log entry %d: %w", e.GetIndex(), err)
-			}
-		}
-		ls.applied = e.GetIndex()
-		if e.GetTerm() > ls.termSeen {
-			ls.termSeen = e.GetTerm()
-			s.failOlder(ls.termSeen)
-		}
-	}
-	if s.machine.Rev() != rev {
-		s.wakeWatchers()
-	}
-	return nil
-}
-
-// serveReads answers the granted reads whose index is applied.
-func (s *Store) serveReads() {
-	ls := &s.loop
-	later := ls.granted[:0]
-	for _, b := range ls.granted {
-		if b.index > ls.applied {
-			later = append(later, b)
-			continue
-		}
-		for _, r := range b.readers {
-			r.ch <- nil
-		}
-	}
-	ls.granted = later
 }
 
 // publish makes Status current.

@@ -324,10 +324,9 @@ func (s *Store) received(m *raftpb.Message) bool {
 	select {
 	case s.recv <- m:
 		return true
-	case <-s.stopc:
 	case <-s.done:
+		return false
 	}
-	return false
 }
 
 func (s *Store) reported(r report) {
@@ -340,7 +339,6 @@ func (s *Store) reported(r report) {
 	}
 	select {
 	case s.reports <- r:
-	case <-s.stopc:
 	case <-s.done:
 	}
 }

@@ -49,6 +49,7 @@ type Store struct {
 	failMu  sync.Mutex
 	failure error // why done is closed, nil: by Close
 
+	abrupt    atomic.Bool // Close does not hand over the lead: a test's crash
 	closeOnce sync.Once
 	closeErr  error
 
@@ -219,7 +220,7 @@ func (s *Store) Status() cluster.Status {
 	return st
 }
 
-// Close stops the member. What was acknowledged is on disk anyway.
+// Close stops the member; if it leads, another takes over first. What was acknowledged is on disk anyway.
 func (s *Store) Close() error {
 	s.closeOnce.Do(func() {
 		close(s.stopc)

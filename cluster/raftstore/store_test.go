@@ -112,3 +112,61 @@ func TestMinority(t *testing.T) {
 		return err
 	})
 }
+
+// TestHandOver: a leader that is closed in order has handed over the lead when Close returns.
+func TestHandOver(t *testing.T) {
+	l := newLab(t)
+	l.cfg = func(c *Config) { c.ElectionTicks = 50 } // without it, a second and more
+	ms := l.members(3)
+	lead := l.leader(ms)
+	s := lead.store
+	lead.stop()
+	if st := s.Status(); st.Leader == lead.self.ID {
+		t.Errorf("closed as the leader: %+v", st)
+	}
+	for _, m := range ms {
+		if m != lead {
+			if _, err := m.store.Txn(ctxT(t), put("/k", "v")); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := s.Txn(ctxT(t), put("/k", "v")); !errors.Is(err, cluster.ErrClosed) {
+		t.Errorf("Txn on a closed store: %v", err)
+	}
+	if _, err := s.Watch("/", 0).Next(ctxT(t)); !errors.Is(err, cluster.ErrClosed) {
+		t.Errorf("Next on a closed store: %v", err)
+	}
+}
+
+// TestOpenRefuses: mistakes of an operator get an error that says what to do.
+func TestOpenRefuses(t *testing.T) {
+	l := newLab(t)
+	m := l.members(1)[0]
+	for _, c := range []struct {
+		what   string
+		change func(*Config)
+		want   string
+	}{
+		{"no store", func(c *Config) { c.Dir = t.TempDir() }, "create one first"},
+		{"no directory", func(c *Config) { c.Dir = "" }, "no directory"},
+		{"in use", func(*Config) {}, "is in use by another process"},
+		{"no address", func(c *Config) { c.Self.Address = "" }, "has no address"},
+		{"id 0", func(c *Config) { c.Self.ID = 0 }, "id 0 is not allowed"},
+	} {
+		cfg := m.config()
+		c.change(&cfg)
+		if s, err := Open(cfg); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.what, err)
+			if s != nil {
+				_ = s.Close()
+			}
+		}
+	}
+	m.stop()
+	cfg := m.config()
+	cfg.Self.ID = 9
+	if _, err := Open(cfg); err == nil || !strings.Contains(err.Error(), "is the store of member 1 (lb1), not of 9") {
+		t.Errorf("wrong member: %v", err)
+	}
+}
