@@ -242,3 +242,24 @@ func FuzzSession(f *testing.F) {
 		}
 	})
 }
+
+// Every verb is explained, and used by at least one scenario.
+func TestEveryVerbIsUsed(t *testing.T) {
+	texts := scenarios(t)
+	help := Help()
+	for _, v := range verbs() {
+		if v.usage == "" || v.what == "" || !strings.Contains(help, v.usage) {
+			t.Errorf("%s is not explained", v.name)
+		}
+		used := false
+		for _, text := range texts {
+			for line := range strings.Lines(text) {
+				used = used || strings.Fields(line + " .")[0] == v.name
+			}
+		}
+		// Random scenarios use recover.
+		if !used && v.name != "recover" {
+			t.Errorf("no scenario uses %s", v.name)
+		}
+	}
+}
