@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 
 	"go.etcd.io/etcd/server/v3/etcdserver/api/snap"
@@ -76,6 +75,7 @@ type walDisk struct {
 	log  *slog.Logger
 	w    *wal.WAL
 	snap *snap.Snapshotter
+	lock *os.File // held while the disk is in use
 }
 
 // OpenDisk returns the disk below dir, which Bootstrap or InitMember has prepared, built on etcd's wal and snap packages.
@@ -93,6 +93,10 @@ func (d *walDisk) Load() (Loaded, error) {
 	walDir, snapDir := filepath.Join(d.dir, walSubdir), filepath.Join(d.dir, snapSubdir)
 	if !wal.Exist(walDir) {
 		return l, fmt.Errorf("%s holds no store: create one first (bootstrap or join)", filepath.Dir(d.dir))
+	}
+	// Before anything is looked at: the end of a log that another process is writing looks torn.
+	if err := d.lockDir(); err != nil {
+		return l, err
 	}
 	names, err := filepath.Glob(filepath.Join(walDir, "*.wal"))
 	if err != nil {
@@ -131,9 +135,6 @@ func (d *walDisk) Load() (Loaded, error) {
 	}
 	w, err := wal.Open(nop, walDir, start)
 	if err != nil {
-		if errors.Is(err, syscall.EAGAIN) || strings.Contains(err.Error(), "file already locked") {
-			return l, fmt.Errorf("log %s is in use by another process", walDir)
-		}
 		return l, fmt.Errorf("open log %s: %w", walDir, err)
 	}
 	meta, hs, ents, err := w.ReadAll()
@@ -233,7 +234,30 @@ func (d *walDisk) Compact() error {
 	return nil
 }
 
+// lockDir makes this process the only user of the store.
+func (d *walDisk) lockDir() error {
+	f, err := os.OpenFile(filepath.Join(d.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("store %s is in use by another process", d.dir)
+		}
+		return fmt.Errorf("lock store %s: %w", d.dir, err)
+	}
+	d.lock = f
+	return nil
+}
+
 func (d *walDisk) Close() error {
+	if d.lock != nil {
+		defer func() {
+			_ = d.lock.Close() // which unlocks
+			d.lock = nil
+		}()
+	}
 	if d.w == nil {
 		return nil
 	}
