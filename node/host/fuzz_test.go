@@ -72,6 +72,7 @@ func FuzzRecv(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	f.Cleanup(func() { _ = fa.Close(); _ = c.Close() })
 	fd := int(fa.Fd())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) == 0 || len(b) > MaxMessage {
