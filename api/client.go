@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -168,8 +169,21 @@ func (c *Client) RemoveMember(ctx context.Context, name string) (cluster.Member,
 	return m, err
 }
 
+// sendable refuses files that JSON would silently change, such as those that are not UTF-8.
+func sendable(main string, files map[string]string) error {
+	g := cluster.Generation{Number: 1, Main: main, Files: files}
+	g.Hash = g.ComputeHash()
+	if err := g.Check(); err != nil {
+		return errf(CodeInvalid, "%s", strings.TrimPrefix(err.Error(), "generation 1: "))
+	}
+	return nil
+}
+
 // Check asks for the member's opinion of a configuration.
 func (c *Client) Check(ctx context.Context, r CheckRequest) (*CheckResult, error) {
+	if err := sendable(r.Main, r.Files); err != nil {
+		return nil, err
+	}
 	v := &CheckResult{}
 	err := c.call(ctx, http.MethodPost, "/api/v1/check", r, v)
 	return v, err
@@ -178,6 +192,9 @@ func (c *Client) Check(ctx context.Context, r CheckRequest) (*CheckResult, error
 // Push pushes a configuration and hands every step to progress; it returns the last one. A push that failed after it
 // began is an *Error.
 func (c *Client) Push(ctx context.Context, r PushRequest, progress func(PushEvent)) (PushEvent, error) {
+	if err := sendable(r.Main, r.Files); err != nil {
+		return PushEvent{}, err
+	}
 	res, err := c.do(ctx, http.MethodPost, "/api/v1/push", r)
 	if err != nil {
 		return PushEvent{}, err

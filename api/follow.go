@@ -26,6 +26,9 @@ func (s *Server) loadActive() {
 		return
 	}
 	s.gen.Saved = n
+	if g, err := s.gens.Load(n); err == nil {
+		s.gen.Author, s.gen.Time = g.Author, g.Time
+	}
 }
 
 // runStore keeps the store open until ctx ends: one that cannot be opened, or that the disk failed, is opened again.
@@ -144,12 +147,13 @@ func (s *Server) take(st cluster.Store, kvs []cluster.KV) (retry bool) {
 			return false
 		}
 	}
-	if err := s.save(st, p); err != nil {
+	g, err := s.save(st, p)
+	if err != nil {
 		s.failGeneration(p.Number, err)
 		return true
 	}
 	s.mu.Lock()
-	s.gen.Saved, s.gen.Error = p.Number, ""
+	s.gen = GenerationStatus{Committed: p.Number, Saved: p.Number, Author: g.Author, Time: g.Time}
 	s.mu.Unlock()
 	s.log.Info("generation saved", "generation", p.Number)
 	for _, w := range s.workers {
@@ -159,7 +163,7 @@ func (s *Server) take(st cluster.Store, kvs []cluster.KV) (retry bool) {
 }
 
 // save writes the generation that p points at to this director's disk and makes it the one to boot from.
-func (s *Server) save(st cluster.Store, p cluster.Pointer) error {
+func (s *Server) save(st cluster.Store, p cluster.Pointer) (cluster.Generation, error) {
 	key := cluster.GenerationKey(p.Number)
 	for _, kv := range first(st.LocalRange(key)) {
 		if kv.Key != key {
@@ -167,17 +171,17 @@ func (s *Server) save(st cluster.Store, p cluster.Pointer) error {
 		}
 		g, err := cluster.DecodeGeneration(kv.Value)
 		if err != nil {
-			return err
+			return g, err
 		}
 		if g.Number != p.Number || g.Hash != p.Hash {
-			return fmt.Errorf("%s holds generation %d with hash %s, the pointer says %d with %s", key, g.Number, g.Hash, p.Number, p.Hash)
+			return g, fmt.Errorf("%s holds generation %d with hash %s, the pointer says %d with %s", key, g.Number, g.Hash, p.Number, p.Hash)
 		}
 		if err := s.gens.Save(g); err != nil {
-			return err
+			return g, err
 		}
-		return s.gens.SetActive(g.Number)
+		return g, s.gens.SetActive(g.Number)
 	}
-	return fmt.Errorf("generation %d is active but not in this member's copy of the store", p.Number)
+	return cluster.Generation{}, fmt.Errorf("generation %d is active but not in this member's copy of the store", p.Number)
 }
 
 func (s *Server) failGeneration(n int64, err error) {

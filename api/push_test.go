@@ -139,9 +139,15 @@ func TestPushRefused(t *testing.T) {
 		"no id":      {Main: "k.conf", Files: conf("10.0.0.100")},
 		"no main":    {ID: "a", Main: "other.conf", Files: conf("10.0.0.100")},
 		"no content": {ID: "a"},
+		"not UTF-8":  {ID: "a", Main: "k.conf", Files: map[string]string{"k.conf": "# caf\xe9\n"}},
 	} {
-		if _, _, err := ms[0].push(t, r); AsError(err) == nil || AsError(err).Code != CodeUsage {
+		_, _, err := ms[0].push(t, r)
+		if e := AsError(err); e == nil || e.Code != CodeUsage && e.Code != CodeInvalid {
 			t.Errorf("%s: %v", name, err)
+		}
+		// Nor does the server rely on its clients.
+		if err := ms[0].call(t.Context(), "POST", "/api/v1/push", r, new(any)); name != "not UTF-8" && (AsError(err) == nil || AsError(err).Code != CodeUsage) {
+			t.Errorf("%s, sent all the same: %v", name, err)
 		}
 	}
 	if st.m.Rev() != rev {

@@ -308,7 +308,7 @@ func (q *connQueue) Close() error { q.once.Do(func() { close(q.done) }); return 
 // Addr implements net.Listener.
 func (q *connQueue) Addr() net.Addr { return q.addr }
 
-// runRenewal renews this member's certificate when less than a third of its life is left. The authority is read from this
+// runRenewal renews this member's certificate when less than a third of its life is left, or its address has changed. The authority is read from this
 // member's own copy of the store, so that it needs no quorum and works even after the certificate has expired.
 func (s *Server) runRenewal(ctx context.Context) {
 	for wait := time.Second; ; {
@@ -337,7 +337,12 @@ func (s *Server) renew() (err error) {
 	id := s.id.Load()
 	now := s.now()
 	left, life := id.leaf.NotAfter.Sub(now), id.leaf.NotAfter.Sub(id.leaf.NotBefore)
-	if left > life/3 || id.leaf.NotAfter.Equal(id.caCert.NotAfter) {
+	fresh := left > life/3 || id.leaf.NotAfter.Equal(id.caCert.NotAfter)
+	name, _, err := net.SplitHostPort(id.Address)
+	if err != nil {
+		return err
+	}
+	if fresh && id.leaf.VerifyHostname(name) == nil {
 		return nil
 	}
 	st, err := s.replica()

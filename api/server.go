@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -248,14 +247,4 @@ func (s *Server) members() []cluster.Member {
 		}
 	}
 	return append([]cluster.Member{id.Self()}, id.Seeds...)
-}
-
-// wrapf keeps the kind of an API error while saying what was being done.
-func wrapf(err error, format string, args ...any) error {
-	if e := (*Error)(nil); errors.As(err, &e) {
-		c := *e
-		c.Message = fmt.Sprintf(format, args...) + ": " + e.Message
-		return &c
-	}
-	return fmt.Errorf(format+": %w", append(args, err)...)
 }

@@ -43,6 +43,8 @@ type Status struct {
 	Leader     string          `json:"leader,omitempty"`
 	Term       uint64          `json:"term"`
 	Generation int64           `json:"generation"` // active, as this member knows it
+	PushedBy   string          `json:"pushed_by,omitempty"`
+	PushedAt   time.Time       `json:"pushed_at,omitzero"`
 	Nodes      []NodeLine      `json:"nodes"`
 	VIPs       []VIPLine       `json:"vips"`
 	Services   []ServiceStatus `json:"services"`
@@ -106,6 +108,11 @@ func Merge(self string, reports []NodeReport, now time.Time) *Status {
 	reports = slices.Clone(reports)
 	slices.SortFunc(reports, func(a, b NodeReport) int { return cmp.Compare(a.Member.Name, b.Member.Name) })
 	own := s.chooseView(reports)
+	for _, r := range reports {
+		if r.Status != nil && r.Status.Generation.Saved == s.Generation && !r.Status.Generation.Time.IsZero() {
+			s.PushedBy, s.PushedAt = r.Status.Generation.Author, r.Status.Generation.Time
+		}
+	}
 	s.mergeRemoval(reports)
 	s.mergeQuorum(reports)
 	for _, r := range reports {
@@ -134,7 +141,7 @@ func (s *Status) chooseView(reports []NodeReport) cluster.Status {
 		}
 		if r.Member.Name == s.From {
 			s.Cluster = r.Status.Cluster.Name
-			s.Generation = max(s.Generation, r.Status.Generation.Saved)
+			s.Generation = r.Status.Generation.Saved
 		}
 		if r.Status.StoreError != "" || !r.Status.Store.HasQuorum {
 			continue

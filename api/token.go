@@ -135,7 +135,7 @@ func CheckAddress(a string) error {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		return fmt.Errorf("address %q: no one can connect to %s; give the address of this host that the other members use", a, host)
 	}
-	if strings.ContainsAny(host, " \t\r\n/\\\"'") || len(host) > 253 {
+	if strings.ContainsAny(host, " \t\r\n/%\\\"'") || len(host) > 253 {
 		return fmt.Errorf("address %q: not a host name or IP address", a)
 	}
 	var n int

@@ -84,7 +84,7 @@ func TestCheckAddress(t *testing.T) {
 		"10.0.0.1:8470": "", "[fd00::1]:8470": "", "d1.example:1": "",
 		"10.0.0.1": "want HOST:PORT", ":8470": "no host", "0.0.0.0:8470": "no one can connect", "[::]:8470": "no one can connect",
 		"10.0.0.1:0": "not a number from 1", "10.0.0.1:65536": "not a number", "10.0.0.1:http": "not a number", "10.0.0.1:08": "not a number",
-		"a b:8470": "not a host name",
+		"a b:8470": "not a host name", "[fe80::1%eth0]:8470": "not a host name",
 	} {
 		err := CheckAddress(a)
 		if (want == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), want) {

@@ -35,6 +35,9 @@ type GenerationStatus struct {
 	Committed int64  `json:"committed"`       // active in this member's copy of the store
 	Saved     int64  `json:"saved"`           // on this director's disk and active there
 	Error     string `json:"error,omitempty"` // why Committed could not be saved
+	// who pushed Saved, and when
+	Author string    `json:"author,omitempty"`
+	Time   time.Time `json:"time,omitzero"`
 }
 
 // WorkerStatus is what the cluster worker knows of one of the others.

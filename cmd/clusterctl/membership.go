@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"io"
 	"os"
@@ -58,12 +59,20 @@ func (c *cli) initCmd() *cobra.Command {
 func (c *cli) joinCmd() *cobra.Command {
 	var o api.JoinOptions
 	cmd := &cobra.Command{
-		Use: "join TOKEN --address IP[:PORT]", Short: "make this host a director of an existing cluster", Args: oneArg("TOKEN (of clusterctl init or token create)"),
+		Use: "join TOKEN --address IP[:PORT]", Short: "make this host a director of an existing cluster; - reads TOKEN from standard input", Args: oneArg("TOKEN (of clusterctl init or token create)"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.Address == "" {
 				return usagef("join: --address is required: where the other directors will reach this one, for example 10.0.0.2:%s", api.DefaultPort)
 			}
-			o.Token, o.Address, o.Now, o.Timeout = args[0], api.WithPort(o.Address), time.Now, cmp.Or(c.timeout, defaultTimeout)
+			token := args[0]
+			if token == "-" {
+				line, err := bufio.NewReader(io.LimitReader(c.in, 8192)).ReadString('\n')
+				if err != nil && line == "" {
+					return usagef("join: no token on standard input")
+				}
+				token = line
+			}
+			o.Token, o.Address, o.Now, o.Timeout = token, api.WithPort(o.Address), time.Now, cmp.Or(c.timeout, defaultTimeout)
 			id, err := api.Join(cmd.Context(), o)
 			if err != nil {
 				return err

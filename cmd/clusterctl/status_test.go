@@ -18,7 +18,7 @@ import (
 
 // TestStatusGolden draws statuses of clusters described in text. One line of input each:
 //
-//	node d1 committed=2 saved=2 vrrp=2 checker=2     d1 answers; more: store=, generr=, vrrperr=, silent=vrrp, cert=DURATION, missing=
+//	node d1 committed=2 saved=2 vrrp=2 checker=2     d1 answers; more: by=alice (2 h ago), store=, generr=, vrrperr=, silent=vrrp, cert=DURATION, missing=
 //	away d3 err=…                                    d3 does not answer
 //	learner d3                                       d3 is a learner
 //	inst d1 VI_1 MASTER prio=110 since=2h vip=…      more: reason=, detail=, heard=ADDRESS; several vip=
@@ -127,6 +127,9 @@ func nodeStatus(m cluster.Member, one func(string) string, num func(string) int6
 	st := &api.NodeStatus{Name: m.Name, Address: m.Address, Cluster: api.ClusterInfo{Name: "edge-fra"}, Time: testNow,
 		Generation: api.GenerationStatus{Committed: num("committed"), Saved: num("saved"), Error: one("generr")},
 		StoreError: one("store"), CertExpires: testNow.Add(300 * 24 * time.Hour)}
+	if by := one("by"); by != "" {
+		st.Generation.Author, st.Generation.Time = by, testNow.Add(-2*time.Hour)
+	}
 	if d, err := time.ParseDuration(one("cert")); err == nil {
 		st.CertExpires = testNow.Add(d)
 	}

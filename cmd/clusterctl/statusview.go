@@ -51,6 +51,13 @@ func showStatus(w io.Writer, s *api.Status, v view) {
 			}
 		}
 		gen = fmt.Sprintf("generation %d on %d/%d", s.Generation, run, len(s.Nodes))
+		if !s.PushedAt.IsZero() {
+			when := "at " + s.PushedAt.UTC().Format(time.RFC3339)
+			if v.relative {
+				when = ago(s.Time.Sub(s.PushedAt)) + " ago"
+			}
+			gen += fmt.Sprintf(" (%s, by %s)", when, clean(s.PushedBy))
+		}
 	}
 	say(w, "cluster  %s   %d/%d nodes ready   %s   %s\n", s.Cluster, ready, len(s.Nodes), quorum, gen)
 	if !s.Quorum {
