@@ -3,6 +3,7 @@ package raftstore
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -93,6 +94,8 @@ func (s *Store) install(snap *raftpb.Snapshot) error {
 	s.mu.Unlock()
 	s.setRoster(r)
 	s.wakeWatchers()
+	// Whether it contains what was proposed here cannot be seen in it.
+	s.failOlder(math.MaxUint64, "this member was brought up to date by a snapshot")
 	s.log.Info("installed a snapshot of the leader", "index", ls.applied, "rev", m.Rev())
 	return nil
 }
@@ -134,7 +137,7 @@ func (s *Store) apply(ents []*raftpb.Entry) error {
 		ls.applied = e.GetIndex()
 		if e.GetTerm() > ls.termSeen {
 			ls.termSeen = e.GetTerm()
-			s.failOlder(ls.termSeen)
+			s.failOlder(ls.termSeen, "the leader changed")
 		}
 	}
 	if s.machine.Rev() != rev {

@@ -26,6 +26,9 @@ type Config struct {
 	// Dial opens an authenticated connection to the cluster listener at addr, whose owner hands it to HandleConn there.
 	// A store with one member never calls it; otherwise it is required.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Authorize, if set, judges whether whoever is at the other end of conn may speak for the member it claims to be,
+	// e.g. by the names in its certificate. The connection itself was authenticated before HandleConn.
+	Authorize func(conn net.Conn, claimed cluster.Member) error
 	// Logger: nil discards.
 	Logger *slog.Logger
 
@@ -76,6 +79,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.History == (cluster.HistoryLimit{}) {
 		c.History = cluster.DefaultHistory()
+	}
+	if c.Authorize == nil {
+		c.Authorize = func(net.Conn, cluster.Member) error { return nil }
 	}
 	if c.Filter == nil {
 		c.Filter = func(*raftpb.Message) bool { return true }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -298,6 +299,8 @@ func (s *Store) admit(h hello) answer {
 	}
 	return a
 }
+
+func (s *Store) authorize(conn net.Conn, h hello) error { return s.cfg.Authorize(conn, h.From) }
 
 func (s *Store) vet(to uint64, a answer) error {
 	s.mu.RLock()

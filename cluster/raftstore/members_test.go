@@ -3,6 +3,7 @@ package raftstore
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -257,6 +258,39 @@ func TestHostileConnections(t *testing.T) {
 		_, err := s.Txn(ctxT(t), put("/a", "b"))
 		return err
 	})
+}
+
+// TestAuthorize: a member that another is not authorized to speak for cannot take part.
+func TestAuthorize(t *testing.T) {
+	l := newLab(t)
+	l.cfg = func(c *Config) {
+		c.Authorize = func(conn net.Conn, m cluster.Member) error {
+			names := conn.(*tls.Conn).ConnectionState().PeerCertificates[0].DNSNames
+			if m.ID == 3 {
+				return fmt.Errorf("certificate of %s does not speak for %s", names[0], m.Name)
+			}
+			return nil
+		}
+	}
+	ms := l.members(2)
+	j := l.member(3)
+	if err := InitMember(j.dir, j.self); err != nil {
+		t.Fatal(err)
+	}
+	j.start()
+	if err := ms[0].store.AddMember(ctxT(t), j.self); err != nil {
+		t.Fatal(err)
+	}
+	l.eventually("the joiner is refused", func() error {
+		j.store.tr.setPeer(1, ms[0].self.Address)
+		if ok, why := j.store.tr.reachable(1); ok || !strings.Contains(why, "certificate of lab does not speak for lb3") {
+			return fmt.Errorf("reachable: %v, %s", ok, why)
+		}
+		return nil
+	})
+	if st := ms[0].store.Status(); !st.HasQuorum {
+		t.Errorf("%+v", st)
+	}
 }
 
 // TestIsolatedLeader: the leader of a minority steps down, what it could not commit is not acknowledged, and it

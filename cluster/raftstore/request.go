@@ -99,13 +99,13 @@ func (s *Store) failWaiters(err error) {
 // failOlder gives up what was handed to leaders before the one of this term, of which an entry has just been applied:
 // all that it took over from them precedes that entry. Only a proposal still on its way from one to
 // the other could come later, which is why the outcome is called unknown.
-func (s *Store) failOlder(term uint64) {
+func (s *Store) failOlder(term uint64, why string) {
 	s.waitMu.Lock()
 	defer s.waitMu.Unlock()
 	for id, w := range s.waiters {
 		if w.term != 0 && w.term < term {
 			delete(s.waiters, id)
-			w.ch <- outcome{err: fmt.Errorf("%w: the leader changed", cluster.ErrTimeout)}
+			w.ch <- outcome{err: fmt.Errorf("%w: %s", cluster.ErrTimeout, why)}
 		}
 	}
 }

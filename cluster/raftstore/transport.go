@@ -47,6 +47,7 @@ type identity interface {
 	// admit judges an incoming hello, vet the answer to our own.
 	admit(h hello) answer
 	vet(to uint64, a answer) error
+	authorize(conn net.Conn, h hello) error
 	received(m *raftpb.Message) bool // false: stop, the store is closing
 	reported(r report)
 }
@@ -200,6 +201,9 @@ func (t *transport) serve(conn net.Conn) error {
 	t.conns[conn] = h.From.ID
 	t.mu.Unlock()
 	a := t.owner.admit(h)
+	if err := t.owner.authorize(conn, h); err != nil {
+		a = answer{Reason: err.Error()}
+	}
 	if err := writeJSON(bufio.NewWriter(conn), kindAnswer, a); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
