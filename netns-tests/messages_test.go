@@ -3,7 +3,6 @@ package netnstests
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -159,44 +158,4 @@ func TestExpiredCertificate(t *testing.T) {
 		t.Errorf("join of a cluster that has expired: %v", r)
 	}
 	t.Logf("status:\n%s\njoin: %v", out, r)
-}
-
-// lastWAL returns the newest file of a member's write-ahead log.
-func (w *world) lastWAL(host string) string {
-	w.Helper()
-	files, err := filepath.Glob(filepath.Join(w.stateDir(host), "raft", "wal", "*.wal"))
-	if err != nil || len(files) == 0 {
-		w.Fatalf("no write-ahead log of %s: %v", host, err)
-	}
-	return files[len(files)-1]
-}
-
-// A write that the crash cut short, at the end of the log, is no reason not to start: the record was never acknowledged.
-func TestTornWrite(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, "d1", "d2", "d3")
-	directors := []string{"d1", "d2", "d3"}
-	w.form(directors...)
-	conf := w.example("lvs-dr.conf")
-	w.ctl("d1", "push", conf, "-m", "first")
-	w.runs(1, directors...)
-	w.kill("d3")
-	path := w.lastWAL("d3")
-	b := readFile(t, path)
-	end := len(b) // of the records: the file is allocated ahead, with zeros
-	for end > 0 && b[end-1] == 0 {
-		end--
-	}
-	end += 8 - end%8 // records are padded to 8 bytes
-	// The first half of a record: its length says 64 bytes, the disk has 9 of them.
-	torn := append(b[:end:end], 64, 0, 0, 0, 0, 0, 0, 0, 8, 2, 16, 0, 0, 0, 0, 0, 0)
-	if err := os.WriteFile(path, torn, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	w.clusterd("d3")
-	w.ctl("d1", "push", w.write("second.conf", string(readFile(t, conf))+"# second\n"), "-m", "second")
-	w.runs(2, directors...)
-	if got := w.history("d3"); len(got) != 2 {
-		t.Errorf("history of d3: %+v, want 2 generations", got)
-	}
 }
