@@ -19,6 +19,9 @@ type instance struct {
 	started bool
 	// held is what was added to the host and not yet removed.
 	held []config.Address
+	// leftover are addresses that may be on the host although this instance never added them: an
+	// earlier configuration had them, and a predecessor process may have left them behind.
+	leftover []config.Address
 	// previous and staged are address lists other members may send instead of ours: they run the
 	// generation before, or the one about to be activated.
 	previous, staged []netip.Addr
@@ -125,6 +128,9 @@ func (i *instance) dev(a config.Address) string {
 // address list; it stays accepted until the next change.
 func (i *instance) reconfigure(e *Elector, c *config.Instance) {
 	prev, next := vrrpConfig(i.cfg), vrrpConfig(c)
+	if !i.started {
+		i.leftover = append(i.leftover, i.vips()...)
+	}
 	if !slices.Equal(prev.Addrs, next.Addrs) {
 		i.previous = prev.Addrs
 	}
@@ -276,7 +282,7 @@ func (i *instance) acquire(e *Elector) {
 // release removes every address, also one that a killed predecessor may have left behind.
 func (i *instance) release(e *Elector) {
 	all := i.vips()
-	for _, v := range i.held {
+	for _, v := range slices.Concat(i.held, i.leftover) {
 		if !containsAddress(all, v) {
 			all = append(all, v)
 		}
@@ -284,7 +290,7 @@ func (i *instance) release(e *Elector) {
 	for _, v := range all {
 		e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
 	}
-	i.held = nil
+	i.held, i.leftover = nil, nil
 }
 
 func containsAddress(list []config.Address, a config.Address) bool {
@@ -309,6 +315,7 @@ func (i *instance) repair(e *Elector, was, now Link) {
 // stop ends the instance; state is what notify scripts are told, STOP or FAULT.
 func (i *instance) stop(e *Elector, state string) {
 	if !i.started {
+		i.release(e) // it held nothing, but a predecessor may have
 		return
 	}
 	i.started = false
