@@ -135,6 +135,7 @@ func (s *Store) apply(ents []*raftpb.Entry) error {
 			}
 		}
 		ls.applied = e.GetIndex()
+		ls.logBytes += len(e.GetData())
 		if e.GetTerm() > ls.termSeen {
 			ls.termSeen = e.GetTerm()
 			s.failOlder(ls.termSeen, "the leader changed")

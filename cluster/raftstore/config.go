@@ -42,7 +42,9 @@ type Config struct {
 	RequestTimeout time.Duration
 	// SnapshotEvery, 10,000: applied entries between snapshots.
 	SnapshotEvery uint64
-	// KeepEntries, 5,000: entries before a snapshot that stay in memory, so that a member that was away for a
+	// SnapshotBytes, 64 MiB: as much log makes a snapshot as well, since all of it is in memory.
+	SnapshotBytes int
+	// KeepEntries, 5,000, but not more than a quarter of SnapshotBytes: entries before a snapshot that stay in memory, so that a member that was away for a
 	// short time is sent those and not the whole state.
 	KeepEntries uint64
 	// History bounds what watches can look back to.
@@ -73,6 +75,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.SnapshotEvery == 0 {
 		c.SnapshotEvery = 10_000
+	}
+	if c.SnapshotBytes == 0 {
+		c.SnapshotBytes = 64 << 20
 	}
 	if c.KeepEntries == 0 {
 		c.KeepEntries = 5_000

@@ -20,6 +20,7 @@ type loopState struct {
 
 	applied, snapIndex uint64
 	termSeen           uint64 // highest term of an applied entry
+	logBytes           int    // applied since the last snapshot
 
 	ticks      uint64 // since Open
 	heardAt    uint64 // tick of the last message from the leader

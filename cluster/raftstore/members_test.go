@@ -7,7 +7,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -98,6 +100,42 @@ func TestFarBehind(t *testing.T) {
 	}
 	if evs, err := w2.Next(ctxT(t)); err != nil || len(evs) != 1 || evs[0].Key != "/live" {
 		t.Errorf("a watch after it: %v, %v", evs, err)
+	}
+}
+
+// TestLogIsBounded: large values make a snapshot before there are many, and neither memory nor disk keeps them all.
+func TestLogIsBounded(t *testing.T) {
+	l := newLab(t)
+	l.cfg = func(c *Config) { c.SnapshotBytes = 4 << 20 }
+	m := l.members(1)[0]
+	for i := range 64 {
+		if _, err := m.store.Txn(ctxT(t), put("/k", strings.Repeat(fmt.Sprint(i%10), 512<<10))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := m.store
+	m.stop()
+	first, err := s.loop.storage.FirstIndex()
+	if err != nil || s.loop.applied-first > 12 {
+		t.Errorf("entries %d to %d are in memory, %v", first, s.loop.applied, err)
+	}
+	var size int64
+	err = filepath.WalkDir(m.dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			info, err := d.Info()
+			if err != nil {
+				return err
+			}
+			size += info.Size()
+		}
+		return err
+	})
+	if err != nil || size > 24<<20 {
+		t.Errorf("%d MiB on disk after 32 MiB of writes, %v", size>>20, err)
+	}
+	m.start()
+	if kv, err := m.store.Get(ctxT(t), "/k"); err != nil || len(kv.Value) != 512<<10 || kv.Value[0] != '3' {
+		t.Errorf("after restart: %d bytes, %v", len(kv.Value), err)
 	}
 }
 

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -54,7 +55,7 @@ func (s *Store) makeSnapshot() (*raftpb.Snapshot, error) {
 // snapshotIfDue saves the state and forgets the log before it.
 func (s *Store) snapshotIfDue() error {
 	ls := &s.loop
-	if ls.applied-ls.snapIndex < s.cfg.SnapshotEvery {
+	if ls.applied-ls.snapIndex < s.cfg.SnapshotEvery && (ls.logBytes < s.cfg.SnapshotBytes || ls.applied == ls.snapIndex) {
 		return nil
 	}
 	snap, err := s.makeSnapshot()
@@ -64,12 +65,10 @@ func (s *Store) snapshotIfDue() error {
 	if err := s.disk.SaveSnapshot(snap); err != nil {
 		return &diskError{err}
 	}
-	ls.snapIndex = ls.applied
+	ls.snapIndex, ls.logBytes = ls.applied, 0
 	ls.storage.cache = nil
-	if first, err := ls.storage.FirstIndex(); err == nil && ls.applied > s.cfg.KeepEntries && ls.applied-s.cfg.KeepEntries >= first {
-		if err := ls.storage.Compact(ls.applied - s.cfg.KeepEntries); err != nil {
-			return err
-		}
+	if err := s.compactMemory(); err != nil {
+		return err
 	}
 	if err := s.disk.Compact(); err != nil {
 		// Superfluous files do no harm but take space; the next snapshot tries again.
@@ -77,4 +76,28 @@ func (s *Store) snapshotIfDue() error {
 	}
 	s.log.Info("saved a snapshot", "index", ls.applied, "bytes", len(snap.GetData()))
 	return nil
+}
+
+// compactMemory forgets the entries in memory that a member which is a little behind will not need.
+func (s *Store) compactMemory() error {
+	ls := &s.loop
+	first, err := ls.storage.FirstIndex()
+	if err != nil || first > ls.applied {
+		return err
+	}
+	ents, err := ls.storage.Entries(first, ls.applied+1, math.MaxUint64)
+	if err != nil {
+		return err
+	}
+	keep, size := 0, 0
+	for keep < len(ents) && uint64(keep) < s.cfg.KeepEntries {
+		if size += len(ents[len(ents)-1-keep].GetData()); size > s.cfg.SnapshotBytes/4 {
+			break
+		}
+		keep++
+	}
+	if keep == len(ents) {
+		return nil
+	}
+	return ls.storage.Compact(ls.applied - uint64(keep))
 }
