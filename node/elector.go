@@ -20,6 +20,7 @@ type Elector struct {
 	scripts    []*script
 	links      map[string]*link
 	unknown    uint64 // packets for a VRID nobody here runs
+	recovered  Recovered
 	stopped    bool
 	out        []Action
 }
@@ -45,6 +46,8 @@ func (e *Elector) Step(now time.Duration, ev Event) {
 	switch ev := ev.(type) {
 	case Configure:
 		e.configure(ev)
+	case Recovered:
+		e.recovered = ev
 	case Stage:
 		for _, ci := range ev.Config.Instances {
 			for _, i := range e.instances {
@@ -134,6 +137,7 @@ func (e *Elector) configure(c Configure) {
 		e.instances = append(e.instances, i)
 		i.reconfigure(e, ci)
 	}
+	e.inherit()
 	for _, i := range old {
 		i.stop(e, "FAULT") // keepalived: a deleted instance notifies FAULT unless it has notify_deleted
 	}
@@ -161,6 +165,38 @@ func (e *Elector) configure(c Configure) {
 	e.evaluate()
 	e.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("%s: %d vrrp instances, %d tracked scripts",
 		c, len(e.instances), len(e.scripts))})
+}
+
+// inherit gives every instance what it held before a crash, and removes what belongs to none. It
+// happens once, with the first configuration.
+func (e *Elector) inherit() {
+	for _, h := range e.recovered.Held {
+		at := slices.IndexFunc(e.instances, func(i *instance) bool {
+			return i.cfg.Interface.V == h.Interface && i.cfg.VRID.V == h.VRID
+		})
+		if at >= 0 {
+			e.instances[at].leftover = append(e.instances[at].leftover, h.Address)
+			e.instances[at].inherited = true
+			continue
+		}
+		dev := h.Address.Dev
+		if dev == "" {
+			dev = h.Interface
+		}
+		e.emit(RemoveAddress{Interface: dev, Address: h.Address})
+	}
+	e.recovered.Held = nil
+}
+
+// Held lists every address on the host that an instance added and that is to be removed one day.
+func (e *Elector) Held() []Held {
+	var all []Held
+	for _, i := range e.instances {
+		for _, a := range slices.Concat(i.held, i.leftover) {
+			all = append(all, Held{Instance: i.cfg.Name, VRID: i.cfg.VRID.V, Interface: i.cfg.Interface.V, Address: a})
+		}
+	}
+	return all
 }
 
 // configureScripts keeps the verdict of a script whose command did not change (keepalived reload).

@@ -20,6 +20,7 @@ import (
 // the actions, printed as the shell commands that would have the same effect.
 //
 //	conf [generation=N]            input: keepalived.conf; configures both machines for node d1
+//	recovered vip=(IP,…) silent_ms=N   what a killed worker held, and how long ago it lived
 //	stage                          input: the keepalived.conf that is about to be activated
 //	link eth0 up 192.168.2.210/24  (or down, or gone): what the host says of an interface
 //	at 3.5s                        time passes, with a tick at every deadline on the way
@@ -67,6 +68,16 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 		ev := Configure{Config: d.parse(t, td), Generation: int64(number("generation", 1))}
 		d.e.Step(d.now, ev)
 		d.s.Step(d.now, ev)
+	case "recovered":
+		ev := Recovered{Alive: d.now - time.Duration(number("silent_ms", 100))*time.Millisecond}
+		for _, a := range td.CmdArgs {
+			if a.Key == "vip" {
+				for _, v := range a.Vals {
+					ev.Held = append(ev.Held, Held{Instance: "VI_1", VRID: 51, Interface: "eth0", Address: config.Address{Prefix: netip.MustParsePrefix(v + "/32")}})
+				}
+			}
+		}
+		d.e.Step(d.now, ev)
 	case "stage":
 		d.e.Step(d.now, Stage{Config: d.parse(t, td)})
 	case "link":
@@ -196,6 +207,12 @@ func (d *director) text(a Action) []string {
 		return []string{"listen " + a.Interface}
 	case Watch:
 		return []string{"watch " + a.Interface}
+	case Remember:
+		var held []string
+		for _, h := range d.e.Held() {
+			held = append(held, h.Address.Prefix.Addr().String())
+		}
+		return []string{fmt.Sprintf("remember %v", held)}
 	case SendAdvert:
 		var ad vrrp.Advert
 		if err := ad.Decode(a.Packet.Payload, a.Packet.Src, a.Packet.Dst); err != nil {

@@ -22,6 +22,8 @@ type instance struct {
 	// leftover are addresses that may be on the host although this instance never added them: an
 	// earlier configuration had them, and a predecessor process may have left them behind.
 	leftover []config.Address
+	// inherited: leftover is what the worker before this one held, see adopt.
+	inherited, adopting bool
 	// previous and staged are address lists other members may send instead of ours: they run the
 	// generation before, or the one about to be activated.
 	previous, staged []netip.Addr
@@ -163,7 +165,11 @@ func (i *instance) alternates() [][]netip.Addr {
 
 // evaluate tells the protocol machine of faults, priority and source address.
 func (i *instance) evaluate(e *Elector) {
-	if !i.linksKnown(e) || !i.scriptsKnown(e) {
+	if !i.linksKnown(e) {
+		return
+	}
+	adopt := !i.started && i.adoptable(e)
+	if !adopt && !i.scriptsKnown(e) {
 		return
 	}
 	if src := e.source(e.links[i.cfg.Interface.V]); src.IsValid() && src != i.source {
@@ -179,8 +185,26 @@ func (i *instance) evaluate(e *Elector) {
 	}
 	if !i.started {
 		i.started = true
-		i.step(e, vrrp.Startup{})
+		if i.adopting = adopt && len(i.faults) == 0; i.adopting {
+			i.held, i.leftover = i.leftover, nil // it never stopped being held
+		}
+		i.step(e, vrrp.Startup{Adopt: i.adopting})
+		i.adopting = false
 	}
+}
+
+// adoptable says whether this host never stopped being the owner: the worker before this one held all addresses, they
+// are still there, and it was silent for less than the others wait. Its scripts were good then, so
+// their first result is not waited for.
+func (i *instance) adoptable(e *Elector) bool {
+	silent := e.now - e.recovered.Alive
+	if !i.inherited || silent >= i.m.MasterDownInterval()-i.cfg.AdvertInt.V {
+		return false // one interval earlier: its last advert may be that much older than its last sign of life
+	}
+	return !slices.ContainsFunc(i.vips(), func(v config.Address) bool {
+		onHost := func(p netip.Prefix) bool { return p.Addr() == v.Prefix.Addr() }
+		return !containsAddress(i.leftover, v) || !slices.ContainsFunc(e.links[i.dev(v)].Addrs, onHost)
+	})
 }
 
 func (i *instance) linksKnown(e *Elector) bool {
@@ -277,6 +301,7 @@ func (i *instance) acquire(e *Elector) {
 		}
 	}
 	i.held = want
+	e.emit(Remember{})
 }
 
 // release removes every address, also one that a killed predecessor may have left behind.
@@ -289,6 +314,9 @@ func (i *instance) release(e *Elector) {
 	}
 	for _, v := range all {
 		e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
+	}
+	if i.held != nil || i.leftover != nil {
+		e.emit(Remember{})
 	}
 	i.held, i.leftover = nil, nil
 }
@@ -331,7 +359,7 @@ func (i *instance) transition(e *Elector, t vrrp.Transition) {
 	}
 	e.report(Entry{Instance: i.cfg.Name, Event: event, From: t.From.String(), To: t.To.String(),
 		Reason: i.reason, Detail: t.Detail, Warn: t.To == vrrp.Fault})
-	if t.To != vrrp.Init {
+	if t.To != vrrp.Init && !i.adopting { // adopted: nothing changed for anybody outside
 		i.notify(e, t.To.String())
 	}
 }

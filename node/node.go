@@ -29,6 +29,21 @@ func (c Configure) String() string {
 	return fmt.Sprintf("generation %d", c.Generation)
 }
 
+// Recovered tells, before the first Configure, what the worker before this one held when it last lived. An instance
+// that was MASTER less than a master-down interval ago goes on as MASTER; every other address is removed.
+type Recovered struct {
+	Alive time.Duration // instant at which it was last known to work
+	Held  []Held
+}
+
+// Held is an address on the host that an instance added.
+type Held struct {
+	Instance  string         `json:"instance"`
+	VRID      int            `json:"vrid"`
+	Interface string         `json:"interface"` // of the instance
+	Address   config.Address `json:"address"`
+}
+
 // Stage announces a configuration that the cluster is about to activate. Adverts with its address
 // lists are accepted from now on: some members will switch before this one does.
 type Stage struct{ Config *config.Config }
@@ -80,6 +95,7 @@ type Tick struct{}
 
 func (Configure) event()    {}
 func (Stage) event()        {}
+func (Recovered) event()    {}
 func (Link) event()         {}
 func (Received) event()     {}
 func (ScriptResult) event() {}
@@ -124,6 +140,10 @@ type SendARP struct {
 	Interface string
 	Addr      netip.Addr
 }
+
+// Remember asks to keep Elector.Held where a worker that is started after a crash finds it. Only the
+// last one of a batch matters.
+type Remember struct{}
 
 // RunScript starts a vrrp_script once; a ScriptResult must follow. After Timeout it is ended (TERM, 2 s, KILL).
 type RunScript struct {
@@ -176,6 +196,7 @@ func (SendAdvert) action()    {}
 func (AddAddress) action()    {}
 func (RemoveAddress) action() {}
 func (SendARP) action()       {}
+func (Remember) action()      {}
 func (RunScript) action()     {}
 func (Notify) action()        {}
 func (RunProbe) action()      {}
