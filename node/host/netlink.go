@@ -130,7 +130,11 @@ func (l *links) session(ctx context.Context, last map[string]linkNews) error {
 	// Subscribed first, read second: no change falls between.
 	for {
 		if err := l.read(last); err != nil {
-			l.log.Warn("Netlink: interfaces cannot be read", "error", err)
+			level := slog.LevelWarn
+			if errors.Is(err, netlink.ErrDumpInterrupted) {
+				level = slog.LevelDebug
+			}
+			l.log.Log(ctx, level, "Netlink: interfaces cannot be read, trying again", "error", err)
 			sleep(ctx, dumpPause)
 			continue
 		}
@@ -174,14 +178,25 @@ func (l *links) read(last map[string]linkNews) error {
 	if len(names) == 0 {
 		return nil
 	}
-	addrs, err := l.addresses()
-	if err != nil {
-		return err
+	addrs, interrupted := l.addresses()
+	if interrupted != nil && !errors.Is(interrupted, netlink.ErrDumpInterrupted) {
+		return interrupted
 	}
 	for _, name := range names {
 		n, err := l.link(name, addrs)
 		if err != nil {
 			return err
+		}
+		if interrupted != nil {
+			// While thousands of addresses come and go no dump is whole; that an interface went down
+			// must not wait for the end of it. The addresses follow.
+			was, known := last[name]
+			if n.link.Exists && (!known || was.index != n.index) {
+				continue
+			}
+			if n.link.Exists {
+				n.link.Addrs = was.link.Addrs
+			}
 		}
 		l.mu.Lock()
 		owed := l.watched[name]
@@ -193,7 +208,7 @@ func (l *links) read(last map[string]linkNews) error {
 		last[name] = n
 		l.out(n)
 	}
-	return nil
+	return interrupted
 }
 
 func sameNews(a, b linkNews) bool {

@@ -207,7 +207,7 @@ func (w *worker) loop(ctx context.Context) {
 	defer house.Stop()
 	var soon <-chan time.Time
 	statusDue := time.Now()
-	for {
+	for ctx.Err() == nil { // before whatever else is ready
 		var tick <-chan time.Time
 		at, ok := w.m.Deadline()
 		if ok {
