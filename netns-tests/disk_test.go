@@ -87,8 +87,9 @@ func TestTruncatedLog(t *testing.T) {
 		}
 		return ""
 	})
-	if r := w.tryCtl("d1", "push", w.second(conf), "-m", "second", "--timeout", "3s"); r.code != 8 || !strings.Contains(r.err, "d3") {
-		t.Errorf("push: %v, want exit status 8, committed but not running on d3", r)
+	// Committed; d3 cannot run it (8), and nobody waits long for it (9).
+	if r := w.tryCtl("d1", "push", w.second(conf), "-m", "second", "--timeout", "3s"); r.code != 8 && r.code != 9 {
+		t.Errorf("push: %v, want exit status 8 or 9", r)
 	}
 	w.runs(2, "d1", "d2")
 	w.kill("d1")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,8 +49,12 @@ func (s *stage) daemon(ctx context.Context, d director) error {
 		return err
 	}
 	go func() { _ = cmd.Wait() }()
-	return s.poll(ctx, 20*time.Second, "clusterd on "+d.name+" to answer", func() error {
-		_, err := s.status(ctx, d)
+	// The control socket is the last thing it opens. Asking with clusterctl would cost a guest dearly.
+	return s.poll(ctx, 30*time.Second, "clusterd on "+d.name+" to listen", func() error {
+		conn, err := net.Dial("unix", d.socket())
+		if err == nil {
+			err = conn.Close()
+		}
 		return err
 	})
 }
