@@ -104,6 +104,8 @@ func (s *Store) load() (err error) {
 	if l.Self.ID != 0 && l.Self.ID != s.cfg.Self.ID {
 		return fmt.Errorf("%s is the store of member %d (%s), not of %d (%s)", s.cfg.Dir, l.Self.ID, l.Self.Name, s.cfg.Self.ID, s.cfg.Self.Name)
 	}
+	// Before any peer is known, for it is said in the hello.
+	s.fresh = l.Snapshot == nil && len(l.Entries) == 0 && raft.IsEmptyHardState(l.HardState)
 	ls := &s.loop
 	ls.storage = &logStorage{MemoryStorage: raft.NewMemoryStorage(), s: s}
 	if l.Snapshot != nil {
@@ -119,7 +121,6 @@ func (s *Store) load() (err error) {
 		ls.conf = l.Snapshot.GetMetadata().GetConfState()
 		s.setRoster(r)
 	}
-	s.fresh = l.Snapshot == nil && len(l.Entries) == 0 && raft.IsEmptyHardState(l.HardState)
 	if err := ls.storage.SetHardState(l.HardState); err != nil {
 		return err
 	}
