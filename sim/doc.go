@@ -35,7 +35,7 @@
 // Times are seconds since the world began. What a kernel was told is printed as the shell
 // command that would do it; what happens to the world as a whole carries "-" for a host.
 // [Help] prints all verbs. [ParseScenario] reads a file, [Scenario.Play] runs it, [Session]
-// carries out single verbs. The files under testdata open with what they prove and the
+// carries out single verbs. The built-in ones under netns-tests/scenarios open with what they prove and the
 // class of incident they stand for.
 //
 // # The world

@@ -17,6 +17,9 @@ import (
 	"quorate/sim/wire"
 )
 
+// library is where the built-in scenarios are.
+const library = "../netns-tests/scenarios"
+
 // newSession returns a session that writes captures to memory.
 func newSession() (*Session, map[string]*bytes.Buffer) {
 	files := map[string]*bytes.Buffer{}
@@ -26,32 +29,36 @@ func newSession() (*Session, map[string]*bytes.Buffer) {
 	}}, files
 }
 
-// TestScenarios plays every file of testdata. An expectation that does not hold fails the test
+// TestScenarios plays every file of the library. An expectation that does not hold fails the test
 // even under -rewrite: it is a claim, not an observation.
 func TestScenarios(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		s, _ := newSession()
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			line := d.Cmd
-			for _, a := range d.CmdArgs {
-				line += " " + a.String()
-			}
-			out, err := s.Exec(line, d.Input)
-			if errors.Is(err, ErrExpect) {
-				t.Fatalf("%s: %v\nnot shown yet:\n%s", d.Pos, err, s.fresh())
-			}
-			if err != nil {
-				t.Fatalf("%s: %v", d.Pos, err)
-			}
-			return out
-		})
+	for name := range scenarios(t) {
+		t.Run(strings.TrimSuffix(name, ".txt"), func(t *testing.T) { golden(t, filepath.Join(library, name)) })
+	}
+}
+
+func golden(t *testing.T, path string) {
+	s, _ := newSession()
+	datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+		line := d.Cmd
+		for _, a := range d.CmdArgs {
+			line += " " + a.String()
+		}
+		out, err := s.Exec(line, d.Input)
+		if errors.Is(err, ErrExpect) {
+			t.Fatalf("%s: %v\nnot shown yet:\n%s", d.Pos, err, s.fresh())
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", d.Pos, err)
+		}
+		return out
 	})
 }
 
-// scenarios returns the text of every file of testdata by name.
+// scenarios returns the text of every file of the library by name.
 func scenarios(t *testing.T) map[string]string {
 	t.Helper()
-	paths, err := filepath.Glob("testdata/*.txt")
+	paths, err := filepath.Glob(library + "/*.txt")
 	if err != nil || len(paths) < 3 {
 		t.Fatalf("found %d scenarios, %v", len(paths), err)
 	}

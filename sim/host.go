@@ -26,8 +26,12 @@ type Host struct {
 	ipID     uint16
 	drops    map[string]uint64 // frames the kernel refused, by reason
 
-	conf    *config.Config
-	proc    *process
+	conf *config.Config
+	proc *process
+	// held and alive are the file below /run that Remember writes: what the daemon held when it
+	// last lived. A reboot empties it.
+	held    []node.Held
+	alive   time.Duration
 	scripts map[string]int // exit code of a vrrp_script, set by the scenario
 	adverts []advertStat
 	loads   []*load
@@ -112,6 +116,9 @@ func (h *Host) setDrift(ppm int64) {
 func (h *Host) start() {
 	h.ran = true
 	h.proc = &process{m: h.w.opt.NewMachine()}
+	if len(h.held) > 0 {
+		h.feed(node.Recovered{Alive: h.alive, Held: h.held})
+	}
 	h.feed(node.Configure{Config: h.conf})
 }
 
@@ -130,7 +137,7 @@ func (h *Host) kill() { h.endProcess() }
 // crash takes the power away: kernel, addresses and neighbour table are gone.
 func (h *Host) crash() {
 	h.endProcess()
-	h.on = false
+	h.on, h.held = false, nil
 	for _, n := range h.nics {
 		n.lan.SetUp(n.port, false)
 		n.addrs = nil
@@ -205,6 +212,7 @@ func (h *Host) feed(ev node.Event) {
 		}
 	}
 	p.pending, p.feeding = nil, false
+	h.alive = h.mono()
 	h.flushARP(p)
 	if h.proc == p {
 		h.arm(p)
@@ -257,6 +265,8 @@ func (h *Host) act(p *process, a node.Action) {
 		}
 	case node.SendARP:
 		h.sendARP(p, a)
+	case node.Remember:
+		h.held = p.m.Held()
 	case node.RunScript:
 		h.runScript(p, a)
 	case node.Notify:

@@ -34,6 +34,7 @@ func (h *Host) boot() {
 	h.on = true
 	h.drops = map[string]uint64{}
 	h.ipID = 0
+	h.held = nil
 	for _, n := range h.nics {
 		n.addrs = []netip.Prefix{n.base}
 		n.listening = false

@@ -30,7 +30,7 @@ func attempt(text string, machine func() Machine) (printed string, err error) {
 }
 
 // TestRandomScenarios searches: go test ./sim -run Random -seeds 100000. A failing seed is shrunk
-// and printed as a scenario; fixed, it belongs into testdata.
+// and printed as a scenario; fixed, it belongs into corpus.
 func TestRandomScenarios(t *testing.T) {
 	for seed := *firstSeed; seed < *firstSeed+uint64(*seeds); seed++ {
 		text := Random(seed)

@@ -32,6 +32,7 @@ type Machine interface {
 	Ready() []node.Action
 	Deadline() (time.Duration, bool)
 	Status() []node.InstanceStatus
+	Held() []node.Held
 }
 
 // Limits. Reaching one is a mistake in a machine or a scenario, never normal operation.
