@@ -38,7 +38,8 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 	}
 	switch s.worker {
 	case "vrrp":
-		err = host.RunVRRP(ctx, host.VRRPConfig{Node: name, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload})
+		err = host.RunVRRP(ctx, host.VRRPConfig{Node: name, Load: load, Conn: conn, Generations: gens,
+			RunDir: s.runDir, Logger: log, Reload: reload})
 	case "checker":
 		err = host.RunChecker(ctx, host.CheckerConfig{Node: name, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload})
 	default:

@@ -24,15 +24,18 @@ type VRRPConfig struct {
 	Load        func() (*config.Config, int64, error)
 	Conn        *Conn        // to the cluster worker; nil when standalone
 	Generations *Generations // where applied generations are; nil when standalone
-	Logger      *slog.Logger
-	Reload      <-chan struct{}
+	// RunDir is where the worker notes which addresses it holds, so that the next one can adopt them
+	// after a crash. Empty: nothing is noted.
+	RunDir string
+	Logger *slog.Logger
+	Reload <-chan struct{}
 }
 
 // RunVRRP is the vrrp worker: it drives a node.Elector on this host until ctx ends, then releases
 // what it holds. It returns an error only if it cannot start.
 func RunVRRP(ctx context.Context, cfg VRRPConfig) error {
 	m := node.NewElector()
-	return runVRRP(ctx, cfg, m, m.Status)
+	return runVRRP(ctx, cfg, m, m.Status, m.Held)
 }
 
 // elector is the host side of the vrrp worker.
@@ -42,6 +45,8 @@ type elector struct {
 	addrs   *addresses
 	scripts *scripts
 	ifaces  map[string]*iface
+	memory  *memory
+	held    func() []node.Held
 	wanted  map[addressKey]node.AddAddress // additions that failed, tried again every second
 }
 
@@ -62,7 +67,7 @@ type socketLost struct {
 	err error
 }
 
-func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []node.InstanceStatus) error {
+func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []node.InstanceStatus, held func() []node.Held) error {
 	sealInherited()
 	nameProcess("clusterd: vrrp")
 	log, flush := newAsyncLog(cfg.Logger)
@@ -77,8 +82,37 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []nod
 		refuse: refuseInterfaces,
 		status: func() ([]node.InstanceStatus, []node.ServiceStatus, []string) { return status(), nil, nil },
 	}
+	if cfg.RunDir != "" {
+		mem, err := openMemory(cfg.RunDir)
+		if err != nil {
+			return err
+		}
+		defer mem.close()
+		found, err := mem.recover()
+		if err != nil {
+			log.Warn("what the worker before this one held is not known", "error", err)
+		}
+		if len(found.Held) > 0 {
+			log.Info("a worker before this one held addresses", "addresses", len(found.Held), "silent", instant()-found.Alive)
+			m.Step(instant(), found)
+		}
+		e.memory, e.held = mem, held
+		e.after = e.remember
+	}
 	lockMemory(log)
 	return e.run(ctx)
+}
+
+// remember follows every step of the machine: a sign of life, and the list if it changed.
+func (e *elector) remember() {
+	e.memory.beat()
+	if !e.memory.dirty {
+		return
+	}
+	e.memory.dirty = false
+	if err := e.memory.save(e.held()); err != nil {
+		e.Trouble("memory of held addresses", err)
+	}
 }
 
 // lockMemory keeps what this worker has touched in memory: an advert must not wait for a swapped page.
@@ -177,6 +211,10 @@ func (e *elector) act(a node.Action) {
 		e.remove(a)
 	case node.SendARP:
 		e.announce(a)
+	case node.Remember:
+		if e.memory != nil {
+			e.memory.dirty = true
+		}
 	case node.RunScript:
 		e.scripts.Track(a)
 	case node.Notify:

@@ -40,6 +40,7 @@ type worker struct {
 	parse   func(cluster.Generation) (*config.Config, error)
 	inbox   chan any             // node.Event or a worker's own news
 	do      func(a node.Action)  // carries out one action
+	after   func()               // after every step of the machine and its actions; may be nil
 	news    func(v any)          // takes what is in inbox and no node.Event
 	every   func()               // housekeeping, every second
 	adopt   func(*config.Config) // before the machine sees a new configuration
@@ -183,6 +184,9 @@ func (w *worker) step(ev node.Event) {
 			continue
 		}
 		w.do(a)
+	}
+	if w.after != nil {
+		w.after()
 	}
 }
 

@@ -1,0 +1,93 @@
+package host
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"quorate/node"
+)
+
+// memory is what a vrrp worker leaves for the one that is started after it was killed: the addresses it
+// held (vrrp-held.json), and when it was last alive (vrrp-alive, eight bytes). Both lie in the run directory, which
+// a reboot empties; the boot id is for those whose run directory it does not.
+type memory struct {
+	dir   string
+	alive *os.File
+	dirty bool
+}
+
+type heldFile struct {
+	Boot string      `json:"boot"`
+	Held []node.Held `json:"held"`
+}
+
+func openMemory(dir string) (*memory, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "vrrp-alive"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("memory of held addresses: %w", err)
+	}
+	return &memory{dir: dir, alive: f}, nil
+}
+
+// recover reads what a predecessor left. Nothing, or something unreadable, is no reason not to
+// start: without it the worker elects as after a boot.
+func (m *memory) recover() (node.Recovered, error) {
+	var none node.Recovered
+	b, err := os.ReadFile(m.path())
+	if errors.Is(err, os.ErrNotExist) {
+		return none, nil
+	}
+	if err != nil {
+		return none, err
+	}
+	var h heldFile
+	if err := json.Unmarshal(b, &h); err != nil {
+		return none, fmt.Errorf("%s: %w", m.path(), err)
+	}
+	if h.Boot != bootID() {
+		return none, nil // addresses do not outlive their kernel
+	}
+	var at [8]byte
+	if _, err := m.alive.ReadAt(at[:], 0); err != nil {
+		return node.Recovered{Held: h.Held}, nil // it died before its first sign of life
+	}
+	return node.Recovered{Alive: time.Duration(binary.LittleEndian.Uint64(at[:])), Held: h.Held}, nil
+}
+
+// beat notes that the worker lives; it costs one write to memory.
+func (m *memory) beat() {
+	var at [8]byte
+	binary.LittleEndian.PutUint64(at[:], uint64(instant()))
+	_, _ = m.alive.WriteAt(at[:], 0) // an old sign of life only means an election
+}
+
+// save replaces the list. A rename is atomic; the file need not survive the kernel, so it is not synced.
+func (m *memory) save(held []node.Held) error {
+	b, err := json.Marshal(heldFile{Boot: bootID(), Held: held})
+	if err != nil {
+		return err
+	}
+	tmp := m.path() + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, m.path())
+}
+
+func (m *memory) path() string { return filepath.Join(m.dir, "vrrp-held.json") }
+
+func (m *memory) close() { _ = m.alive.Close() }
+
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
