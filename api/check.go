@@ -19,6 +19,7 @@ import (
 const (
 	diagNoInterface = "no-such-interface"
 	diagNoScript    = "script-not-runnable"
+	diagNoRoom      = "cannot-save"
 )
 
 // handleCheck reads a configuration as this director would and looks whether this host has what it needs.
@@ -42,8 +43,25 @@ func (s *Server) check(req CheckRequest) *CheckResult {
 	if cfg != nil {
 		diags = append(diags, checkScripts(cfg, name)...)
 	}
+	s.probing.Lock()
+	err = checkWritable(s.cfg.StateDir, bundleSize(req))
+	s.probing.Unlock()
+	if err != nil {
+		diags = append(diags, config.Diagnostic{Severity: config.Error, Code: diagNoRoom, Pos: config.Pos{File: req.Main}, Nodes: []string{name},
+			Message: fmt.Sprintf("%s cannot save a configuration: %v", name, err),
+			Hint:    fmt.Sprintf("make room in %s there; with clusterd stopped on %s a push goes past it", s.cfg.StateDir, name)})
+	}
 	diags.Sort()
 	return &CheckResult{Node: name, Diagnostics: diags}
+}
+
+// bundleSize is about what a generation takes on the disk: JSON escapes, and its head.
+func bundleSize(req CheckRequest) int {
+	n := 64 << 10
+	for _, text := range req.Files {
+		n += len(text) + len(text)/4
+	}
+	return n
 }
 
 func checkInterfaces(cfg *config.Config, have []string, nodeName string) []config.Diagnostic {

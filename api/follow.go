@@ -188,9 +188,9 @@ func (s *Server) failGeneration(n int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		s.gen.Error = ""
+		s.gen.Failed, s.gen.Error = 0, ""
 		return
 	}
-	s.gen.Error = err.Error()
+	s.gen.Failed, s.gen.Error = n, err.Error()
 	s.log.Error("cannot take over the active generation; the previous one stays", "generation", n, "error", err)
 }

@@ -66,7 +66,7 @@ func Join(ctx context.Context, o JoinOptions) (*Identity, error) {
 	if err := checkFree(o.StateDir); err != nil {
 		return nil, err
 	}
-	if err := checkWritable(o.StateDir); err != nil {
+	if err := checkWritable(o.StateDir, 64<<10); err != nil {
 		return nil, errf(CodeUsage, "the state directory cannot be written: %v", err).withHint("make room or give another --state-dir; nothing was changed")
 	}
 	if o.Timeout > 0 {

@@ -325,8 +325,8 @@ func (p *push) state(r NodeReport) (progress, string) {
 	if r.Status == nil {
 		return silent, "does not answer: " + r.Err
 	}
-	if e := r.Status.Generation.Error; e != "" && r.Status.Generation.Saved < n {
-		return failed, e
+	if g := r.Status.Generation; g.Failed >= n && g.Saved < n {
+		return failed, g.Error
 	}
 	if r.Status.Generation.Saved < n {
 		return waiting, "has not got it yet"

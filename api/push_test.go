@@ -305,6 +305,32 @@ func TestGenerationThatCannotBeSaved(t *testing.T) {
 	})
 }
 
+// A director that has no room for the file refuses it before it is committed, and can be gone past.
+func TestPushThatWouldNotFit(t *testing.T) {
+	st, ms := testCluster(t, 2)
+	rev := st.m.Rev()
+	if err := os.Mkdir(filepath.Join(ms[1].dir, ".probe"), 0o700); err != nil { // stands for a full disk: the probe fails
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(ms[1].dir, ".probe", "x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := ms[0].push(t, request("a", "10.0.0.100"))
+	wantCode(t, err, CodeInvalid, "is refused")
+	if e := AsError(err); e != nil && !slices.ContainsFunc(e.Diagnostics, func(d config.Diagnostic) bool {
+		return strings.HasPrefix(d.Message, "d2 cannot save a configuration: ") && strings.Contains(d.Hint, "clusterd stopped on d2")
+	}) {
+		t.Errorf("%v", e.Diagnostics)
+	}
+	if st.m.Rev() != rev {
+		t.Error("the store was changed")
+	}
+	ms[1].stop()
+	if last, _, err := ms[0].push(t, request("a", "10.0.0.100")); err != nil || last.Generation != 1 {
+		t.Errorf("%+v %v", last, err)
+	}
+}
+
 // One who was removed keeps a valid certificate, which is of no use.
 func TestRemovedMemberIsRefused(t *testing.T) {
 	_, ms := testCluster(t, 3)

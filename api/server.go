@@ -50,6 +50,7 @@ type Server struct {
 	gens    host.Generations
 	started time.Time
 	journal journal
+	probing sync.Mutex // one probe of the state directory at a time: they share a file name
 
 	mu        sync.Mutex
 	store     Replica

@@ -139,16 +139,18 @@ func checkFree(dir string) error {
 	return nil
 }
 
-// checkWritable tries whether a state directory can be made and written, and leaves nothing behind. It is better to know before
-// the cluster has admitted this host.
-func checkWritable(dir string) error {
+// checkWritable tries whether so many bytes can be written to a state directory, which is made if need be, and leaves nothing
+// behind. It is better to know before the cluster has admitted this host, or committed a generation.
+func checkWritable(dir string, bytes int) error {
 	_, serr := os.Stat(dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	probe := filepath.Join(dir, ".probe")
-	err := writeSynced(probe, make([]byte, 64<<10))
-	err = errors.Join(err, os.Remove(probe))
+	err := writeSynced(probe, make([]byte, bytes))
+	if rerr := os.Remove(probe); err == nil {
+		err = rerr
+	}
 	if errors.Is(serr, fs.ErrNotExist) {
 		_ = os.Remove(dir) // only if empty
 	}

@@ -32,9 +32,10 @@ type NodeStatus struct {
 
 // GenerationStatus says how far a generation got on one director. Zero means none.
 type GenerationStatus struct {
-	Committed int64  `json:"committed"`       // active in this member's copy of the store
-	Saved     int64  `json:"saved"`           // on this director's disk and active there
-	Error     string `json:"error,omitempty"` // why Committed could not be saved
+	Committed int64  `json:"committed"`        // active in this member's copy of the store
+	Saved     int64  `json:"saved"`            // on this director's disk and active there
+	Failed    int64  `json:"failed,omitempty"` // the generation that could not be saved
+	Error     string `json:"error,omitempty"`  // and why
 	// who pushed Saved, and when
 	Author string    `json:"author,omitempty"`
 	Time   time.Time `json:"time,omitzero"`

@@ -53,7 +53,7 @@ func (s *Server) runWorker(ctx context.Context, w *workerState) {
 func (s *Server) fromWorker(w *workerState, m host.Message) {
 	s.mu.Lock()
 	w.seen = s.now()
-	if m.PID != 0 && m.PID != w.pid || m.Kind == host.KindHello {
+	if m.PID != 0 && w.pid != 0 && m.PID != w.pid || m.Kind == host.KindHello {
 		// A new process: it runs what it finds on the disk and says so.
 		w.applied, w.failed, w.err, w.parts = 0, 0, "", host.Assembler{}
 	}
