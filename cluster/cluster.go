@@ -48,7 +48,7 @@ type Event struct {
 // Watcher delivers events in revision order.
 type Watcher interface {
 	// Next blocks for the next batch: all events of one revision. It fails with ErrCompacted when the
-	// history it needs is gone (the caller reads anew and watches from there), ErrClosed, or ctx's error.
+	// history it needs is gone (the caller reads anew and watches from there), ErrClosed, ErrFailed, or ctx's error.
 	Next(ctx context.Context) ([]Event, error)
 	Close()
 }
@@ -65,7 +65,8 @@ type Store interface {
 	// Txn commits and returns once this member has applied it. After ErrTimeout or ErrNoQuorum its outcome is unknown:
 	// it may still commit. Callers make retries harmless with a Compare.
 	Txn(ctx context.Context, t Txn) (TxnResult, error)
-	// Watch delivers changes of keys with the prefix and a revision >= rev.
+	// Watch delivers changes of keys with the prefix and a revision >= rev; with rev 0 those after what this
+	// member has applied now.
 	Watch(prefix string, rev int64) Watcher
 	Status() Status
 }

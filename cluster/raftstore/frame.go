@@ -59,7 +59,8 @@ type hello struct {
 	Cluster  uint64         `json:"cluster,string"` // 0: a joiner that has not learned it yet
 	From     cluster.Member `json:"from"`
 	To       uint64         `json:"to,string"`
-	Fresh    bool           `json:"fresh"` // has no log: must not be taken for a voter that lost it
+	Start    uint64         `json:"start,string"` // differs after each restart
+	Fresh    bool           `json:"fresh"`        // has no log: must not be taken for a voter that lost it
 }
 
 // answer accepts a connection, or says why not.
@@ -69,6 +70,7 @@ type answer struct {
 	Reason  string         `json:"reason,omitempty"`
 	Cluster uint64         `json:"cluster,string"`
 	From    cluster.Member `json:"from"`
+	Start   uint64         `json:"start,string"`
 	Fresh   bool           `json:"fresh"`
 }
 

@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -49,6 +50,7 @@ type labMember struct {
 	ln    net.Listener
 	mu    sync.Mutex
 	store *Store // nil: stopped
+	mute  bool   // stopped, but accepts connections and answers the hello, then reads nothing
 	wg    sync.WaitGroup
 }
 
@@ -111,8 +113,16 @@ func (m *labMember) accept() {
 			return
 		}
 		m.mu.Lock()
-		s := m.store
+		s, mute := m.store, m.mute
 		m.mu.Unlock()
+		if s == nil && mute {
+			var h hello
+			if readJSON(c, kindHello, &h) == nil {
+				_ = writeJSON(bufio.NewWriter(c), kindAnswer, answer{OK: true, Cluster: h.Cluster, From: m.self})
+			}
+			defer func() { _ = c.Close() }()
+			continue
+		}
 		if s == nil {
 			_ = c.Close()
 			continue

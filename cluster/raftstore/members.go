@@ -273,13 +273,13 @@ func (s *Store) proposeSilently(c *confRequest) {
 func (s *Store) hello(to uint64) hello {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return hello{Protocol: protocolVersion, Cluster: s.roster.Cluster, From: s.cfg.Self, To: to, Fresh: s.fresh}
+	return hello{Protocol: protocolVersion, Cluster: s.roster.Cluster, From: s.cfg.Self, To: to, Start: s.ids.prefix, Fresh: s.fresh}
 }
 
 func (s *Store) admit(h hello) answer {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	a := answer{Cluster: s.roster.Cluster, From: s.cfg.Self, Fresh: s.fresh}
+	a := answer{Cluster: s.roster.Cluster, From: s.cfg.Self, Start: s.ids.prefix, Fresh: s.fresh}
 	known, isMember := s.roster.find(h.From.ID)
 	switch {
 	case h.Protocol != protocolVersion:

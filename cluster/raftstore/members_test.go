@@ -298,6 +298,48 @@ func TestHostileConnections(t *testing.T) {
 	})
 }
 
+// TestMutePeer: a member that hangs (it accepts and reads nothing) neither blocks the others nor fills their memory, and
+// is fed again when it returns.
+func TestMutePeer(t *testing.T) {
+	l := newLab(t)
+	ms := l.members(3)
+	hung := ms[0]
+	if l.leader(ms) == hung {
+		hung = ms[1]
+	}
+	hung.mu.Lock()
+	hung.mute = true
+	hung.mu.Unlock()
+	hung.stop()
+	lead := l.leader(ms)
+	l.eventually("the leader is connected to the hung member", func() error {
+		if ok, why := lead.store.tr.reachable(hung.self.ID); !ok {
+			return errors.New(why)
+		}
+		return nil
+	})
+	big := strings.Repeat("x", 256<<10)
+	for i := range 60 {
+		start := time.Now()
+		if _, err := lead.store.Txn(ctxT(t), put(fmt.Sprintf("/k/%d", i), big)); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d > 3*time.Second {
+			t.Fatalf("write %d took %v", i, d)
+		}
+	}
+	lead.store.tr.mu.Lock()
+	queued := len(lead.store.tr.peers[hung.self.ID].queue)
+	lead.store.tr.mu.Unlock()
+	if queued > sendQueue {
+		t.Errorf("%d messages queued", queued)
+	}
+	hung.start()
+	if kvs, _, err := hung.store.Range(ctxT(t), "/k/"); err != nil || len(kvs) != 60 {
+		t.Errorf("after its return: %d keys, %v", len(kvs), err)
+	}
+}
+
 // TestAuthorize: a member that another is not authorized to speak for cannot take part.
 func TestAuthorize(t *testing.T) {
 	l := newLab(t)

@@ -24,6 +24,9 @@ type peer struct {
 	up   bool
 	why  string // the last error, while not up
 	told bool   // that it is not up was logged
+
+	conn  net.Conn // while there is one
+	start uint64   // the peer's hello.Start at its other end
 }
 
 func (p *peer) setAddr(a string) {
@@ -55,6 +58,20 @@ func (p *peer) setDown(why string) bool {
 	news := !p.told
 	p.up, p.why, p.told = false, why, true
 	return news
+}
+
+// greeted is called when the peer has connected to us: it lives, so it is tried at once. If it has restarted since we
+// connected to it, that connection leads nowhere, and a write to it may hang for long.
+func (p *peer) greeted(start uint64) {
+	p.mu.Lock()
+	if p.conn != nil && p.start != start {
+		_ = p.conn.Close()
+	}
+	p.mu.Unlock()
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
 }
 
 func (p *peer) run() {
@@ -164,6 +181,9 @@ func (p *peer) connect() (*outgoing, error) {
 		_ = conn.Close()
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
+	p.mu.Lock()
+	p.conn, p.start = conn, a.Start
+	p.mu.Unlock()
 	go func() {
 		defer close(c.done)
 		defer unhook()

@@ -92,18 +92,6 @@ func (t *transport) setPeer(id uint64, addr string) {
 	t.wg.Go(p.run)
 }
 
-// kickPeer makes the transport try the peer at once: there is a sign that it is up.
-func (t *transport) kickPeer(id uint64) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if p := t.peers[id]; p != nil {
-		select {
-		case p.kick <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // removePeer ends the connections to and from a removed member. When it calls again the answer tells it why.
 func (t *transport) removePeer(id uint64) {
 	t.mu.Lock()
@@ -216,7 +204,12 @@ func (t *transport) serve(conn net.Conn) error {
 	// A joiner knows nobody's address but that of who calls, and a member whose address has changed is
 	// known under the old one until it has a leader to tell the new one to.
 	t.setPeer(h.From.ID, h.From.Address)
-	t.kickPeer(h.From.ID)
+	t.mu.Lock()
+	p := t.peers[h.From.ID]
+	t.mu.Unlock()
+	if p != nil {
+		p.greeted(h.Start)
+	}
 	r := bufio.NewReaderSize(conn, 64<<10)
 	var parts []byte
 	for {
