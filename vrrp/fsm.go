@@ -93,8 +93,10 @@ func (i *Instance) checkStall() {
 	if i.state != Master || i.prio == PriorityOwner {
 		return
 	}
+	// The others count from the advert before the one that is due. (They count with their own priority, so a better
+	// backup may be there a little sooner: it wins by its priority then.)
 	late := i.now - i.advertAt.at
-	if late <= i.masterDown(i.cfg.AdvertInt) {
+	if late+i.cfg.AdvertInt <= i.masterDown(i.cfg.AdvertInt) {
 		return
 	}
 	i.master = netip.Addr{}
