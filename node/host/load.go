@@ -25,8 +25,9 @@ func LoadFile(path, nodeName string, log *slog.Logger) func() (*config.Config, i
 	}
 }
 
-// LoadActive returns a Load for a member of a cluster: the generation this director ran last. With an
-// ErrNone there is none yet; with a *FallbackError an older one is returned all the same.
+// LoadActive returns a Load for a member of a cluster: the generation this director ran last. With an ErrNone there is
+// none yet; with an error beside a configuration the active one cannot be read, or no longer parses (an older
+// clusterd was installed), and the newest that does is returned: an old configuration serves, none does not.
 func LoadActive(gens *Generations, nodeName string) func() (*config.Config, int64, error) {
 	parse := parseAs(nodeName)
 	return func() (*config.Config, int64, error) {
@@ -35,9 +36,17 @@ func LoadActive(gens *Generations, nodeName string) func() (*config.Config, int6
 			return nil, 0, active
 		}
 		cfg, err := parse(g)
-		if err != nil {
-			return nil, g.Number, err
+		if err == nil {
+			return cfg, g.Number, active
 		}
-		return cfg, g.Number, active
+		numbers, _ := gens.List()
+		for _, n := range slices.Backward(numbers) {
+			if older, lerr := gens.Load(n); n < g.Number && lerr == nil {
+				if cfg, perr := parse(older); perr == nil {
+					return cfg, n, fmt.Errorf("generation %d runs in its place: %w", n, err)
+				}
+			}
+		}
+		return nil, g.Number, err
 	}
 }
