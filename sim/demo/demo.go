@@ -60,6 +60,9 @@ type guest struct {
 	Keep string
 }
 
+// endSignals end the demo in good order. SIGPIPE is among them for "clusterctl demo | head".
+var endSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGPIPE}
+
 // Run shows the demo. It returns nil only if the client was served again after the fault and no
 // longer lost requests. Ctrl-C, SIGTERM and the end of ctx take everything down.
 func Run(ctx context.Context, o Options) error {
@@ -71,11 +74,13 @@ func Run(ctx context.Context, o Options) error {
 	switch {
 	case errors.As(err, &blocked) && (o.Level == Auto || o.Level == UML) && umlAvailable() == nil:
 		// A guest needs no namespaces of its host.
-		ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+		ctx, stop := signal.NotifyContext(ctx, endSignals...)
 		defer stop()
-		if err := o.makeKeep(); err != nil {
+		forget, err := o.makeKeep()
+		if err != nil {
 			return err
 		}
+		defer forget(ctx)
 		return runGuest(ctx, o, guest{Keep: o.Keep, Why: fmt.Sprintf("not netns: %s: %v", blocked.Step, blocked.Err)})
 	case err != nil:
 		return err
@@ -84,9 +89,9 @@ func Run(ctx context.Context, o Options) error {
 	case !inside:
 		return nil
 	}
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, endSignals...)
 	defer stop()
-	if text := os.Getenv(guestVar); text != "" {
+	if text := os.Getenv(guestVar); text != "" { // the process outside of the guest cleans up
 		var g guest
 		if err := json.Unmarshal([]byte(text), &g); err != nil {
 			return fmt.Errorf("environment variable %s=%q: %w", guestVar, text, err)
@@ -97,9 +102,11 @@ func Run(ctx context.Context, o Options) error {
 		}
 		return show(ctx, o, UML, g.Why)
 	}
-	if err := o.makeKeep(); err != nil {
+	forget, err := o.makeKeep()
+	if err != nil {
 		return err
 	}
+	defer forget(ctx)
 	level, why, err := choose(o.Level, ipvsUsable, umlAvailable)
 	if err != nil {
 		return err
@@ -143,15 +150,24 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// makeKeep makes the directory that outlives the demo.
-func (o *Options) makeKeep() (err error) {
+// makeKeep makes the directory that outlives the demo. forget removes it again if the user
+// interrupted a demo that he gave no directory: he wants nothing of it.
+func (o *Options) makeKeep() (forget func(context.Context), err error) {
+	forget = func(context.Context) {}
 	if o.Keep == "" {
-		o.Keep, err = os.MkdirTemp("", "quorate-demo-")
+		if o.Keep, err = os.MkdirTemp("", "quorate-demo-"); err == nil {
+			dir := o.Keep
+			forget = func(ctx context.Context) {
+				if ctx.Err() != nil {
+					_ = os.RemoveAll(dir) // what is left is a file or two in the temporary directory
+				}
+			}
+		}
 	} else if o.Keep, err = filepath.Abs(o.Keep); err == nil {
 		err = os.MkdirAll(o.Keep, 0o755)
 	}
 	if err != nil {
-		return fmt.Errorf("directory for the capture: %w", err)
+		return nil, fmt.Errorf("directory for the capture: %w", err)
 	}
-	return nil
+	return forget, nil
 }

@@ -96,7 +96,7 @@ func show(ctx context.Context, o Options, level Level, why string) (err error) {
 	err = errors.Join(err, stop())
 	if err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted; everything is taken down; logs and capture: %s", s.Keep)
+			return fmt.Errorf("everything is taken down: %w", ctx.Err())
 		}
 		return fmt.Errorf("%w\n  logs and capture: %s", err, s.Keep)
 	}
