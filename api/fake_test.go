@@ -25,6 +25,8 @@ type memStorage struct {
 	changed chan struct{} // closed and replaced on every change
 	down    bool          // no quorum
 	openErr error
+	failed  string // why every open store has failed
+	opened  int
 	lossy   int // so many transactions are applied without their callers learning of it
 }
 
@@ -53,6 +55,7 @@ func (s *memStorage) Open(c StorageConfig) (Replica, error) {
 	if _, err := os.Stat(c.Dir); err != nil {
 		return nil, err
 	}
+	s.opened++
 	return &memReplica{s: s, self: c.Self}, nil
 }
 
@@ -139,7 +142,7 @@ func (w *memWatcher) Close() {}
 func (r *memReplica) Status() cluster.Status {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
-	st := cluster.Status{Self: r.self, Members: slices.Clone(r.s.members), Term: 3, HasQuorum: !r.s.down, Rev: r.s.m.Rev()}
+	st := cluster.Status{Self: r.self, Members: slices.Clone(r.s.members), Term: 3, HasQuorum: !r.s.down, Rev: r.s.m.Rev(), Failed: r.s.failed}
 	slices.SortFunc(st.Members, func(a, b cluster.Member) int { return cmpString(a.Name, b.Name) })
 	if st.HasQuorum && len(r.s.members) > 0 {
 		st.Leader = r.s.members[0].ID

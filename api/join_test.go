@@ -21,6 +21,7 @@ func joinOptions(t *testing.T, st Storage, token, name string) JoinOptions {
 }
 
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 3)
 	eventually(t, "three nodes answer", func() error {
 		s, err := ms[2].Status(t.Context())
@@ -44,6 +45,7 @@ func TestJoin(t *testing.T) {
 
 // Each refusal says what is wrong and what to do, and a failed join leaves nothing behind, here or in the cluster.
 func TestJoinRefused(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 2)
 	create := func(ttl time.Duration) Token {
 		c, err := ms[0].CreateToken(t.Context(), TokenRequest{TTL: ttl, By: "test"})
@@ -133,6 +135,7 @@ func TestJoinRefused(t *testing.T) {
 
 // A director whose disk refused after it was admitted can repeat the command: it replaces the learner that never ran.
 func TestJoinAgainAfterHalfJoin(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 1)
 	c, err := ms[0].CreateToken(t.Context(), TokenRequest{})
 	if err != nil {
@@ -168,6 +171,7 @@ func (diskFull) InitMember(string, cluster.Member) error {
 
 // Without a certificate of the cluster nothing but join and healthz is answered.
 func TestStrangersAreRefused(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 1)
 	tok, err := ms[0].CreateToken(t.Context(), TokenRequest{})
 	if err != nil {
@@ -202,6 +206,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // A member whose certificate is about to end, or has ended, gets a new one from its own copy of the store.
 func TestCertificateRenewsItself(t *testing.T) {
+	t.Parallel()
 	st := newMemStorage()
 	dir := filepath.Join(t.TempDir(), "d1")
 	long := time.Now().Add(-memberLife - time.Hour)

@@ -56,6 +56,7 @@ func wantCode(t *testing.T, err error, code Code, text string) {
 }
 
 func TestPushReachesEveryDirector(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 3)
 	last, steps, err := ms[1].push(t, request("a", "10.0.0.100"))
 	if err != nil || last.Result != "active" || last.Generation != 1 {
@@ -93,6 +94,7 @@ func TestPushReachesEveryDirector(t *testing.T) {
 
 // A push whose answer is lost, at the store or on the way to the pusher, takes effect once.
 func TestPushRetryFindsItsOwn(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 2)
 	st.set(func() { st.lossy = 1 })
 	last, _, err := ms[0].push(t, request("a", "10.0.0.100"))
@@ -113,6 +115,7 @@ func TestPushRetryFindsItsOwn(t *testing.T) {
 }
 
 func TestPushRefused(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 2)
 	rev := st.m.Rev()
 	bad := request("a", "10.0.0.100")
@@ -163,6 +166,7 @@ func TestPushRefused(t *testing.T) {
 
 // Members that are away do not hold a push up and get it when they are back.
 func TestPushPastAnAbsentMember(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 3)
 	ms[2].stop()
 	last, steps, err := ms[0].push(t, request("a", "10.0.0.100"))
@@ -184,6 +188,7 @@ func TestPushPastAnAbsentMember(t *testing.T) {
 
 // A director that cannot run what was committed, or says nothing, is named; nothing is rolled back behind the pusher's back.
 func TestPushThatDoesNotArrive(t *testing.T) {
+	t.Parallel()
 	_, ms := testCluster(t, 2)
 	ms[1].checker.set(func() { ms[1].checker.refuse = "ipvs: no memory" })
 	last, _, err := ms[0].push(t, request("a", "10.0.0.100"))
@@ -210,6 +215,7 @@ func TestPushThatDoesNotArrive(t *testing.T) {
 
 // A store that cannot be opened costs the API its store, nothing else; it is opened once the cause is gone.
 func TestStoreThatDoesNotOpen(t *testing.T) {
+	t.Parallel()
 	st := newMemStorage()
 	dir := filepath.Join(t.TempDir(), "d1")
 	if _, err := Init(InitOptions{Name: "d1", Address: freeAddress(t), StateDir: dir, Storage: st, Now: time.Now()}); err != nil {
@@ -260,6 +266,7 @@ func TestStoreThatDoesNotOpen(t *testing.T) {
 
 // Pushes that race, at different members, all take effect, one after the other.
 func TestPushesRace(t *testing.T) {
+	t.Parallel()
 	_, ms := testCluster(t, 3)
 	var wg sync.WaitGroup
 	got := make([]PushEvent, 6)
@@ -284,8 +291,37 @@ func TestPushesRace(t *testing.T) {
 	}
 }
 
+// A store that fails while it is open is opened again, and meanwhile the status says why.
+func TestStoreThatFails(t *testing.T) {
+	t.Parallel()
+	st, ms := testCluster(t, 1)
+	before := st.opened
+	st.set(func() { st.failed, st.openErr = "wal: input/output error", errors.New("still: input/output error") })
+	eventually(t, "d1 says why", func() error {
+		n, err := ms[0].Node(t.Context())
+		if err != nil || !strings.Contains(n.StoreError, "still: input/output error") {
+			return fmt.Errorf("%+v %w", n, err)
+		}
+		return nil
+	})
+	st.set(func() { st.failed, st.openErr = "", nil })
+	eventually(t, "the store is open again", func() error {
+		n, err := ms[0].Node(t.Context())
+		if err != nil || n.StoreError != "" {
+			return fmt.Errorf("%+v %w", n, err)
+		}
+		return nil
+	})
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	if st.opened == before {
+		t.Error("it was not opened again")
+	}
+}
+
 // A director whose disk is full says so, keeps what it has and takes the generation over when there is room again.
 func TestGenerationThatCannotBeSaved(t *testing.T) {
+	t.Parallel()
 	_, ms := testCluster(t, 1)
 	block := generationsDir(ms[0].dir)
 	if err := os.WriteFile(block, nil, 0o600); err != nil { // a file where the directory should be
@@ -307,6 +343,7 @@ func TestGenerationThatCannotBeSaved(t *testing.T) {
 
 // A director that has no room for the file refuses it before it is committed, and can be gone past.
 func TestPushThatWouldNotFit(t *testing.T) {
+	t.Parallel()
 	st, ms := testCluster(t, 2)
 	rev := st.m.Rev()
 	if err := os.Mkdir(filepath.Join(ms[1].dir, ".probe"), 0o700); err != nil { // stands for a full disk: the probe fails
@@ -333,6 +370,7 @@ func TestPushThatWouldNotFit(t *testing.T) {
 
 // One who was removed keeps a valid certificate, which is of no use.
 func TestRemovedMemberIsRefused(t *testing.T) {
+	t.Parallel()
 	_, ms := testCluster(t, 3)
 	if _, err := ms[0].RemoveMember(t.Context(), "d3"); err != nil {
 		t.Fatal(err)

@@ -24,6 +24,7 @@ func (failInit) InitMember(string, cluster.Member) error {
 // With the real store: a half-made member is replaced by the second attempt, a push survives the restart of all, and a log that
 // the store cannot read leaves the director with what it ran.
 func TestRealStore(t *testing.T) {
+	t.Parallel()
 	base := t.TempDir()
 	res, err := Init(InitOptions{Name: "d1", Address: freeAddress(t), StateDir: filepath.Join(base, "d1"), Now: time.Now()})
 	if err != nil {
