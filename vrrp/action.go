@@ -69,8 +69,11 @@ const (
 	RejectInterval               // interval
 	RejectAddrList               // addr_list
 	RejectOwnSource              // own_source: our own source address, from another host or looped back
+	RejectSequence               // sequence: the sequence number of an AH was seen before, a replay
+	RejectDestination            // destination: unicast where multicast is expected, or the reverse
+	RejectPeer                   // peer: a unicast sender that is not in the list of peers, or its TTL is out of range
 
-	numRejectReasons = int(RejectOwnSource) + 1
+	numRejectReasons = int(RejectPeer) + 1
 )
 
 func (Send) action()       {}

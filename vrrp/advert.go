@@ -35,17 +35,22 @@ const (
 // read as "with the IPv4 pseudo-header" (keepalived, FRR), RFC 9568 5.2.8 says "without".
 type ChecksumForm uint8
 
+// A third form is keepalived's before 1.3.7 (old_unicast_checksum): version 3 IPv4 unicast whose
+// pseudo-header names 224.0.0.18 although the packet goes elsewhere.
+//
 // The zero ChecksumForm means not known: nothing was decoded yet.
 const (
 	_ ChecksumForm = iota
 	ChecksumMessage
 	ChecksumPseudo
+	ChecksumOldUnicast
 )
 
 // Advert is one VRRP advertisement, either version.
 type Advert struct {
 	Version  uint8 // 2 or 3
 	Type     uint8 // 0 is sent as TypeAdvert
+	Reserved uint8 // v3: the four bits before the interval; sent 0, ignored on receipt (RFC 9568 5.2.6)
 	VRID     uint8
 	Priority uint8
 	AuthType AuthType      // v2
@@ -88,6 +93,16 @@ func Password(s string) (data [8]byte) {
 // which v3 sums a pseudo-header; messageOnly leaves that out for IPv4 (RFC 9568 5.2.8).
 // The error names the field that cannot be expressed on the wire.
 func (a *Advert) Append(dst []byte, src, dstIP netip.Addr, messageOnly bool) ([]byte, error) {
+	form := ChecksumPseudo
+	if messageOnly {
+		form = ChecksumMessage
+	}
+	return a.AppendForm(dst, src, dstIP, form)
+}
+
+// AppendForm is Append with any form of checksum. The form matters for version 3 over IPv4 only: version 2
+// sums the message, IPv6 the pseudo-header, whatever is asked.
+func (a *Advert) AppendForm(dst []byte, src, dstIP netip.Addr, form ChecksumForm) ([]byte, error) {
 	size, err := a.addrSize()
 	if err != nil {
 		return dst, err
@@ -111,7 +126,10 @@ func (a *Advert) Append(dst []byte, src, dstIP netip.Addr, messageOnly bool) ([]
 		if a.Interval < centisecond || a.Interval > maxIntervalV3 || a.Interval%centisecond != 0 {
 			return dst[:start], fmt.Errorf("version 3 carries an interval of 10ms to 40.95s in steps of 10ms, not %v", a.Interval)
 		}
-		dst = binary.BigEndian.AppendUint16(dst, uint16(a.Interval/centisecond))
+		if a.Reserved > 0xf {
+			return dst[:start], fmt.Errorf("reserved bits %#x do not fit into 4 bits", a.Reserved)
+		}
+		dst = binary.BigEndian.AppendUint16(dst, uint16(a.Reserved)<<12|uint16(a.Interval/centisecond))
 		dst = append(dst, 0, 0)
 	}
 	for _, ip := range a.Addrs {
@@ -128,7 +146,10 @@ func (a *Advert) Append(dst []byte, src, dstIP netip.Addr, messageOnly bool) ([]
 	}
 	msg := dst[start:]
 	sum := onesSum(0, msg)
-	if a.Version == 3 && (size == 16 || !messageOnly) {
+	if a.Version == 3 && (size == 16 || form != ChecksumMessage) {
+		if form == ChecksumOldUnicast && size == 4 {
+			dstIP = group4
+		}
 		if !sameFamily(src, size) || !sameFamily(dstIP, size) {
 			return dst[:start], fmt.Errorf("a version 3 checksum needs source and destination of the addresses' family, not %v and %v", src, dstIP)
 		}
@@ -200,6 +221,7 @@ func (a *Advert) Decode(payload []byte, src, dst netip.Addr) error {
 	case a.Version == 3:
 		// The upper four bits are reserved and ignored on receipt (RFC 9568 5.2.6).
 		a.Interval = time.Duration(binary.BigEndian.Uint16(payload[4:])&0x0fff) * centisecond
+		a.Reserved = payload[4] >> 4
 	case a.Version == 2:
 		return reject(RejectVersion, "version 2 is not defined for IPv6")
 	default:
@@ -251,6 +273,10 @@ func (a *Advert) verify(payload []byte, src, dst netip.Addr, size int) error {
 	}
 	if (a.Version == 2 || size == 4) && fold(sum) == 0xffff {
 		a.Checksum = ChecksumMessage
+		return nil
+	}
+	if a.Version == 3 && size == 4 && !dst.IsMulticast() && fold(pseudoSum(sum, src, group4, len(payload))) == 0xffff {
+		a.Checksum = ChecksumOldUnicast
 		return nil
 	}
 	return reject(RejectChecksum, "checksum %#04x is wrong for version %d", binary.BigEndian.Uint16(payload[6:]), a.Version)

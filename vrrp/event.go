@@ -2,12 +2,33 @@ package vrrp
 
 import "net/netip"
 
-// Packet is a VRRP message with the fields of its IP header that matter. Payload
-// starts at the VRRP version octet.
+// Packet is a VRRP message with the fields of its IP header that matter. Payload is what follows the IP
+// header: it starts at the VRRP version octet, or at the authentication header when Proto is ProtocolAH.
 type Packet struct {
 	Src, Dst netip.Addr
 	TTL      uint8
-	Payload  []byte
+	// Proto is the IP protocol: 0 or ProtocolNumber, or ProtocolAH.
+	Proto uint8
+	// Header is the IPv4 header, options included. Only an AH needs it, whose check value covers the header's
+	// length and identification. Received: as it came. To be sent: when set, it goes out as it is (IP_HDRINCL;
+	// the kernel completes length and checksum), and Header and Payload lie behind each other in one
+	// buffer, see Whole; nil leaves the header to the kernel.
+	Header  []byte
+	Payload []byte
+}
+
+// Whole returns header and payload in one piece, without copying, as IP_HDRINCL wants them. It is nil when
+// the packet has no header, or one that lies elsewhere.
+func (p Packet) Whole() []byte {
+	n := len(p.Header)
+	if n == 0 || len(p.Payload) == 0 || cap(p.Header) < n+len(p.Payload) {
+		return nil
+	}
+	whole := p.Header[:n+len(p.Payload)]
+	if &whole[n] != &p.Payload[0] {
+		return nil
+	}
+	return whole
 }
 
 // Event is an input of Instance.Step: Startup, Shutdown, Tick, Receive, SetFaults,

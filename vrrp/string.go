@@ -116,6 +116,12 @@ func (r RejectReason) String() string {
 		return "addr_list"
 	case RejectOwnSource:
 		return "own_source"
+	case RejectSequence:
+		return "sequence"
+	case RejectDestination:
+		return "destination"
+	case RejectPeer:
+		return "peer"
 	}
 	return unknown("RejectReason", uint8(r))
 }
@@ -136,6 +142,8 @@ func (f ChecksumForm) String() string {
 		return "message"
 	case ChecksumPseudo:
 		return "pseudo-header"
+	case ChecksumOldUnicast:
+		return "old-unicast"
 	}
 	return unknown("ChecksumForm", uint8(f))
 }

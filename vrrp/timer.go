@@ -35,23 +35,30 @@ func boundInterval(heard, own time.Duration) time.Duration {
 	return min(heard, max(learnFactor*own, learnFloor))
 }
 
-// skew is Skew_Time: the higher the priority, the sooner a backup takes over.
+// Skew is Skew_Time: the higher the priority, the sooner a backup takes over.
 // v2 counts in seconds whatever the interval (RFC 3768 6.1), v3 in intervals (RFC 9568 6.1).
-func (i *Instance) skew(interval time.Duration) time.Duration {
-	unit := interval
-	if i.cfg.Version == 2 {
-		unit = time.Second
+func Skew(version, prio uint8, interval time.Duration) time.Duration {
+	if version == 2 {
+		interval = time.Second
 	}
-	return time.Duration(256-int(i.prio)) * unit / 256
+	return time.Duration(256-int(prio)) * interval / 256
 }
 
-// masterDown is Active_Down_Interval (Master_Down_Interval of RFC 3768 and 5798).
-func (i *Instance) masterDown(interval time.Duration) time.Duration {
-	adverts := i.cfg.DownTimerAdverts
+// MasterDown is Active_Down_Interval (Master_Down_Interval of RFC 3768 and 5798): so many missing
+// adverts (0 = 3) and the skew time.
+func MasterDown(version, prio uint8, interval time.Duration, adverts int) time.Duration {
 	if adverts == 0 {
 		adverts = 3
 	}
-	return time.Duration(adverts)*interval + i.skew(interval)
+	return time.Duration(adverts)*interval + Skew(version, prio, interval)
+}
+
+func (i *Instance) skew(interval time.Duration) time.Duration {
+	return Skew(i.cfg.Version, i.prio, interval)
+}
+
+func (i *Instance) masterDown(interval time.Duration) time.Duration {
+	return MasterDown(i.cfg.Version, i.prio, interval, i.cfg.DownTimerAdverts)
 }
 
 // SkewTime returns Skew_Time for the interval in force (the learned one in v3).

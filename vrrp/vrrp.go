@@ -8,6 +8,7 @@ import (
 // Constants of the carrier, the same for every version (RFC 9568 5.1).
 const (
 	ProtocolNumber = 112  // IP protocol of an advert
+	ProtocolAH     = 51   // IP protocol of an advert behind an authentication header (auth_type AH)
 	TTL            = 255  // sent and required; anything less came through a router
 	TOS            = 0xc0 // internetwork control
 	PriorityOwner  = 255  // the address owner: its own interface address is the VIP
