@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -232,14 +233,15 @@ type member struct {
 	stop            func()
 }
 
+// addresses counts what freeAddress has given out.
+var addresses atomic.Uint32
+
+// freeAddress is an address that nobody listens on. Each has an IP address of its own, since a port of 127.0.0.1 found free may be
+// taken by some connection before it is listened on.
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	pid, n := os.Getpid(), addresses.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d:8470", 1+pid%250, pid/250%250, 1+n%250)
 }
 
 // startMember runs a server on a state directory; it ends with the test at the latest.

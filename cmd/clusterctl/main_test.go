@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +42,9 @@ func TestScripts(t *testing.T) {
 
 type key struct{}
 
+// addresses counts the addresses given out to scripts.
+var addresses atomic.Uint32
+
 // lab is the running cluster workers of one script.
 type lab struct {
 	mu      sync.Mutex
@@ -58,12 +61,9 @@ func setup(e *testscript.Env) error {
 	l := &lab{running: map[string]*director{}}
 	e.Values[key{}] = l
 	for i := 1; i <= 4; i++ {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return err
-		}
-		e.Setenv(fmt.Sprint("ADDR", i), ln.Addr().String())
-		ln.Close()
+		// IP addresses of their own: a port of 127.0.0.1 found free may be taken before it is listened on.
+		pid := os.Getpid()
+		e.Setenv(fmt.Sprint("ADDR", i), fmt.Sprintf("127.%d.%d.%d:8470", 1+pid%250, pid/250%250, 1+addresses.Add(1)%250))
 	}
 	e.Setenv("USER", "alice")
 	e.Setenv("QUORATE_SOCKET", filepath.Join(e.WorkDir, "d1.run", "ctl.sock"))
