@@ -207,7 +207,8 @@ func (s *settings) writePID() (func(), error) {
 		f.Close()
 		return nil, &exitError{exitFatal, fmt.Errorf("another clusterd runs already (pid %s, %s)", strings.TrimSpace(string(b)), path)}
 	}
-	if err := f.Truncate(0); err == nil {
+	err = f.Truncate(0)
+	if err == nil {
 		_, err = fmt.Fprintf(f, "%d\n", os.Getpid())
 	}
 	if err != nil {

@@ -54,7 +54,7 @@ func (m *memory) recover() (node.Recovered, error) {
 		return none, nil // addresses do not outlive their kernel
 	}
 	var at [8]byte
-	if _, err := m.alive.ReadAt(at[:], 0); err != nil {
+	if n, _ := m.alive.ReadAt(at[:], 0); n < len(at) {
 		return node.Recovered{Held: h.Held}, nil // it died before its first sign of life
 	}
 	return node.Recovered{Alive: time.Duration(binary.LittleEndian.Uint64(at[:])), Held: h.Held}, nil
