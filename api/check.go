@@ -12,7 +12,9 @@ import (
 	"sync"
 	"time"
 
+	"quorate/cluster"
 	"quorate/config"
+	"quorate/node/host"
 )
 
 // Codes of the diagnostics that only a director itself can find.
@@ -52,7 +54,28 @@ func (s *Server) check(req CheckRequest) *CheckResult {
 			Hint:    fmt.Sprintf("make room in %s there; with clusterd stopped on %s a push goes past it", s.cfg.StateDir, name)})
 	}
 	diags.Sort()
+	if req.Stage > 0 && !diags.HasErrors() {
+		s.stage(req)
+	}
 	return &CheckResult{Node: name, Diagnostics: diags}
+}
+
+// stage hands the configuration to the vrrp worker. It is a courtesy to the other members; without it the push goes on.
+func (s *Server) stage(req CheckRequest) {
+	g := cluster.Generation{Number: req.Stage, ID: "staged", Main: req.Main, Files: req.Files}
+	g.Hash = g.ComputeHash()
+	if err := s.gens.Staged().Save(g); err != nil {
+		s.log.Warn("cannot stage a generation", "generation", g.Number, "error", err)
+		return
+	}
+	for _, w := range s.workers {
+		if w.name != "vrrp" {
+			continue
+		}
+		if err := w.conn.Send(host.Message{Kind: host.KindStage, Worker: w.name, Generation: g.Number}); err != nil {
+			s.log.Warn("cannot tell a worker about a staged generation", "worker", w.name, "generation", g.Number, "error", err)
+		}
+	}
 }
 
 // bundleSize is about what a generation takes on the disk: JSON escapes, and its head.

@@ -170,7 +170,7 @@ func (p *push) findOwn() *cluster.Generation {
 
 // ask has every director check the file on its host. Those that do not answer do not hold it up.
 func (p *push) ask(ctx context.Context) error {
-	ops := p.s.askAll(ctx, CheckRequest{Main: p.req.Main, Files: p.req.Files})
+	ops := p.s.askAll(ctx, CheckRequest{Main: p.req.Main, Files: p.req.Files, Stage: p.baseNumber() + 1})
 	found := mergeDiagnostics(p.warns, ops)
 	for _, o := range ops {
 		e := PushEvent{Step: "ask", Node: o.name, OK: o.err == nil}

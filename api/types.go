@@ -59,6 +59,9 @@ func (w WorkerStatus) runs(n int64) bool { return w.Applied >= n }
 type CheckRequest struct {
 	Main  string            `json:"main"`
 	Files map[string]string `json:"files"`
+	// Stage is the number the generation gets if all agree; 0 when nobody means to push it. A director without
+	// objections then accepts its adverts, for others will run it some moments earlier.
+	Stage int64 `json:"stage,omitempty"`
 }
 
 // CheckResult is one director's opinion of a configuration, including what only it can know: its interfaces and scripts.

@@ -7,9 +7,10 @@ import (
 // Kind says what a Message means.
 type Kind string
 
-// Kinds of Message. "apply" goes from the cluster worker to the vrrp and checker workers, all others the other way.
+// Kinds of Message. "stage" and "apply" go from the cluster worker to the vrrp and checker workers, all others the other way.
 const (
 	KindHello   Kind = "hello"   // a worker started; the other end answers with what it should know
+	KindStage   Kind = "stage"   // generation Generation is saved as staged: other members may run it any moment now
 	KindApply   Kind = "apply"   // generation Generation is saved and active: run it
 	KindApplied Kind = "applied" // Generation runs here, or Error says why not
 	KindStatus  Kind = "status"  // the whole status, in parts of at most 100 objects; Last marks the last part

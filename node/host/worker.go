@@ -194,6 +194,8 @@ func (w *worker) input(v any) {
 	switch v := v.(type) {
 	case node.Event:
 		w.step(v)
+	case staged:
+		w.step(v.event())
 	case helloed:
 		w.dirty = true
 		if w.generation > 0 {
@@ -349,6 +351,8 @@ func (w *worker) listen(ctx context.Context) {
 			return
 		case m.Kind == KindApply:
 			w.loader.ask(request{apply: true, gen: m.Generation})
+		case m.Kind == KindStage && w.gens != nil:
+			w.stage(m.Generation)
 		case m.Kind == KindHello:
 			w.post(helloed{})
 		}
