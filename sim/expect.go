@@ -105,6 +105,7 @@ func (s *Session) verbExpect(args []arg, _ string) (string, error) {
 		{"notify", "node count within", expectEvent},
 		{"rejected", "node count", expectRejected},
 		{"adverts", "gap", expectAdverts},
+		{"generation", "node", expectGeneration},
 	} {
 		a, ok := q.take(kind.key)
 		if !ok {
@@ -124,7 +125,7 @@ func (s *Session) verbExpect(args []arg, _ string) (string, error) {
 		}
 		return out + "\n", q.rest()
 	}
-	return "", errors.New("expected one of owner= owners= client= event= notify= rejected= adverts=")
+	return "", errors.New("expected one of owner= owners= client= event= notify= rejected= adverts= generation=")
 }
 
 // expectOwner: expect owner=d2 within=3.7s; expect owner=d1|d2; expect owners=0;

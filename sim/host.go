@@ -32,9 +32,12 @@ type Host struct {
 	// last lived. A reboot empties it.
 	held    []node.Held
 	alive   time.Duration
-	scripts map[string]int // exit code of a vrrp_script, set by the scenario
-	adverts []advertStat
-	loads   []*load
+	scripts map[string]scriptState // set by the scenario
+	wall    time.Duration          // how far the wall clock was set
+	// generation is the one its disk has; 0 while files come by conf.
+	generation int64
+	adverts    []advertStat
+	loads      []*load
 }
 
 // process is one life of the daemon.
@@ -119,11 +122,11 @@ func (h *Host) start() {
 	if len(h.held) > 0 {
 		h.feed(node.Recovered{Alive: h.alive, Held: h.held})
 	}
-	h.feed(node.Configure{Config: h.conf})
+	h.reload()
 }
 
 // reload hands a running daemon its new configuration (SIGHUP).
-func (h *Host) reload() { h.feed(node.Configure{Config: h.conf}) }
+func (h *Host) reload() { h.feed(node.Configure{Config: h.conf, Generation: h.generation}) }
 
 // stop ends the daemon in order (SIGTERM).
 func (h *Host) stop() {
@@ -352,7 +355,7 @@ func (h *Host) runScript(p *process, a node.RunScript) {
 		if h.proc != p {
 			return // the process that wanted to know is gone
 		}
-		res := node.ScriptResult{Script: a.Script, ExitCode: h.scripts[a.Script]}
+		res := node.ScriptResult{Script: a.Script, ExitCode: h.scripts[a.Script].now(h.w.now)}
 		if res.ExitCode != 0 {
 			res.Detail = fmt.Sprintf("exit %d", res.ExitCode)
 		}
@@ -387,6 +390,9 @@ func (h *Host) setNIC(n *nic, up bool) {
 	}
 	n.up = up
 	n.lan.SetUp(n.port, up && h.on)
+	if up && h.on {
+		h.plugged(n)
+	}
 	h.w.judge.look()
 	h.tellLink(n)
 }
@@ -398,4 +404,8 @@ func (h *Host) nic(name string) *nic {
 		}
 	}
 	return nil
+}
+
+func (h *Host) hasScript(name string) bool {
+	return h.conf != nil && slices.ContainsFunc(h.conf.Scripts, func(c *config.Script) bool { return c.Name == name })
 }

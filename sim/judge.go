@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"quorate/config"
+	"quorate/sim/wire"
 	"quorate/vrrp"
 )
 
@@ -80,11 +81,16 @@ func (j *judge) holders(vip netip.Addr) []*Host {
 	return list
 }
 
-// hear reports whether two hosts hear each other both ways and reliably on a segment.
+// hear reports whether two hosts hear each other both ways and reliably on a segment: directors each
+// other's adverts, anybody else requests and ARP.
 func hear(a, b *Host, segment int) bool {
+	c := wire.ClassVRRP
+	if !a.director || !b.director {
+		c = wire.ClassICMP | wire.ClassARP
+	}
 	n, m := a.nics[segment], b.nics[segment]
-	return n.lan.Reaches(n.port, m.port) && n.lan.Reaches(m.port, n.port) &&
-		!n.lan.Lossy(n.port, m.port) && !n.lan.Lossy(m.port, n.port)
+	return n.lan.Reaches(n.port, m.port, c) && n.lan.Reaches(m.port, n.port, c) &&
+		!n.lan.Lossy(n.port, m.port, c) && !n.lan.Lossy(m.port, n.port, c)
 }
 
 // rivals reports whether two hosts hold a VIP on one segment, on which they hear each other.

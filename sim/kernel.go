@@ -24,6 +24,7 @@ type nic struct {
 	addrs     []netip.Prefix
 	listening bool // a VRRP socket is open, 224.0.0.18 joined
 	neigh     map[netip.Addr]*neighbour
+	block     uint64 // generation of spanning tree's block of its port
 }
 
 // index is the card's number on its host; host and LAN number alike.
@@ -40,6 +41,9 @@ func (h *Host) boot() {
 		n.listening = false
 		n.neigh = map[netip.Addr]*neighbour{}
 		n.lan.SetUp(n.port, n.up)
+		if n.up {
+			h.plugged(n)
+		}
 	}
 }
 

@@ -27,6 +27,8 @@ type Directive struct {
 	Text     string // verb and arguments
 	Input    string
 	Expected string
+	raw      string // the lines of Text as they stand in the file
+	inputAt  int    // line of the first line of Input
 }
 
 const rule = "----"
@@ -49,9 +51,10 @@ func ParseScenario(name, text string) (*Scenario, error) {
 		case line == rule:
 			return nil, fmt.Errorf("%s: %q without a verb before it: expected a verb such as run", at(n), rule)
 		}
-		d := Directive{Line: n + 1}
+		d := Directive{Line: n + 1, raw: lines[n]}
 		for strings.HasSuffix(line, `\`) && n+1 < len(lines) {
 			n++
+			d.raw += "\n" + lines[n]
 			line = strings.TrimSuffix(line, `\`) + " " + strings.TrimSpace(lines[n])
 		}
 		d.Text = line
@@ -61,6 +64,8 @@ func ParseScenario(name, text string) (*Scenario, error) {
 		if n >= len(lines) {
 			return nil, fmt.Errorf("%s: %q is not followed by a line %q: the output of every verb starts with one (it may be empty)",
 				at(d.Line-1), d.Text, rule)
+		}
+		for d.inputAt = start + 1; d.inputAt <= n && strings.TrimSpace(lines[d.inputAt-1]) == ""; d.inputAt++ {
 		}
 		d.Input = strings.TrimSpace(strings.Join(lines[start:n], "\n"))
 		var err error
@@ -108,6 +113,96 @@ type FailedError struct {
 	Err       error // wraps ErrExpect
 }
 
+// Mistake is a directive that cannot be carried out, with the place in the file that is wrong.
+type Mistake struct {
+	File         string
+	Line, Column int
+	Source       string // the line
+	Err          error
+}
+
+// Error has the line and a caret below the place, as compilers do.
+func (e *Mistake) Error() string {
+	text := fmt.Sprintf("%s:%d:%d: %v", e.File, e.Line, e.Column, e.Err)
+	message, usage, _ := strings.Cut(text, "\n")
+	caret := strings.Map(func(r rune) rune {
+		if r == '\t' {
+			return r
+		}
+		return ' '
+	}, e.Source[:min(e.Column-1, len(e.Source))])
+	text = fmt.Sprintf("%s\n    %s\n    %s^", message, e.Source, caret)
+	if usage != "" {
+		text += "\n" + usage
+	}
+	return text
+}
+
+func (e *Mistake) Unwrap() error { return e.Err }
+
+// mistake finds the place an error is about: in the input if the configuration is wrong, else the word of the
+// directive that the message names, else its first argument.
+func (sc *Scenario) mistake(d Directive, err error) *Mistake {
+	var conf *ConfError
+	if errors.As(err, &conf) {
+		first := conf.Diagnostics[0]
+		lines := strings.Split(d.Input, "\n")
+		return &Mistake{File: sc.Name, Line: d.inputAt + first.Line - 1, Column: max(first.Column, 1),
+			Source: lines[min(max(first.Line, 1), len(lines))-1], Err: err}
+	}
+	verb, rest, _ := strings.Cut(strings.TrimSpace(d.raw), " ")
+	indent := strings.Index(d.raw, verb)
+	at := indent
+	message, _, _ := strings.Cut(err.Error(), "\n")
+	message = strings.TrimPrefix(message, verb+": ")
+	if rest = strings.TrimLeft(rest, " \t"); rest != "" {
+		at = len(d.raw) - len(rest)
+	}
+	for _, word := range named(message) {
+		if i := indexWord(d.raw, word); i >= 0 {
+			at = i
+			break
+		}
+	}
+	line := strings.Count(d.raw[:at], "\n")
+	return &Mistake{File: sc.Name, Line: d.Line + line, Column: at - strings.LastIndex(d.raw[:at], "\n"),
+		Source: strings.Split(d.raw, "\n")[line], Err: err}
+}
+
+// named are the words a message may be about: what it quotes, then each of its words.
+func named(message string) (words []string) {
+	for i, part := range strings.Split(message, `"`) {
+		if i%2 == 1 && part != "" {
+			words = append(words, part)
+		}
+	}
+	message, _, _ = strings.Cut(message, ": expected")
+	for _, w := range strings.Fields(message) {
+		words = append(words, strings.Trim(w, ":,;"))
+	}
+	return words
+}
+
+// indexWord finds a word that does not go on to either side.
+func indexWord(s, word string) int {
+	part := func(i int) bool {
+		return i >= 0 && i < len(s) && (s[i] >= '0' && s[i] <= '9' || s[i] >= 'a' && s[i] <= 'z' || s[i] >= 'A' && s[i] <= 'Z' || s[i] == '.')
+	}
+	if word == "" {
+		return -1
+	}
+	for from := 0; ; {
+		i := strings.Index(s[from:], word)
+		if i < 0 {
+			return -1
+		}
+		if i += from; !part(i-1) && !part(i+len(word)) {
+			return i
+		}
+		from = i + 1
+	}
+}
+
 func (e *FailedError) Error() string {
 	return fmt.Sprintf("%s:%d: %s: %v", e.File, e.Directive.Line, e.Directive.Text, e.Err)
 }
@@ -125,7 +220,7 @@ func (sc *Scenario) Play(s *Session, show func(d Directive, out string)) ([]Mism
 			return wrong, &FailedError{File: sc.Name, Directive: d, Err: err}
 		}
 		if err != nil {
-			return wrong, fmt.Errorf("%s:%d: %w", sc.Name, d.Line, err)
+			return wrong, sc.mistake(d, err)
 		}
 		if show != nil {
 			show(d, out)
@@ -146,6 +241,21 @@ func (a arg) list() []string { return splitList(a.val) }
 func splitList(s string) []string {
 	s = strings.TrimSuffix(strings.TrimPrefix(s, "("), ")")
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+// Word is an argument of a directive: KEY, KEY=VALUE, KEY<=VALUE or KEY>=VALUE.
+type Word struct{ Key, Op, Value string }
+
+// List splits the value "(a,b)".
+func (w Word) List() []string { return splitList(w.Value) }
+
+// Words cuts a directive into verb and arguments, for those that carry out scenarios elsewhere.
+func Words(line string) (verb string, args []Word, err error) {
+	verb, list, err := words(line)
+	for _, a := range list {
+		args = append(args, Word{a.key, a.op, a.val})
+	}
+	return verb, args, err
 }
 
 // words cuts a directive into verb and arguments. Round and curly brackets hold blanks

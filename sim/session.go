@@ -24,6 +24,9 @@ type Session struct {
 	mark    time.Duration // of the last fault verb; within= counts from here
 	marked  int           // journal length then
 	printed int           // journal events already shown
+	// recording: the scenario itself has asked for a capture.
+	recording bool
+	faults    []Fault
 }
 
 // ErrExpect is wrapped by the error of an expect or check that did not hold.
@@ -47,6 +50,8 @@ func verbs() []verb {
 		{"world", "world nodes=(d1,d2) [client=c1] [delay=50us..500us] [seed=N] [lans=N] [net=10.0.0.0/24] [shuffle]",
 			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201", true, (*Session).verbWorld},
 		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
+		{"stage", "stage NODE…  (input: keepalived.conf)", "tells running daemons which configuration is about to be activated", true, (*Session).verbStage},
+		{"push", "push [NODE…]  (input: keepalived.conf)", "makes it the cluster's next generation: staged, then activated by each member at its own moment; refused without a majority", true, (*Session).verbPush},
 		{"load", "load CLIENT VIP [every=20ms]", "makes a client ask a VIP for an answer at a steady rate", false, (*Session).verbLoad},
 		{"run", "run 3s", "lets time pass and prints what happens", false, (*Session).verbRun},
 		{"stop", "stop NODE…", "ends daemons in order, as SIGTERM does", true, each((*Session).stop)},
@@ -57,19 +62,25 @@ func verbs() []verb {
 		{"pause", "pause NODE [5s]", "stops a daemon between two instructions, as SIGSTOP does; the kernel goes on", true, (*Session).verbPause},
 		{"resume", "resume NODE…", "lets it go on", true, each((*Session).resume)},
 		{"nic", "nic HOST up|down [eth0]", "plugs or pulls a cable", true, (*Session).verbNIC},
-		{"cut", "cut A>B… (A or B may be *)", "loses everything one way", true, (*Session).verbCut},
+		{"cut", "cut A>B… [proto=vrrp+garp+arp+icmp] (A or B may be *)", "loses everything one way, or one kind of traffic", true, (*Session).verbCut},
 		{"split", "split {a b}/{c}", "divides all hosts into sides that do not reach each other", true, (*Session).verbSplit},
-		{"heal", "heal", "ends cuts, splits, loss, duplication and reordering; delays stay", true, (*Session).verbHeal},
+		{"heal", "heal", "ends cuts, splits, loss, duplication, reordering and corruption; delays stay", true, (*Session).verbHeal},
 		{"recover", "recover", "heals, plugs in every cable, lets scripts succeed, resumes and starts everything that has a configuration", true, (*Session).verbRecover},
-		{"loss", "loss A>B… 1/20", "loses frames by chance", true, (*Session).verbLoss},
+		{"loss", "loss A>B… 1/20 [proto=vrrp]", "loses frames by chance", true, (*Session).verbLoss},
 		{"dup", "dup A>B… 1/20", "doubles frames by chance", true, (*Session).verbDup},
 		{"reorder", "reorder A>B… 1/20", "holds single frames back by up to 10ms, so that later ones overtake them", true, (*Session).verbReorder},
+		{"corrupt", "corrupt A>B… 1/20", "turns over a bit of frames by chance", true, (*Session).verbCorrupt},
+		{"stp", "stp 30s", "lets switches block a port that long after its link came up; 0s ends that", true, (*Session).verbSTP},
+		{"addr", "addr HOST add|del 10.0.0.100[/24] [eth0]", "changes an address behind the daemon's back, or gives one to a stranger", true, (*Session).verbAddr},
+		{"garp", "garp HOST 10.0.0.100 [eth0]", "announces an address from a host", true, (*Session).verbGARP},
+		{"advert", "advert HOST vrid=51 prio=200 vips=(10.0.0.100) [version=2] [int=1s] [auth=PASSWORD] [ttl=255] [src=A] [count=1] [every=1s]",
+			"sends adverts that no protocol machine is behind", true, (*Session).verbAdvert},
 		{"delay", "delay A>B… 1ms..5ms", "delays frames; their order stays", true, (*Session).verbDelay},
-		{"clock", "clock HOST 200ppm", "lets the host's monotonic clock run fast, or with a minus slow, from now on", true, (*Session).verbClock},
-		{"script", "script NODE NAME exit=1", "sets what a vrrp_script returns from now on", true, (*Session).verbScript},
+		{"clock", "clock HOST 200ppm|step=1h", "lets the host's monotonic clock run fast, or with a minus slow, from now on; step sets the wall clock", true, (*Session).verbClock},
+		{"script", "script NODE NAME exit=1 [flap=1s]", "sets what a vrrp_script returns from now on; with flap that and 0 in turn", true, (*Session).verbScript},
 		{"mark", "mark", "starts a new count for expect, as a fault does, without a fault", true, (*Session).verbMark},
 		{"expect", "expect [vip=A] owner=d2|owners=2|owners=(d1,d2) [within=3s] · expect client=c1 outage<=3s [served=d2] · " +
-			"expect event=vrrp.master|notify=MASTER [node=d2] [reason=R] [count>=1] [within=3s] · expect rejected=auth node=d1 [count>=1] · expect adverts=d1 [gap<=1s]",
+			"expect event=vrrp.master|notify=MASTER [node=d2] [reason=R] [count>=1] [within=3s] · expect rejected=auth node=d1 [count>=1] · expect adverts=d1 [gap<=1s] · expect generation=2 [node=d3]",
 			"fails the scenario if it does not hold; within and outage count from the last fault verb", false, (*Session).verbExpect},
 		{"check", "check [live] [violated]", "judges the invariants S1, S4 and L1 (live: without S1) on what kernels hold and wires carry", false, (*Session).verbCheck},
 		{"show", "show owners|arp|state|counters", "prints", false, (*Session).verbShow},
@@ -103,11 +114,12 @@ func (s *Session) Exec(line, input string) (string, error) {
 	if s.w == nil && name != "world" {
 		return "", fmt.Errorf("%s: there is no world yet: start with %s", name, list[0].usage)
 	}
-	if input != "" && name != "conf" {
+	if input != "" && !v.takesInput() {
 		return "", fmt.Errorf("%s: takes no input lines, but %q follows: is a line %q missing?", name, firstLine(input), rule)
 	}
 	if v.fault && s.w != nil {
 		s.setMark()
+		s.faults = append(s.faults, Fault{At: s.w.now, Text: line})
 	}
 	out, err := v.run(s, args, input)
 	if errors.Is(err, ErrExpect) {
@@ -116,8 +128,8 @@ func (s *Session) Exec(line, input string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%s: %w\nusage: %s", name, err, v.usage)
 	}
-	if s.w.pcap != nil {
-		if err := s.w.pcap.Flush(); err != nil {
+	for _, p := range s.w.pcaps {
+		if err := p.Flush(); err != nil {
 			return "", fmt.Errorf("%s: cannot write the capture: %w", name, err)
 		}
 	}
@@ -127,6 +139,17 @@ func (s *Session) Exec(line, input string) (string, error) {
 	}
 	return out, nil
 }
+
+// Fault is a directive that did something to the world.
+type Fault struct {
+	At   time.Duration
+	Text string
+}
+
+// Faults are the directives so far that did something to the world, in order.
+func (s *Session) Faults() []Fault { return s.faults }
+
+func (v verb) takesInput() bool { return v.name == "conf" || v.name == "stage" || v.name == "push" }
 
 func verbNames(list []verb) string {
 	names := make([]string, len(list))

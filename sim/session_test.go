@@ -36,7 +36,7 @@ func prepared(t testing.TB, verbs ...string) *Session {
 // What a reader mistypes must be answered with what was expected.
 func TestMistakesAreExplained(t *testing.T) {
 	tests := []struct{ line, input, want string }{
-		{"crahs d1", "", `unknown verb "crahs": expected one of world conf load run`},
+		{"crahs d1", "", `unknown verb "crahs": expected one of world conf stage push load run`},
 		{"crash", "", "crash: expected at least one host name\nusage: crash HOST…"},
 		{"crash d9", "", `no host "d9": expected one of d1 d2 c1`},
 		{"crash d1 now=yes", "", "unexpected now=yes: expected host names"},
@@ -183,11 +183,12 @@ func TestParseScenario(t *testing.T) {
 		t.Fatalf("%+v", sc)
 	}
 	want := []Directive{
-		{4, "world nodes=(d1)  seed=1", "", "ok\n"},
-		{10, "conf d1", "a {\n}\n\nb", "one\n\ntwo\n"},
-		{23, "run 1s", "", ""},
+		{Line: 4, Text: "world nodes=(d1)  seed=1", Expected: "ok\n"},
+		{Line: 10, Text: "conf d1", Input: "a {\n}\n\nb", Expected: "one\n\ntwo\n"},
+		{Line: 23, Text: "run 1s"},
 	}
 	for i, d := range sc.Directives {
+		d.raw, d.inputAt = "", 0
 		if d != want[i] {
 			t.Errorf("directive %d\n got %+v\nwant %+v", i, d, want[i])
 		}
@@ -206,14 +207,41 @@ func TestParseScenario(t *testing.T) {
 	}
 }
 
-// An error names the file and the line.
-func TestPlayNamesTheLine(t *testing.T) {
-	sc, err := ParseScenario("x.txt", "world nodes=(d1)\n----\nok\n\ncrash d2\n----\n")
+// An error names the file, the line and the column, and points at the place.
+func TestMistakesHaveAPlace(t *testing.T) {
+	const world = "world nodes=(d1) client=c1\n----\n\n"
+	for text, want := range map[string]string{
+		world + "crash d2\n----\n":                                        "x.txt:4:7: crash: no host \"d2\": expected one of d1 c1\n    crash d2\n          ^\nusage: crash HOST…",
+		world + "crahs d1\n----\n":                                        "x.txt:4:1: unknown verb",
+		world + "run \\\n  5\n----\n":                                     "x.txt:5:3: run: time \"5\" is no duration: expected a number with a unit, as 20ms, 1.5s or 2m\n      5\n      ^",
+		world + "pause d1 soon\n----\n":                                   "x.txt:4:7: pause: no daemon runs on d1",
+		world + "cut d1>c1 hard=1\n----\n":                                "x.txt:4:11: cut: unexpected argument hard=1\n    cut d1>c1 hard=1\n              ^",
+		world + "run\n----\n":                                             "x.txt:4:1: run: expected how long",
+		world + "conf d1\nvrrp_instance X {\n  interfase eth0\n}\n----\n": "interfase",
+	} {
+		sc, err := ParseScenario("x.txt", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := newSession()
+		_, err = sc.Play(s, nil)
+		var m *Mistake
+		if !errors.As(err, &m) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// A mistake in a configuration is at its line of the scenario.
+func TestMistakeInConf(t *testing.T) {
+	sc, err := ParseScenario("x.txt", "world nodes=(d1)\n----\n\nconf d1\n\n"+strings.Replace(oneVIP, "interface eth0", "interface eth0\n    garp_master_dilay 3", 1)+"\n----\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	s, _ := newSession()
-	if _, err := sc.Play(s, nil); err == nil || !strings.HasPrefix(err.Error(), `x.txt:5: crash: no host "d2"`) {
+	_, err = sc.Play(s, nil)
+	var m *Mistake
+	if !errors.As(err, &m) || m.Line != 8 || m.Column != 5 || !strings.Contains(m.Source, "garp_master_dilay") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -113,7 +113,7 @@ func (s *Session) verbPcap(args []arg, _ string) (string, error) {
 	if s.Create == nil {
 		return "", errors.New("this run was given no place to write files")
 	}
-	if s.w.pcap != nil {
+	if s.recording {
 		return "", errors.New("a capture runs already")
 	}
 	out, err := s.Create(args[0].key)
@@ -125,6 +125,7 @@ func (s *Session) verbPcap(args []arg, _ string) (string, error) {
 		return "", err
 	}
 	s.w.Capture(p)
+	s.recording = true
 	return "", nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"quorate/config"
 	"quorate/sim/wire"
 )
 
@@ -54,33 +53,10 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 	return "", nil
 }
 
-// confName is what a scenario's configuration is called in diagnostics.
-const confName = "keepalived.conf"
-
 func (s *Session) verbConf(args []arg, input string) (string, error) {
-	hosts, err := s.hosts(args)
+	hosts, confs, err := s.rendered(args, input)
 	if err != nil {
 		return "", err
-	}
-	confs := make([]*config.Config, len(hosts))
-	for i, h := range hosts {
-		if !h.director {
-			return "", fmt.Errorf("%s is a client: expected nodes", h.Name)
-		}
-		c, diags := config.Parse(confName, config.Files{confName: input}, config.Options{ConfigID: h.Name})
-		var bad []string
-		for _, d := range diags {
-			if d.Severity == config.Error {
-				bad = append(bad, fmt.Sprintf("line %d of it, column %d: %s: %s (%s)", d.Line, d.Column, d.Keyword, d.Message, d.Hint))
-			}
-		}
-		if len(bad) > 0 {
-			return "", fmt.Errorf("%s is not valid on %s: %s", confName, h.Name, strings.Join(bad, "; "))
-		}
-		if len(c.Instances) == 0 {
-			return "", fmt.Errorf("%s has no vrrp_instance for %s: nothing to simulate", confName, h.Name)
-		}
-		confs[i] = c
 	}
 	for i, h := range hosts {
 		h.conf = confs[i]
@@ -257,21 +233,6 @@ func (s *Session) verbNIC(args []arg, _ string) (string, error) {
 	return "", nil
 }
 
-func (s *Session) verbCut(args []arg, _ string) (string, error) {
-	paths, rest, err := s.paths(args)
-	if err != nil {
-		return "", err
-	}
-	if len(rest) > 0 {
-		return "", unexpected(rest[0])
-	}
-	for _, p := range paths {
-		p.Cut = true
-	}
-	s.w.judge.look()
-	return "", nil
-}
-
 func (s *Session) verbSplit(args []arg, _ string) (string, error) {
 	var all string
 	for _, a := range args {
@@ -346,10 +307,6 @@ func (s *Session) verbRecover(args []arg, input string) (string, error) {
 	return "", nil
 }
 
-func (s *Session) verbLoss(args []arg, _ string) (string, error) {
-	return s.chance(args, func(p *wire.Path, r wire.Ratio) { p.Loss = r })
-}
-
 func (s *Session) verbDup(args []arg, _ string) (string, error) {
 	return s.chance(args, func(p *wire.Path, r wire.Ratio) { p.Dup = r })
 }
@@ -398,42 +355,12 @@ func (s *Session) verbDelay(args []arg, _ string) (string, error) {
 // maxDrift is far beyond any quartz (some 100 ppm) and any NTP slew (500 ppm).
 const maxDrift = 100_000
 
-func (s *Session) verbClock(args []arg, _ string) (string, error) {
-	if len(args) != 2 || args[0].op != "" || args[1].op != "" {
-		return "", errors.New("expected a host and a drift")
-	}
-	h, err := s.host(args[0].key)
-	if err != nil {
-		return "", err
-	}
-	text, ok := strings.CutSuffix(args[1].key, "ppm")
+// partsPerMillion reads 200ppm.
+func partsPerMillion(a arg) (int64, error) {
+	text, ok := strings.CutSuffix(a.key, "ppm")
 	ppm, err := strconv.ParseInt(text, 10, 64)
-	if !ok || err != nil || ppm < -maxDrift || ppm > maxDrift {
-		return "", fmt.Errorf("drift %q: expected parts per million from -%d to %d, as 200ppm or -50ppm", args[1].key, maxDrift, maxDrift)
+	if !ok || a.op != "" || err != nil || ppm < -maxDrift || ppm > maxDrift {
+		return 0, fmt.Errorf("drift %q: expected parts per million from -%d to %d, as 200ppm or -50ppm", a.key+a.op+a.val, maxDrift, maxDrift)
 	}
-	h.setDrift(ppm)
-	return "", nil
-}
-
-func (s *Session) verbScript(args []arg, _ string) (string, error) {
-	if len(args) != 3 || args[2].key != "exit" || args[2].op != "=" {
-		return "", errors.New("expected a node, the name of a vrrp_script and exit=")
-	}
-	h, err := s.host(args[0].key)
-	if err != nil {
-		return "", err
-	}
-	name := args[1].key
-	if h.conf == nil || !slices.ContainsFunc(h.conf.Scripts, func(c *config.Script) bool { return c.Name == name }) {
-		return "", fmt.Errorf("%s has no vrrp_script %q in its configuration", h.Name, name)
-	}
-	code, err := number("exit", args[2].val, 255)
-	if err != nil {
-		return "", err
-	}
-	if h.scripts == nil {
-		h.scripts = map[string]int{}
-	}
-	h.scripts[name] = int(code)
-	return "", nil
+	return ppm, nil
 }

@@ -61,8 +61,13 @@ type World struct {
 	frames  uint64 // delivered
 
 	judge judge
-	pcap  *wire.Pcap
+	pcaps []*wire.Pcap
 	cards []string // "d1 eth0", in pcap order
+	sight func(Frame)
+	// stp is how long a switch port is blocked after its link came up.
+	stp time.Duration
+	// pushed are the generations that push has committed, oldest first.
+	pushed []generation
 }
 
 // New builds a world in which every host is up and no director runs yet.
@@ -162,7 +167,33 @@ func (w *World) Host(name string) *Host {
 }
 
 // Capture writes every frame from now on to p, which must have the interfaces of Cards.
-func (w *World) Capture(p *wire.Pcap) { w.pcap = p }
+func (w *World) Capture(p *wire.Pcap) { w.pcaps = append(w.pcaps, p) }
+
+// Frame is a frame as Watch hands it out. Data must not be changed.
+type Frame struct {
+	At     time.Duration
+	Number uint64 // in the first capture, from 1; 0 without one
+	Host   string // whose card
+	Card   string
+	Sent   bool // it left the card; otherwise it arrived
+	Data   []byte
+}
+
+// Watch calls f for every frame from now on.
+func (w *World) Watch(f func(Frame)) { w.sight = f }
+
+func (w *World) capture(h *Host, n *nic, frame []byte, sent bool) {
+	var number uint64
+	for i, p := range w.pcaps {
+		p.Write(w.now, n.card, frame)
+		if i == 0 {
+			number = p.Frames()
+		}
+	}
+	if w.sight != nil {
+		w.sight(Frame{At: w.now, Number: number, Host: h.Name, Card: n.name, Sent: sent, Data: frame})
+	}
+}
 
 // Cards names all network cards, in the order of pcap interfaces.
 func (w *World) Cards() []string { return w.cards }
@@ -207,9 +238,7 @@ func (w *World) perform(t *task) {
 			return // gone down while the frame was under way
 		}
 		w.frames++
-		if w.pcap != nil {
-			w.pcap.Write(w.now, n.card, t.frame)
-		}
+		w.capture(t.host, n, t.frame, false)
 		t.host.input(n, t.frame)
 	case taskWake:
 		t.host.feed(node.Tick{})
@@ -228,11 +257,14 @@ func (w *World) transmit(h *Host, n *nic, frame []byte) {
 	if !h.on || !n.up {
 		return
 	}
-	if w.pcap != nil {
-		w.pcap.Write(w.now, n.card, frame)
-	}
+	w.capture(h, n, frame, true)
 	for _, d := range n.lan.Send(w.now, n.port, frame) {
 		// Hosts are plugged in in order, one port each, so a port's number is the host's.
-		w.queue.push(task{at: w.now + d.After, kind: taskFrame, host: w.hosts[d.Port], nic: n.index(), frame: frame})
+		content := frame
+		if d.Flip > 0 {
+			content = slices.Clone(frame)
+			content[(d.Flip-1)/8] ^= 0x80 >> ((d.Flip - 1) % 8)
+		}
+		w.queue.push(task{at: w.now + d.After, kind: taskFrame, host: w.hosts[d.Port], nic: n.index(), frame: content})
 	}
 }

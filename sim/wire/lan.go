@@ -28,7 +28,10 @@ type Port struct {
 	Host string
 	MAC  MAC
 	Up   bool // carrier
-	side int
+	// Blocked: the switch neither forwards nor learns here although there is carrier, as spanning tree
+	// does for half a minute after a link comes up (IEEE 802.1D 8.4).
+	Blocked bool
+	side    int
 }
 
 // Path is the way from one port to another.
@@ -38,9 +41,15 @@ type Path struct {
 	// Reorder holds single frames back by up to Late, so that later ones overtake them.
 	// Without it a path is first in, first out, as Ethernet is.
 	Reorder Ratio
+	// Corrupt turns a single bit of a frame over, as a bad switch or driver does behind the check sum.
+	Corrupt Ratio
 	Cut     bool
+	// CutOnly are classes that are cut although Cut is not set, LossOnly those that Loss counts
+	// for: zero means all.
+	CutOnly, LossOnly Class
 
 	loss, dup, reorder, delay *Stream
+	corrupt                   *Stream
 	last                      time.Duration // arrival of the newest frame that kept its place
 	lost                      uint64
 }
@@ -57,6 +66,7 @@ type camEntry struct {
 type Delivery struct {
 	Port  int
 	After time.Duration
+	Flip  int // bit of the frame to turn over, counted from 1; 0 for none
 }
 
 // NewLAN returns a switch without ports. All chance comes from seed and the names.
@@ -76,6 +86,7 @@ func (l *LAN) AddPort(host string, mac MAC) int {
 			l.paths[from*n+to] = Path{
 				loss: NewStream(l.seed, name+"loss"), dup: NewStream(l.seed, name+"dup"),
 				reorder: NewStream(l.seed, name+"reorder"), delay: NewStream(l.seed, name+"delay"),
+				corrupt: NewStream(l.seed, name+"corrupt"),
 			}
 		}
 	}
@@ -128,7 +139,10 @@ func (l *LAN) Split(side []int) {
 	}
 }
 
-// Heal ends cuts and splits and takes loss, duplication and reordering away. Delays stay. Of two
+// SetBlocked starts or ends spanning tree's block of a port.
+func (l *LAN) SetBlocked(port int, on bool) { l.ports[port].Blocked = on }
+
+// Heal ends cuts and splits and takes loss, duplication, reordering and corruption away. Delays stay. Of two
 // sides that know the same address the later sighting counts.
 func (l *LAN) Heal() {
 	l.cam = []map[MAC]camEntry{l.mergedCAM()}
@@ -137,7 +151,8 @@ func (l *LAN) Heal() {
 	}
 	for i := range l.paths {
 		p := &l.paths[i]
-		p.Cut, p.Loss, p.Dup, p.Reorder = false, Ratio{}, Ratio{}, Ratio{}
+		p.Cut, p.Loss, p.Dup, p.Reorder, p.Corrupt = false, Ratio{}, Ratio{}, Ratio{}, Ratio{}
+		p.CutOnly, p.LossOnly = 0, 0
 	}
 }
 
@@ -153,15 +168,19 @@ func (l *LAN) mergedCAM() map[MAC]camEntry {
 	return merged
 }
 
-// Reaches reports whether frames from one port can arrive at another: both have carrier,
-// they are on one side and the path is not cut. Loss is not looked at.
-func (l *LAN) Reaches(from, to int) bool {
-	a, b := l.ports[from], l.ports[to]
-	return a.Up && b.Up && a.side == b.side && !l.Path(from, to).Cut
+// Reaches reports whether frames of every one of the classes can get from one port to another: both have carrier
+// and are not blocked, they are on one side and the path is not cut. Loss is not looked at.
+func (l *LAN) Reaches(from, to int, c Class) bool {
+	a, b := &l.ports[from], &l.ports[to]
+	p := l.Path(from, to)
+	return a.Up && b.Up && !a.Blocked && !b.Blocked && a.side == b.side && !p.Cut && p.CutOnly&c == 0
 }
 
-// Lossy reports whether frames on the path may be lost.
-func (l *LAN) Lossy(from, to int) bool { return l.Path(from, to).Loss.N != 0 }
+// Lossy reports whether frames of one of the classes may be lost or damaged on the path.
+func (l *LAN) Lossy(from, to int, c Class) bool {
+	p := l.Path(from, to)
+	return p.Loss.N != 0 && (p.LossOnly == 0 || p.LossOnly&c != 0) || p.Corrupt.N != 0
+}
 
 // MaxDelay is the longest delay any path can have now.
 func (l *LAN) MaxDelay() time.Duration {
@@ -187,7 +206,7 @@ func (l *LAN) Lost(from, to int) uint64 { return l.Path(from, to).lost }
 // Frames shorter than an Ethernet header are dropped.
 func (l *LAN) Send(now time.Duration, from int, frame []byte) []Delivery {
 	l.out = l.out[:0]
-	if len(frame) < EthernetHeader || !l.ports[from].Up {
+	if len(frame) < EthernetHeader || !l.ports[from].Up || l.ports[from].Blocked {
 		return l.out
 	}
 	table := l.cam[l.ports[from].side]
@@ -200,21 +219,25 @@ func (l *LAN) Send(now time.Duration, from int, frame []byte) []Delivery {
 	}
 	if e, ok := table[dst]; ok && !dst.Multicast() && now-e.seen < camAge {
 		if e.port != from {
-			l.forward(now, from, e.port)
+			l.forward(now, from, e.port, frame)
 		}
 		return l.out
 	}
 	for to := range l.ports {
 		if to != from {
-			l.forward(now, from, to)
+			l.forward(now, from, to, frame)
 		}
 	}
 	return l.out
 }
 
-func (l *LAN) forward(now time.Duration, from, to int) {
+func (l *LAN) forward(now time.Duration, from, to int, frame []byte) {
 	p := l.Path(from, to)
-	if !l.Reaches(from, to) || p.loss.Chance(p.Loss) {
+	var class Class
+	if p.CutOnly|p.LossOnly != 0 {
+		class = ClassOf(frame)
+	}
+	if !l.Reaches(from, to, class) || (p.LossOnly == 0 || p.LossOnly&class != 0) && p.loss.Chance(p.Loss) {
 		p.lost++
 		return
 	}
@@ -234,6 +257,12 @@ func (l *LAN) forward(now time.Duration, from, to int) {
 			at = max(at, p.last)
 			p.last = at
 		}
-		l.out = append(l.out, Delivery{Port: to, After: at - now})
+		flip := 0
+		if p.corrupt.Chance(p.Corrupt) {
+			// The addresses stay, or the frame would merely go somewhere else.
+			flip = 1 + 8*EthernetHeader + int(p.corrupt.Below(uint64(8*(len(frame)-EthernetHeader)+1)))
+			flip = min(flip, 8*len(frame))
+		}
+		l.out = append(l.out, Delivery{Port: to, After: at - now, Flip: flip})
 	}
 }

@@ -69,8 +69,8 @@ func TestFaultsAreOneWay(t *testing.T) {
 	if got := send(l, 0, 1, Broadcast, macs[1]); !slices.Equal(got, []int{0, 2}) {
 		t.Errorf("d1>d2 cut: d2's broadcast reached %v", got)
 	}
-	if l.Reaches(0, 1) || !l.Reaches(1, 0) || l.Lost(0, 1) != 1 {
-		t.Errorf("reaches %v %v, lost %d", l.Reaches(0, 1), l.Reaches(1, 0), l.Lost(0, 1))
+	if l.Reaches(0, 1, Everything) || !l.Reaches(1, 0, Everything) || l.Lost(0, 1) != 1 {
+		t.Errorf("reaches %v %v, lost %d", l.Reaches(0, 1, Everything), l.Reaches(1, 0, Everything), l.Lost(0, 1))
 	}
 	l.Heal()
 	if got := send(l, 0, 0, Broadcast, macs[0]); !slices.Equal(got, []int{1, 2}) {

@@ -1,0 +1,76 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"strings"
+)
+
+// Class sorts frames for filters, so that a network that loses some traffic and carries the rest can
+// be said: adverts filtered, everything else fine. Values are bits and may be added up.
+type Class uint8
+
+// Classes. Every frame is of exactly one.
+const (
+	ClassVRRP  Class = 1 << iota // adverts
+	ClassGARP                    // gratuitous ARP: announcements
+	ClassARP                     // other ARP
+	ClassICMP                    // the clients' requests and their answers
+	ClassOther                   // anything else
+	classes    = iota
+)
+
+// Everything is the sum of all classes.
+const Everything Class = 1<<classes - 1
+
+func classNames() [classes]string { return [...]string{"vrrp", "garp", "arp", "icmp", "other"} }
+
+// ParseClass reads "vrrp" or "arp+garp".
+func ParseClass(s string) (Class, error) {
+	var c Class
+next:
+	for name := range strings.SplitSeq(s, "+") {
+		for i, n := range classNames() {
+			if n == name {
+				c |= 1 << i
+				continue next
+			}
+		}
+		names := classNames()
+		return 0, fmt.Errorf("proto %q: expected one of %s, or several with + between them", name, strings.Join(names[:], " "))
+	}
+	return c, nil
+}
+
+func (c Class) String() string {
+	var names []string
+	for i, n := range classNames() {
+		if c&(1<<i) != 0 {
+			names = append(names, n)
+		}
+	}
+	return strings.Join(names, "+")
+}
+
+// ClassOf looks at a frame without checking it.
+func ClassOf(frame []byte) Class {
+	if len(frame) < EthernetHeader+ipv4Min {
+		return ClassOther
+	}
+	body := frame[EthernetHeader:]
+	switch binary.BigEndian.Uint16(frame[12:14]) {
+	case EtherARP:
+		if len(body) >= arpLen && [4]byte(body[14:18]) == [4]byte(body[24:28]) {
+			return ClassGARP
+		}
+		return ClassARP
+	case EtherIPv4:
+		switch body[9] {
+		case ProtoVRRP:
+			return ClassVRRP
+		case ProtoICMP:
+			return ClassICMP
+		}
+	}
+	return ClassOther
+}
