@@ -76,7 +76,7 @@ func TestTruncatedLog(t *testing.T) {
 	w.runs(1, directors...)
 	w.owned(15*time.Second, "d1", vip, directors...)
 	w.kill("d3")
-	w.damage("d3", func(b []byte) []byte { return b[:len(b)-16] })
+	w.damage("d3", func(b []byte) []byte { return b[:len(b)*2/3] }) // in the midst of the generation
 	w.startClusterd("d3")
 	w.eventually(20*time.Second, "status names the damage and the way out", func() string {
 		r := w.tryCtl("d1", "status")

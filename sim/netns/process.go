@@ -124,6 +124,7 @@ func (h *Host) Kill(sig syscall.Signal) error {
 		_, err := h.signal(sig)
 		return err
 	}
+	killed := map[int][]string{}
 	for end := time.Now().Add(killTimeout); ; time.Sleep(time.Millisecond) {
 		if _, err := h.signal(syscall.SIGSTOP); err != nil {
 			return err
@@ -132,14 +133,42 @@ func (h *Host) Kill(sig syscall.Signal) error {
 		if _, err := h.signal(syscall.SIGSTOP); err != nil {
 			return err
 		}
-		left, err := h.signal(killSignal)
-		if err != nil || len(left) == 0 {
+		list, err := h.signal(killSignal)
+		if err != nil {
 			return err
 		}
+		for _, p := range list {
+			killed[p.PID] = p.Args
+		}
+		for pid := range killed {
+			if ended(pid) {
+				delete(killed, pid)
+			}
+		}
+		if len(killed) == 0 {
+			return nil
+		}
 		if time.Now().After(end) {
-			return fmt.Errorf("lab: host %s: process %d %v is still there %v after SIGKILL", h.name, left[0].PID, left[0].Args, killTimeout)
+			return fmt.Errorf("lab: host %s: processes %v are still there %v after SIGKILL", h.name, killed, killTimeout)
 		}
 	}
+}
+
+// ended says whether a process has nothing open any more. It leaves its namespaces before it closes
+// its sockets, and its first thread may be a zombie while others are still at it.
+func ended(pid int) bool {
+	dir := fmt.Sprintf("/proc/%d/", pid)
+	stat, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		return true
+	}
+	threads, err := os.ReadDir(dir + "task")
+	if err != nil {
+		return true
+	}
+	// PID (NAME) STATE …; the name may have any character in it (proc(5)).
+	_, state, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
+	return strings.HasPrefix(state, "Z") && len(threads) == 1
 }
 
 // signal sends a signal to every process and returns them.
