@@ -20,9 +20,9 @@ type view struct {
 // verdictLine is the first line of a status: the verdict and, unless all is well, the worst problem.
 func verdictLine(s *api.Status) string {
 	v := string(s.Verdict)
-	if s.Verdict != api.Healthy && len(s.Problems) > 0 {
-		v += ": " + s.Problems[0].Text
-		if n := len(s.Problems) - 1; n > 0 {
+	if problems := grouped(s.Problems); s.Verdict != api.Healthy && len(problems) > 0 {
+		v += ": " + problems[0].Text
+		if n := len(problems) - 1; n > 0 {
 			v += fmt.Sprintf(" (and %d more)", n)
 		}
 	}
@@ -69,7 +69,7 @@ func showStatus(w io.Writer, s *api.Status, v view) {
 	if len(s.Problems) > 0 {
 		say(w, "\n")
 	}
-	for _, p := range s.Problems {
+	for _, p := range grouped(s.Problems) {
 		todo := ""
 		if p.Todo != "" {
 			todo = "   -> " + p.Todo
@@ -154,9 +154,39 @@ func (v view) nodes(w io.Writer, s *api.Status) {
 			gen = fmt.Sprintf("%d (saved %d)", n.Generation, n.Saved)
 		}
 		say(tw, "%s\t%s\tM:%d B:%d F:%d\t%s\t%s\t%s\t%s\n", n.Name, n.State, n.Masters, n.Backups, n.Faults, gen, n.Role, n.Address,
-			cmp.Or(clean(strings.Join(n.Missing, "; ")), "-"))
+			cmp.Or(clean(strings.Join(nouns(n.Missing), " ")), "-"))
 	}
 	_ = tw.Flush()
+}
+
+// nouns is what is missing without the explanation behind the colon, which stands among the problems.
+func nouns(missing []string) []string {
+	var out []string
+	for _, m := range missing {
+		noun, _, _ := strings.Cut(m, ":")
+		out = append(out, noun)
+	}
+	return out
+}
+
+// grouped joins problems that several subjects have in the same words, so that one line tells them.
+func grouped(all []api.Problem) []api.Problem {
+	var out []api.Problem
+	at := map[string]int{} // by what is said of the subject
+	for _, p := range all {
+		said, ofSubject := strings.CutPrefix(p.Text, p.Subject+": ")
+		key := fmt.Sprint(p.Verdict, "|", said, "|", p.Todo)
+		if k, again := at[key]; again && ofSubject {
+			out[k].Subject += ", " + p.Subject
+			out[k].Text = out[k].Subject + ": " + said
+			continue
+		}
+		if ofSubject {
+			at[key] = len(out)
+		}
+		out = append(out, p)
+	}
+	return out
 }
 
 // since is an instant, or how long ago it was.
