@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -17,6 +18,9 @@ type Elector struct {
 	now        time.Duration
 	generation int64
 	instances  []*instance
+	due        []time.Duration       // deadline of each instance, never for none
+	byVRID     map[vridKey]*instance // whom a packet is for
+	vips       map[netip.Addr]bool   // every virtual address of ours, held or not
 	scripts    []*script
 	links      map[string]*link
 	unknown    uint64 // packets for a VRID nobody here runs
@@ -31,6 +35,15 @@ type link struct {
 	known     bool // a Link event was seen
 	listening bool
 }
+
+// vridKey finds the instance a packet is for.
+type vridKey struct {
+	iface string
+	vrid  uint8
+	v6    bool
+}
+
+const never = time.Duration(math.MaxInt64)
 
 // NewElector returns a machine that does nothing until its first Configure.
 func NewElector() *Elector {
@@ -93,8 +106,10 @@ func (e *Elector) Deadline() (time.Duration, bool) {
 	if e.stopped {
 		return 0, false
 	}
-	for _, i := range e.instances {
-		consider(i.m.Deadline())
+	for _, at := range e.due { // asked after every step: with a thousand instances this has to be cheap
+		if at != never && (!found || at < next) {
+			next, found = at, true
+		}
 	}
 	for _, s := range e.scripts {
 		consider(s.deadline())
@@ -107,9 +122,27 @@ func (e *Elector) tick() {
 	for _, s := range e.scripts {
 		s.tick(e)
 	}
-	for _, i := range e.instances {
-		if t, ok := i.m.Deadline(); ok && t <= e.now {
-			i.step(e, vrrp.Tick{})
+	for k, at := range e.due {
+		if at <= e.now {
+			e.instances[k].step(e, vrrp.Tick{})
+		}
+	}
+}
+
+// index brings what is derived from the list of instances up to date.
+func (e *Elector) index() {
+	e.due = make([]time.Duration, len(e.instances))
+	e.byVRID = map[vridKey]*instance{}
+	e.vips = map[netip.Addr]bool{}
+	for k, i := range e.instances {
+		i.at = k
+		i.updateDue(e)
+		key := vridKey{i.cfg.Interface.V, uint8(i.cfg.VRID.V), i.is6()}
+		if e.byVRID[key] == nil {
+			e.byVRID[key] = i
+		}
+		for _, v := range slices.Concat(i.all, i.held) {
+			e.vips[v.Prefix.Addr()] = true
 		}
 	}
 }
@@ -124,19 +157,31 @@ func (e *Elector) configure(c Configure) {
 	e.generation = c.Generation
 	e.configureScripts(c.Config)
 
-	old := e.instances
-	e.instances = nil
+	old := slices.Clone(e.instances)
+	var next []*instance
+	kept := map[*instance]*config.Instance{}
 	for _, ci := range c.Config.Instances {
 		at := slices.IndexFunc(old, func(i *instance) bool { return i.matches(ci) })
 		if at < 0 {
-			e.instances = append(e.instances, newInstance(ci))
+			next = append(next, newInstance(ci))
 			continue
 		}
 		i := old[at]
 		old = slices.Delete(old, at, at+1)
-		e.instances = append(e.instances, i)
-		i.reconfigure(e, ci)
+		next = append(next, i)
+		kept[i] = ci
 	}
+	e.instances = next
+	for _, i := range old {
+		i.at = -1
+	}
+	e.index()
+	for _, i := range next {
+		if ci := kept[i]; ci != nil {
+			i.reconfigure(e, ci)
+		}
+	}
+	e.index() // now with the new addresses
 	e.inherit()
 	for _, i := range old {
 		i.stop(e, "FAULT") // keepalived: a deleted instance notifies FAULT unless it has notify_deleted
@@ -144,7 +189,7 @@ func (e *Elector) configure(c Configure) {
 
 	wanted := map[string]bool{}
 	for _, i := range e.instances {
-		for _, name := range i.interfaces() {
+		for _, name := range i.ifaces {
 			wanted[name] = true
 		}
 	}
@@ -242,9 +287,18 @@ func (e *Elector) link(ev Link) {
 	uses := slices.ContainsFunc(e.instances, func(i *instance) bool { return i.cfg.Interface.V == ev.Name })
 	e.setListening(l, uses && l.Exists)
 	e.evaluate()
+	had, has := addressSet(was.Addrs), addressSet(ev.Addrs)
 	for _, i := range e.instances {
-		i.repair(e, was, ev)
+		i.repair(e, ev, had, has)
 	}
+}
+
+func addressSet(list []netip.Prefix) map[netip.Addr]bool {
+	set := make(map[netip.Addr]bool, len(list))
+	for _, p := range list {
+		set[p.Addr()] = true
+	}
+	return set
 }
 
 // evaluate brings faults, priorities and source addresses of every instance up to date and
@@ -258,11 +312,9 @@ func (e *Elector) evaluate() {
 func (e *Elector) received(ev Received) {
 	vrid, _, ok := vrrp.VRIDOf(ev.Packet.Payload)
 	if ok {
-		for _, i := range e.instances {
-			if i.cfg.Interface.V == ev.Interface && i.cfg.VRID.V == int(vrid) {
-				i.step(e, vrrp.Receive{Packet: ev.Packet})
-				return
-			}
+		if i := e.byVRID[vridKey{ev.Interface, vrid, ev.Packet.Src.Is6()}]; i != nil {
+			i.step(e, vrrp.Receive{Packet: ev.Packet})
+			return
 		}
 	}
 	e.unknown++
@@ -290,10 +342,17 @@ func (e *Elector) script(name string) *script {
 }
 
 // source is the primary IPv4 address of an interface: the first that is no VIP of ours.
-// After a takeover the kernel may list a VIP first if the primary was removed and added again.
+// After a takeover the kernel may list a VIP first if the primary was removed and added again. Where there is none but
+// the one an address owner (priority 255) has of its own, it is that one (RFC 9568 6.1).
 func (e *Elector) source(l *link) netip.Addr {
 	for _, p := range l.Addrs {
-		if p.Addr().Is4() && !slices.ContainsFunc(e.instances, func(i *instance) bool { return i.isVIP(p.Addr()) }) {
+		if p.Addr().Is4() && !e.vips[p.Addr()] {
+			return p.Addr()
+		}
+	}
+	for _, p := range l.Addrs {
+		owns := func(i *instance) bool { return i.cfg.Interface.V == l.Name && i.owns(p.Addr()) }
+		if p.Addr().Is4() && slices.ContainsFunc(e.instances, owns) {
 			return p.Addr()
 		}
 	}

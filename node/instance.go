@@ -16,7 +16,13 @@ import (
 type instance struct {
 	cfg     *config.Instance
 	m       *vrrp.Instance
+	at      int              // its place in Elector.instances, -1 when it is no more there
+	all     []config.Address // what it holds while MASTER
+	ifaces  []string         // its own, those of its addresses and those it tracks; sorted
 	started bool
+	// own are virtual addresses that are this host's own: of an address owner (priority 255), on the interface
+	// before this instance came. They are neither added nor removed.
+	own []netip.Addr
 	// held is what was added to the host and not yet removed.
 	held []config.Address
 	// leftover are addresses that may be on the host although this instance never added them: an
@@ -51,7 +57,38 @@ const (
 )
 
 func newInstance(c *config.Instance) *instance {
-	return &instance{cfg: c, m: vrrp.New(vrrpConfig(c))}
+	i := &instance{m: vrrp.New(vrrpConfig(c)), at: -1}
+	i.setConfig(c)
+	return i
+}
+
+// setConfig takes a configuration and what is often asked of it.
+func (i *instance) setConfig(c *config.Instance) {
+	i.cfg = c
+	i.all = slices.Concat(c.VIPs, c.ExcludedVIPs)
+	i.ifaces = []string{c.Interface.V}
+	for _, v := range i.all {
+		i.ifaces = append(i.ifaces, i.dev(v))
+	}
+	for _, t := range c.TrackIfaces {
+		i.ifaces = append(i.ifaces, t.V)
+	}
+	slices.Sort(i.ifaces)
+	i.ifaces = slices.Compact(i.ifaces)
+}
+
+func (i *instance) is6() bool { return len(i.cfg.VIPs) > 0 && i.cfg.VIPs[0].Prefix.Addr().Is6() }
+
+// updateDue notes the deadline where Elector.Deadline finds it.
+func (i *instance) updateDue(e *Elector) {
+	if i.at < 0 {
+		return
+	}
+	if at, ok := i.m.Deadline(); ok {
+		e.due[i.at] = at
+	} else {
+		e.due[i.at] = never
+	}
 }
 
 func (i *instance) matches(c *config.Instance) bool {
@@ -96,27 +133,36 @@ func addrs(list []config.Address) []netip.Addr {
 	return out
 }
 
-// vips are all addresses the instance holds while MASTER.
+// vips are the addresses to add while MASTER.
 func (i *instance) vips() []config.Address {
-	return slices.Concat(i.cfg.VIPs, i.cfg.ExcludedVIPs)
+	if len(i.own) == 0 {
+		return slices.Clone(i.all)
+	}
+	return slices.DeleteFunc(slices.Clone(i.all), func(v config.Address) bool { return i.owns(v.Prefix.Addr()) })
 }
 
-func (i *instance) isVIP(a netip.Addr) bool {
-	return slices.ContainsFunc(i.vips(), func(v config.Address) bool { return v.Prefix.Addr() == a }) ||
-		slices.ContainsFunc(i.held, func(v config.Address) bool { return v.Prefix.Addr() == a })
-}
+func (i *instance) owns(a netip.Addr) bool { return slices.Contains(i.own, a) }
 
-// interfaces lists its own, those of its addresses and those it tracks.
-func (i *instance) interfaces() []string {
-	names := []string{i.cfg.Interface.V}
-	for _, v := range i.vips() {
-		names = append(names, i.dev(v))
+// findOwn tells the host's own addresses from those a killed predecessor left. What that one noted is not the host's own;
+// neither is an address just as it would have been added, unless the interface has no other to live with.
+func (i *instance) findOwn(e *Elector) {
+	i.own = nil
+	if i.cfg.Priority.V != vrrp.PriorityOwner {
+		return
 	}
-	for _, t := range i.cfg.TrackIfaces {
-		names = append(names, t.V)
+	for _, v := range i.all {
+		l := e.links[i.dev(v)]
+		if l == nil || containsAddress(i.leftover, v) || containsAddress(i.held, v) {
+			continue
+		}
+		for _, p := range l.Addrs {
+			alone := !slices.ContainsFunc(l.Addrs, func(p netip.Prefix) bool { return !e.vips[p.Addr()] })
+			if p.Addr() == v.Prefix.Addr() && (p != v.Prefix || alone) {
+				i.own = append(i.own, p.Addr())
+				break
+			}
+		}
 	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }
 
 func (i *instance) dev(a config.Address) string {
@@ -131,12 +177,14 @@ func (i *instance) dev(a config.Address) string {
 func (i *instance) reconfigure(e *Elector, c *config.Instance) {
 	prev, next := vrrpConfig(i.cfg), vrrpConfig(c)
 	if !i.started {
-		i.leftover = append(i.leftover, i.vips()...)
+		i.leftover = append(i.leftover, i.all...)
 	}
 	if !slices.Equal(prev.Addrs, next.Addrs) {
 		i.previous = prev.Addrs
 	}
-	i.cfg, i.staged = c, nil
+	i.setConfig(c)
+	i.staged = nil
+	i.findOwn(e)
 	next.AltAddrs = i.alternates()
 	if prev.AltAddrs = next.AltAddrs; reflect.DeepEqual(prev, next) {
 		if i.m.State() == vrrp.Master {
@@ -167,6 +215,9 @@ func (i *instance) alternates() [][]netip.Addr {
 func (i *instance) evaluate(e *Elector) {
 	if !i.linksKnown(e) {
 		return
+	}
+	if !i.started {
+		i.findOwn(e)
 	}
 	adopt := !i.started && i.adoptable(e)
 	if !adopt && !i.scriptsKnown(e) {
@@ -208,7 +259,7 @@ func (i *instance) adoptable(e *Elector) bool {
 }
 
 func (i *instance) linksKnown(e *Elector) bool {
-	return !slices.ContainsFunc(i.interfaces(), func(n string) bool { l := e.links[n]; return l == nil || !l.known })
+	return !slices.ContainsFunc(i.ifaces, func(n string) bool { l := e.links[n]; return l == nil || !l.known })
 }
 
 // scriptsKnown: an instance with an unweighted script waits for its first result, for it might have to start in FAULT.
@@ -221,7 +272,7 @@ func (i *instance) scriptsKnown(e *Elector) bool {
 
 func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
 	var faults []vrrp.FaultCause
-	for _, name := range i.interfaces() {
+	for _, name := range i.ifaces {
 		switch l := e.links[name]; {
 		case !l.Exists:
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " does not exist"})
@@ -275,7 +326,7 @@ func (i *instance) step(e *Elector, ev vrrp.Event) {
 			i.release(e)
 		case vrrp.Announce:
 			for range a.Repeat {
-				for _, v := range i.held {
+				for _, v := range i.all { // also those that are the host's own
 					e.emit(SendARP{Interface: i.dev(v), Addr: v.Prefix.Addr()})
 				}
 			}
@@ -285,6 +336,7 @@ func (i *instance) step(e *Elector, ev vrrp.Event) {
 			i.note(e, a)
 		}
 	}
+	i.updateDue(e)
 }
 
 // acquire makes held equal to the configured addresses: the ones that are gone go first.
@@ -326,23 +378,33 @@ func containsAddress(list []config.Address, a config.Address) bool {
 	return slices.ContainsFunc(list, func(b config.Address) bool { b.Pos = config.Pos{}; return a == b })
 }
 
-// repair puts back a virtual address somebody took away.
-func (i *instance) repair(e *Elector, was, now Link) {
+// repair puts back a virtual address somebody took away. had and has are the addresses of the interface before and now.
+func (i *instance) repair(e *Elector, now Link, had, has map[netip.Addr]bool) {
+	if !now.Exists {
+		return
+	}
 	for _, v := range i.held {
-		has := func(p netip.Prefix) bool { return p.Addr() == v.Prefix.Addr() }
-		if i.dev(v) != now.Name || !now.Exists || slices.ContainsFunc(now.Addrs, has) || !slices.ContainsFunc(was.Addrs, has) {
+		a := v.Prefix.Addr()
+		if has[a] || !had[a] || i.dev(v) != now.Name {
 			continue
 		}
 		e.emit(AddAddress{Interface: now.Name, Address: v})
-		e.emit(SendARP{Interface: now.Name, Addr: v.Prefix.Addr()})
+		e.emit(SendARP{Interface: now.Name, Addr: a})
 		e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.repair", Warn: true,
-			Detail: fmt.Sprintf("%s was removed from %s by someone else, added again", v.Prefix.Addr(), now.Name)})
+			Detail: fmt.Sprintf("%s was removed from %s by someone else, added again", a, now.Name)})
 	}
 }
 
 // stop ends the instance; state is what notify scripts are told, STOP or FAULT.
 func (i *instance) stop(e *Elector, state string) {
 	if !i.started {
+		if i.cfg.Priority.V == vrrp.PriorityOwner { // whose own they are was not found out: only what was noted goes
+			for _, v := range i.all {
+				if !containsAddress(i.leftover, v) {
+					i.own = append(i.own, v.Prefix.Addr())
+				}
+			}
+		}
 		i.release(e) // it held nothing, but a predecessor may have
 		return
 	}
@@ -437,7 +499,7 @@ func (i *instance) status() InstanceStatus {
 	if i.m.State() == vrrp.Master {
 		s.Master = i.source
 	}
-	for _, v := range i.vips() {
+	for _, v := range i.all {
 		s.VIPs = append(s.VIPs, v.Prefix.Addr().String())
 	}
 	for r, n := range c.Rejected {

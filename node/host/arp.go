@@ -46,8 +46,8 @@ func openARP(name string, index int) (*arpSocket, error) {
 	return &arpSocket{index: index, c: c}, nil
 }
 
-// arpPatience bounds how long one frame may wait for room in a full device queue: an advert may be due.
-const arpPatience = 10 * time.Millisecond
+// arpPatience bounds how long one frame may wait for room in a full device queue.
+const arpPatience = time.Second
 
 func (s *arpSocket) Announce(mac [6]byte, vip netip.Addr) error {
 	frame, err := garpFrame(mac[:], vip)

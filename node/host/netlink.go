@@ -14,7 +14,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"quorate/config"
 	"quorate/node"
 )
 
@@ -270,92 +269,4 @@ func (l *links) link(name string, addrs map[int][]netip.Prefix) (linkNews, error
 func interfaceExists(name string) bool {
 	_, err := net.InterfaceByName(name)
 	return err == nil
-}
-
-// addresses of one host: what adds and removes virtual addresses.
-type addresses struct{ h *netlink.Handle }
-
-func newAddresses() (*addresses, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err != nil {
-		return nil, fmt.Errorf("netlink: %w", err)
-	}
-	// A kernel that does not answer must not stop the adverts for ever.
-	if err := h.SetSocketTimeout(time.Second); err != nil {
-		h.Close()
-		return nil, fmt.Errorf("netlink: %w", err)
-	}
-	return &addresses{h: h}, nil
-}
-
-// Add puts a virtual address on an interface; one that is there already is fine.
-func (a *addresses) Add(index int, dev string, c config.Address) error {
-	addr, err := kernelAddress(index, c)
-	if err != nil {
-		return fmt.Errorf("add %s to %s: %w", c.Prefix, dev, err)
-	}
-	if err := a.h.AddrAdd(nil, addr); err != nil && !errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("add %s to %s: %w", c.Prefix, dev, err)
-	}
-	return nil
-}
-
-// Remove takes it away; one that is not there, on an interface that may be gone, is fine.
-func (a *addresses) Remove(index int, dev string, c config.Address) error {
-	addr, err := kernelAddress(index, c)
-	if err != nil {
-		return fmt.Errorf("remove %s from %s: %w", c.Prefix, dev, err)
-	}
-	addr.Label = "" // whatever its label is: it is to go
-	err = a.h.AddrDel(nil, addr)
-	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENODEV) {
-		return fmt.Errorf("remove %s from %s: %w", c.Prefix, dev, err)
-	}
-	return nil
-}
-
-func (a *addresses) Close() { a.h.Close() }
-
-func kernelAddress(index int, c config.Address) (*netlink.Addr, error) {
-	ip, bits := c.Prefix.Addr(), c.Prefix.Addr().BitLen()
-	scope, err := scopeNumber(c.Scope)
-	if err != nil {
-		return nil, err
-	}
-	out := &netlink.Addr{
-		IPNet: &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(c.Prefix.Bits(), bits)},
-		Label: c.Label, Scope: scope, LinkIndex: index,
-	}
-	if ip.Is6() {
-		out.Flags = unix.IFA_F_NODAD // detection would keep a taken-over address silent for a second
-		return out, nil
-	}
-	out.Broadcast = net.IPv4zero // none; the library would make one up
-	host := ^uint32(0)
-	host = uint32(uint64(host) >> c.Prefix.Bits())
-	v4 := ip.As4()
-	switch {
-	case c.Broadcast == "":
-	case c.Broadcast == "+" || c.Broadcast == "-":
-		if c.Prefix.Bits() > 30 {
-			break // no host part to set
-		}
-		b := make(net.IP, 4)
-		for i := range b {
-			m := byte(host >> (24 - 8*i))
-			if c.Broadcast == "+" {
-				b[i] = v4[i] | m
-			} else {
-				b[i] = v4[i] &^ m
-			}
-		}
-		out.Broadcast = b
-	default:
-		b, err := netip.ParseAddr(c.Broadcast)
-		if err != nil || !b.Is4() {
-			return nil, fmt.Errorf("broadcast %q is no IPv4 address", c.Broadcast)
-		}
-		out.Broadcast = b.AsSlice()
-	}
-	return out, nil
 }

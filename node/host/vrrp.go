@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -41,13 +42,25 @@ func RunVRRP(ctx context.Context, cfg VRRPConfig) error {
 // elector is the host side of the vrrp worker.
 type elector struct {
 	*worker
-	links   *links
-	addrs   *addresses
-	scripts *scripts
-	ifaces  map[string]*iface
-	memory  *memory
-	held    func() []node.Held
-	wanted  map[addressKey]node.AddAddress // additions that failed, tried again every second
+	links    *links
+	install  *installer
+	scripts  *scripts
+	ifaces   map[string]*iface
+	memory   *memory
+	held     func() []node.Held
+	heldCost time.Duration // of listing them, the last time
+	heldAt   time.Duration
+	wishes   map[addressKey]*wish
+	wishSeq  uint64
+}
+
+// wish is what the machine wants of an address. One that failed is tried again every second.
+type wish struct {
+	remove bool
+	dev    string
+	addr   config.Address
+	seq    uint64 // of its latest operation: results of earlier ones say nothing
+	failed bool
 }
 
 // iface is what the driver has open on an interface.
@@ -56,7 +69,6 @@ type iface struct {
 	news   linkNews
 	listen bool // the machine wants a VRRP socket
 	vrrp   *vrrpSocket
-	arp    *arpSocket
 }
 
 type addressKey struct{ dev, prefix string }
@@ -72,7 +84,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []nod
 	nameProcess("clusterd: vrrp")
 	log, flush := newAsyncLog(cfg.Logger)
 	defer flush()
-	e := &elector{ifaces: map[string]*iface{}, wanted: map[addressKey]node.AddAddress{}}
+	e := &elector{ifaces: map[string]*iface{}, wishes: map[addressKey]*wish{}}
 	e.worker = &worker{
 		reporter: reporter{log: log, node: cfg.Node, worker: "vrrp", conn: cfg.Conn},
 		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
@@ -103,16 +115,17 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []nod
 	return e.run(ctx)
 }
 
-// remember follows every step of the machine: a sign of life, and the list if it changed.
+// remember follows every step of the machine: a sign of life, and the list if it changed. Listing thousands of
+// addresses takes its time, so that is done for at most a tenth of ours.
 func (e *elector) remember() {
 	e.memory.beat()
-	if !e.memory.dirty {
+	now := instant()
+	if !e.memory.dirty || now-e.heldAt < 10*e.heldCost {
 		return
 	}
 	e.memory.dirty = false
-	if err := e.memory.save(e.held()); err != nil {
-		e.Trouble("memory of held addresses", err)
-	}
+	e.install.Remember(e.held())
+	e.heldAt, e.heldCost = now, instant()-now
 }
 
 // lockMemory keeps what this worker has touched in memory: an advert must not wait for a swapped page.
@@ -128,11 +141,15 @@ func lockMemory(log *slog.Logger) {
 func nameProcess(name string) { _ = os.WriteFile("/proc/self/comm", []byte(name), 0) }
 
 func (e *elector) setUp(bg context.Context, wg *sync.WaitGroup) (err error) {
-	if e.addrs, err = newAddresses(); err != nil {
+	var save func([]node.Held) error
+	if e.memory != nil {
+		save = e.memory.save
+	}
+	if e.install, err = newInstaller(e.post, save); err != nil {
 		return err
 	}
 	if e.links, err = newLinks(e.log, func(n linkNews) { e.post(n) }); err != nil {
-		e.addrs.Close()
+		e.install.Close()
 		return err
 	}
 	e.scripts = newScripts(e.log, func(r node.ScriptResult) { e.post(r) })
@@ -141,11 +158,18 @@ func (e *elector) setUp(bg context.Context, wg *sync.WaitGroup) (err error) {
 }
 
 func (e *elector) tearDown() {
+	if e.memory != nil && e.memory.dirty {
+		e.install.Remember(e.held())
+	}
+	left := make(chan []error, 1)
+	go func() { left <- e.install.Close() }()
 	e.scripts.Close()
+	for _, err := range <-left {
+		e.Trouble(err.Error(), err)
+	}
 	for _, i := range e.ifaces {
 		e.closeSockets(i)
 	}
-	e.addrs.Close()
 }
 
 // refuseInterfaces refuses a configuration that brings in an interface this host does not have.
@@ -239,6 +263,16 @@ func (e *elector) take(v any) {
 		}
 		e.open(i)
 		e.step(v.link)
+	case addressResult:
+		if w := e.wishes[v.key]; w != nil && w.seq == v.seq {
+			e.settled(v.key, v.err)
+		}
+	case announceResult:
+		if v.err == nil || e.iface(v.dev).news.link.Up { // of a link that is down others tell
+			e.Trouble("gratuitous ARP on "+v.dev, v.err)
+		}
+	case memoryResult:
+		e.Trouble("memory of held addresses", v.err)
 	case socketLost:
 		for _, i := range e.ifaces {
 			if i.vrrp == v.s {
@@ -299,8 +333,6 @@ func (e *elector) send(a node.SendAdvert) {
 	e.Trouble("adverts on "+a.Interface, err)
 }
 
-func keyOf(dev string, a config.Address) addressKey { return addressKey{dev, a.Prefix.String()} }
-
 // index of an interface; 0 if there is none.
 func (e *elector) index(name string) int {
 	if n := e.iface(name).news; n.index != 0 {
@@ -313,28 +345,38 @@ func (e *elector) index(name string) int {
 }
 
 func (e *elector) add(a node.AddAddress) {
-	key := keyOf(a.Interface, a.Address)
-	err := fmt.Errorf("add %s to %s: no such interface", key.prefix, key.dev)
-	if index := e.index(a.Interface); index != 0 {
-		err = e.addrs.Add(index, a.Interface, a.Address)
-	}
-	e.Trouble("address "+key.prefix+" on "+key.dev, err)
-	if err != nil {
-		e.wanted[key] = a
-		return
-	}
-	delete(e.wanted, key)
+	e.want(&wish{dev: a.Interface, addr: a.Address}, false)
 }
 
 func (e *elector) remove(a node.RemoveAddress) {
-	key := keyOf(a.Interface, a.Address)
-	delete(e.wanted, key)
-	index := e.index(a.Interface)
-	if index == 0 {
-		e.Trouble("address "+key.prefix+" on "+key.dev, nil) // gone with its interface
-		return
+	e.want(&wish{remove: true, dev: a.Interface, addr: a.Address}, false)
+}
+
+// want queues what is to become of an address.
+func (e *elector) want(w *wish, again bool) {
+	key := keyOf(w.dev, w.addr)
+	e.wishSeq++
+	w.seq = e.wishSeq
+	e.wishes[key] = w
+	index := e.index(w.dev)
+	switch {
+	case index != 0:
+		e.install.Change(addressOp{w.remove, index, w.dev, w.addr}, w.seq, again)
+	case w.remove:
+		e.settled(key, nil) // gone with its interface
+	default:
+		e.settled(key, fmt.Errorf("add %s to %s: %w", key.prefix, key.dev, errNoInterface))
 	}
-	e.Trouble("address "+key.prefix+" on "+key.dev, e.addrs.Remove(index, a.Interface, a.Address))
+}
+
+// settled takes the outcome of the latest operation on an address.
+func (e *elector) settled(key addressKey, err error) {
+	e.Trouble("address "+key.prefix+" on "+key.dev, err)
+	w := e.wishes[key]
+	w.failed = err != nil
+	if err == nil && w.remove {
+		delete(e.wishes, key)
+	}
 }
 
 func (e *elector) announce(a node.SendARP) {
@@ -346,30 +388,24 @@ func (e *elector) announce(a node.SendARP) {
 		e.Trouble("announcing "+a.Addr.String(), fmt.Errorf("%s is not announced: neighbours are told of IPv4 addresses only", a.Addr))
 		return
 	}
-	var err error
-	if i.arp == nil {
-		if i.arp, err = openARP(i.name, i.news.index); err != nil {
-			i.arp = nil
-		}
-	}
-	if err == nil {
-		err = i.arp.Announce(i.news.link.MAC, a.Addr)
-	}
-	if errors.Is(err, unix.ENETDOWN) && !i.news.link.Up {
-		return
-	}
-	e.Trouble("gratuitous ARP on "+i.name, err)
+	e.install.Announce(a.Interface, i.news.index, i.news.link.MAC, a.Addr)
 }
 
 // retry tries again what failed.
 func (e *elector) retry() {
+	if e.memory != nil {
+		e.remember()
+	}
 	for _, name := range sortedKeys(e.ifaces) {
 		e.open(e.ifaces[name])
 	}
-	for _, a := range e.wanted {
-		e.add(a)
-		if _, failed := e.wanted[keyOf(a.Interface, a.Address)]; !failed {
-			e.announce(node.SendARP{Interface: a.Interface, Addr: a.Address.Prefix.Addr()})
+	for key, w := range e.wishes {
+		if !w.failed {
+			continue
+		}
+		e.want(w, true)
+		if w = e.wishes[key]; w != nil && !w.remove {
+			e.announce(node.SendARP{Interface: w.dev, Addr: w.addr.Prefix.Addr()})
 		}
 	}
 }
@@ -378,9 +414,5 @@ func (e *elector) closeSockets(i *iface) {
 	if i.vrrp != nil {
 		_ = i.vrrp.Close()
 		i.vrrp = nil
-	}
-	if i.arp != nil {
-		_ = i.arp.Close()
-		i.arp = nil
 	}
 }

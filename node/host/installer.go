@@ -1,0 +1,342 @@
+package host
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"quorate/config"
+	"quorate/node"
+)
+
+// installer carries out, beside the event loop, everything about addresses that may take long:
+// adding, removing and announcing them, and noting which are held. The event loop only queues; with thousands of
+// addresses the kernel needs seconds, and no advert may wait for that.
+//
+// What holds:
+//   - what is wanted of one address last is what the kernel ends up with;
+//   - an address is announced after it was added, never after it is to be removed;
+//   - announcements go round: every address once before any a second time;
+//   - a note of held addresses is written before the kernel is changed further.
+type installer struct {
+	out        func(any)               // addressResult and announceResult
+	save       func([]node.Held) error // may be nil
+	addrs      *addresses
+	arps       map[int]*arpSocket // by interface index
+	wake       chan struct{}
+	saveFailed bool          // last time
+	idle       chan struct{} // closed when everything is done after Close
+
+	mu       sync.Mutex
+	slots    map[hostAddress]*slot
+	order    []*slot // those with something to do, first come first served
+	ring     []*announcement
+	byAddr   map[hostAddress]*announcement
+	held     []node.Held
+	unsaved  bool
+	closed   bool
+	failures []error // of removals after Close
+}
+
+// hostAddress is an address on an interface, whatever its prefix length.
+type hostAddress struct {
+	dev  string
+	addr netip.Addr
+}
+
+// slot is what is to be done to one address.
+type slot struct {
+	key hostAddress
+	ops []queuedOp
+}
+
+type queuedOp struct {
+	addressOp
+	seq  uint64
+	tell bool // of success too
+}
+
+// announcement is an address that others are to be told of, some more times.
+type announcement struct {
+	key   hostAddress
+	index int
+	mac   [6]byte
+	left  int
+}
+
+// addressResult tells the event loop that an operation failed, or that one it repeats has worked.
+type addressResult struct {
+	key addressKey
+	seq uint64
+	err error
+}
+
+// announceResult tells of a change between working and not.
+type announceResult struct {
+	dev string
+	err error
+}
+
+const (
+	announceBatch = 32               // frames sent in a row: a transmit ring has room for that
+	announcePause = time.Millisecond // then the device gets time; adverts go in between
+	closeLimit    = 4 * time.Second  // for what is queued at the end; a watchdog waits five
+	maxAnnounce   = 100              // outstanding announcements of one address
+)
+
+func newInstaller(out func(any), save func([]node.Held) error) (*installer, error) {
+	addrs, err := newAddresses()
+	if err != nil {
+		return nil, err
+	}
+	q := &installer{
+		out: out, save: save, addrs: addrs, arps: map[int]*arpSocket{},
+		wake: make(chan struct{}, 1), idle: make(chan struct{}),
+		slots: map[hostAddress]*slot{}, byAddr: map[hostAddress]*announcement{},
+	}
+	go q.run()
+	return q, nil
+}
+
+// Change queues an operation. What was queued for the same address and does not matter any more is dropped.
+func (q *installer) Change(op addressOp, seq uint64, tell bool) {
+	key := hostAddress{op.dev, op.addr.Prefix.Addr()}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := q.slots[key]
+	if s == nil {
+		s = &slot{key: key}
+		q.slots[key] = s
+		q.order = append(q.order, s)
+	}
+	s.ops = slices.DeleteFunc(s.ops, func(o queuedOp) bool {
+		return o.addr.Prefix == op.addr.Prefix && (op.remove || !o.remove)
+	})
+	s.ops = append(s.ops, queuedOp{op, seq, tell})
+	if op.remove {
+		q.forgetAnnouncement(key)
+	}
+	q.kick()
+}
+
+// Announce queues one gratuitous ARP or unsolicited neighbour advertisement.
+func (q *installer) Announce(dev string, index int, mac [6]byte, addr netip.Addr) {
+	key := hostAddress{dev, addr}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	a := q.byAddr[key]
+	if a == nil {
+		a = &announcement{key: key}
+		q.byAddr[key] = a
+		q.ring = append(q.ring, a)
+	}
+	a.index, a.mac = index, mac
+	a.left = min(a.left+1, maxAnnounce)
+	q.kick()
+}
+
+// Remember queues a note of what is held; only the latest is written.
+func (q *installer) Remember(held []node.Held) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.held, q.unsaved = held, true
+	q.kick()
+}
+
+// Busy says whether a note waits to be written.
+func (q *installer) Busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.unsaved
+}
+
+func (q *installer) forgetAnnouncement(key hostAddress) {
+	if a := q.byAddr[key]; a != nil {
+		a.left = 0 // the ring drops it when its turn comes
+		delete(q.byAddr, key)
+	}
+}
+
+func (q *installer) kick() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close carries out what is queued, except announcements, and returns what could not be done.
+func (q *installer) Close() []error {
+	q.mu.Lock()
+	q.closed = true
+	q.ring, q.byAddr = nil, map[hostAddress]*announcement{}
+	q.kick()
+	q.mu.Unlock()
+	t := time.NewTimer(closeLimit)
+	defer t.Stop()
+	select {
+	case <-q.idle:
+	case <-t.C:
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		return append(q.failures, fmt.Errorf("%d addresses were not removed within %v", len(q.order), closeLimit))
+	}
+	return q.failures
+}
+
+func (q *installer) run() {
+	defer close(q.idle)
+	defer func() {
+		q.addrs.Close()
+		for _, s := range q.arps {
+			_ = s.Close()
+		}
+	}()
+	troubled := map[string]bool{}
+	for {
+		q.remember()
+		ops := q.nextOps()
+		q.apply(ops)
+		frames := q.nextAnnouncements()
+		for _, f := range frames {
+			q.announce(f, troubled)
+		}
+		switch {
+		case len(ops) > 0:
+		case len(frames) > 0:
+			time.Sleep(announcePause)
+		default:
+			q.mu.Lock()
+			done := q.closed && len(q.order) == 0 && !q.unsaved
+			q.mu.Unlock()
+			if done {
+				return
+			}
+			<-q.wake
+		}
+	}
+}
+
+func (q *installer) remember() {
+	q.mu.Lock()
+	held, due := q.held, q.unsaved
+	q.held, q.unsaved = nil, false
+	q.mu.Unlock()
+	if due && q.save != nil {
+		err := q.save(held)
+		if (err != nil) != q.saveFailed {
+			q.saveFailed = err != nil
+			q.out(memoryResult{err})
+		}
+	}
+}
+
+// memoryResult tells whether the note of held addresses could be written.
+type memoryResult struct{ err error }
+
+// nextOps takes what fits into one packet.
+func (q *installer) nextOps() []queuedOp {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var ops []queuedOp
+	n := 0
+	for n < len(q.order) && (n == 0 || len(ops)+len(q.order[n].ops) <= addressBatch) {
+		ops = append(ops, q.order[n].ops...)
+		delete(q.slots, q.order[n].key)
+		n++
+	}
+	q.order = q.order[n:]
+	if len(q.order) == 0 {
+		q.order = nil // let the array go
+	}
+	return ops
+}
+
+func (q *installer) apply(ops []queuedOp) {
+	if len(ops) == 0 {
+		return
+	}
+	plain := make([]addressOp, len(ops))
+	for k, op := range ops {
+		plain[k] = op.addressOp
+	}
+	for k, err := range q.addrs.Apply(plain) {
+		op := ops[k]
+		if err == nil && !op.tell {
+			continue
+		}
+		q.mu.Lock()
+		if err != nil && !op.remove {
+			q.forgetAnnouncement(hostAddress{op.dev, op.addr.Prefix.Addr()})
+		}
+		closed := q.closed
+		if err != nil && closed {
+			q.failures = append(q.failures, err)
+		}
+		q.mu.Unlock()
+		if !closed {
+			q.out(addressResult{keyOf(op.dev, op.addr), op.seq, err})
+		}
+	}
+}
+
+// nextAnnouncements takes the next few whose address has nothing to wait for.
+func (q *installer) nextAnnouncements() []announcement {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []announcement
+	for rest := len(q.ring); rest > 0 && len(out) < announceBatch; rest-- {
+		a := q.ring[0]
+		q.ring = q.ring[1:]
+		if a.left == 0 {
+			continue // given up meanwhile
+		}
+		if q.slots[a.key] == nil {
+			a.left--
+			out = append(out, *a)
+		}
+		if a.left == 0 {
+			delete(q.byAddr, a.key)
+			continue
+		}
+		q.ring = append(q.ring, a)
+	}
+	return out
+}
+
+func (q *installer) announce(a announcement, troubled map[string]bool) {
+	err := q.sendAnnouncement(a)
+	if troubled[a.key.dev] != (err != nil) { // the loop is told when it begins and when it is over
+		troubled[a.key.dev] = err != nil
+		q.out(announceResult{a.key.dev, err})
+	}
+}
+
+func (q *installer) sendAnnouncement(a announcement) error {
+	s := q.arps[a.index]
+	if s == nil {
+		var err error
+		if s, err = openARP(a.key.dev, a.index); err != nil {
+			return err
+		}
+		q.arps[a.index] = s
+	}
+	err := s.Announce(a.mac, a.key.addr)
+	if err != nil {
+		_ = s.Close()
+		delete(q.arps, a.index)
+	}
+	return err
+}
+
+// keyOf names an address as it is configured.
+func keyOf(dev string, a config.Address) addressKey { return addressKey{dev, a.Prefix.String()} }
+
+// errNoInterface is what the kernel would say, were it asked.
+var errNoInterface = fmt.Errorf("no such interface: %w", unix.ENODEV)
