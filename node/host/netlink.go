@@ -40,7 +40,6 @@ type links struct {
 const (
 	linkPause = 20 * time.Millisecond  // least time between two readings
 	linkRetry = time.Second            // after a failed subscription
-	dumpTries = 5                      // netlink dumps that were interrupted by a change
 	netlinkRx = 4 << 20                // room for the notifications of a burst of addresses
 	dumpPause = 100 * time.Millisecond // after a failed reading
 )
@@ -127,34 +126,51 @@ func (l *links) session(ctx context.Context, last map[string]linkNews) error {
 	defer func() { go drain(ach) }()
 
 	// Subscribed first, read second: no change falls between.
-	for {
-		if err := l.read(last); err != nil {
-			level := slog.LevelWarn
-			if errors.Is(err, netlink.ErrDumpInterrupted) {
-				level = slog.LevelDebug
-			}
-			l.log.Log(ctx, level, "Netlink: interfaces cannot be read, trying again", "error", err)
+	addrs, due := true, time.Now() // the addresses are to be read, not before due
+	for ctx.Err() == nil {
+		full := addrs && !time.Now().Before(due)
+		began := time.Now()
+		err := l.read(last, full)
+		switch {
+		case errors.Is(err, netlink.ErrDumpInterrupted):
+			l.log.Debug("Netlink: addresses change while they are read, reading again")
+		case err != nil:
+			l.log.Warn("Netlink: interfaces cannot be read, trying again", "error", err)
 			sleep(ctx, dumpPause)
 			continue
+		}
+		if full {
+			// News travels at once when all was quiet; thousands of addresses that come and go are read
+			// for a fifth of the time.
+			due = time.Now().Add(max(linkPause, 4*time.Since(began)))
+			addrs = err != nil
+		}
+		var again <-chan time.Time
+		if addrs {
+			again = time.After(time.Until(due))
 		}
 		ok := true
 		select {
 		case <-ctx.Done():
-			return nil
+		case <-again:
 		case <-l.kick:
-			continue
-		case _, ok = <-lch:
+			addrs = true
+		case _, ok = <-lch: // links are read at once and alone: what goes down must not wait for addresses
 		case _, ok = <-ach:
-		}
-		// News travels at once when all was quiet; a burst is read once per pause.
-		for pause := time.After(linkPause); ok && len(lch)+len(ach) > 0; {
-			select {
-			case _, ok = <-lch:
-			case _, ok = <-ach:
-			case <-pause:
-				pause = nil
-				ok = ok && l.read(last) == nil
+			addrs = true
+			for ok && len(ach) > 0 {
+				_, ok = <-ach
 			}
+			if again != nil && ok { // nothing to do before due
+				select {
+				case <-ctx.Done():
+				case <-again:
+				case _, ok = <-lch:
+				}
+			}
+		}
+		for ok && len(lch) > 0 {
+			_, ok = <-lch
 		}
 		if !ok {
 			mu.Lock()
@@ -162,6 +178,7 @@ func (l *links) session(ctx context.Context, last map[string]linkNews) error {
 			return why
 		}
 	}
+	return nil
 }
 
 func drain[T any](ch <-chan T) {
@@ -169,26 +186,29 @@ func drain[T any](ch <-chan T) {
 	}
 }
 
-// read reads every watched interface and delivers those that changed.
-func (l *links) read(last map[string]linkNews) error {
+// read reads every watched interface, with full also the addresses, and delivers those that changed.
+func (l *links) read(last map[string]linkNews, full bool) error {
 	l.mu.Lock()
 	names := sortedKeys(l.watched)
 	l.mu.Unlock()
 	if len(names) == 0 {
 		return nil
 	}
-	addrs, interrupted := l.addresses()
-	if interrupted != nil && !errors.Is(interrupted, netlink.ErrDumpInterrupted) {
-		return interrupted
+	var addrs map[int][]netip.Prefix
+	var interrupted error
+	if full {
+		addrs, interrupted = l.addresses()
+		if interrupted != nil && !errors.Is(interrupted, netlink.ErrDumpInterrupted) {
+			return interrupted
+		}
 	}
 	for _, name := range names {
 		n, err := l.link(name, addrs)
 		if err != nil {
 			return err
 		}
-		if interrupted != nil {
-			// While thousands of addresses come and go no dump is whole; that an interface went down
-			// must not wait for the end of it. The addresses follow.
+		if !full || interrupted != nil {
+			// The addresses follow; that an interface went down must not wait for them.
 			was, known := last[name]
 			if n.link.Exists && (!known || was.index != n.index) {
 				continue
@@ -217,13 +237,7 @@ func sameNews(a, b linkNews) bool {
 
 // addresses dumps the IPv4 addresses by interface index, in the kernel's order.
 func (l *links) addresses() (map[int][]netip.Prefix, error) {
-	var list []netlink.Addr
-	var err error
-	for range dumpTries {
-		if list, err = l.h.AddrList(nil, netlink.FAMILY_V4); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
+	list, err := l.h.AddrList(nil, netlink.FAMILY_V4)
 	if err != nil {
 		return nil, fmt.Errorf("addresses: %w", err)
 	}
