@@ -52,7 +52,7 @@ var layer = map[string][]string{
 
 // pure packages decide and never act, so that the daemon and the simulator run the same code
 // and equal inputs give equal outputs.
-var pure = []string{"vrrp", "config", "checker", "ipvs", "ipvs/ipvstest", "cluster", "node", "sim", "sim/wire"}
+var pure = []string{"vrrp", "config", "checker", "ipvs", "ipvs/ipvstest", "cluster", "node", "sim", "sim/wire", "sim/replay"}
 
 // forbidden are imports a pure package must not have, with the reason.
 var forbidden = map[string]string{

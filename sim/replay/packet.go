@@ -1,0 +1,269 @@
+package replay
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+
+	"quorate/vrrp"
+)
+
+// MAC is an Ethernet address, zero when the link layer does not tell.
+type MAC [6]byte
+
+func (m MAC) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+// virtual reports whether m is the virtual router MAC of a VRID (RFC 9568 7.3).
+func (m MAC) virtual(vrid uint8) bool {
+	return m == MAC{0, 0, 0x5e, 0, 1, vrid} || m == MAC{0, 0, 0x5e, 0, 2, vrid}
+}
+
+// Proto is the kind of packet a line is about.
+type Proto uint8
+
+// The zero Proto is invalid.
+const (
+	_         Proto = iota
+	ProtoVRRP       // an advert, IP protocol 112
+	ProtoAH         // an advert behind an authentication header, IP protocol 51
+	ProtoARP        // any ARP packet
+	ProtoND         // a neighbour advertisement
+)
+
+// String returns vrrp, ah, arp or nd.
+func (p Proto) String() string {
+	switch p {
+	case ProtoVRRP:
+		return "vrrp"
+	case ProtoAH:
+		return "ah"
+	case ProtoARP:
+		return "arp"
+	case ProtoND:
+		return "nd"
+	}
+	return fmt.Sprintf("Proto(%d)", uint8(p))
+}
+
+// packet is a packet of interest after the checks that need no memory of others.
+type packet struct {
+	frame Frame
+	link  netPacket
+	proto Proto
+	ip    ipPacket
+	fault *fault
+
+	advert vrrp.Advert // vrrp, ah
+	ah     vrrp.AH
+	vrid   uint8 // as far as readable, also of refused packets
+	ver    uint8
+
+	arp  arpPacket // arp
+	addr netip.Addr
+	mac  MAC    // arp, nd: who has addr, in the words of the packet
+	what string // arp, nd: in words
+}
+
+type arpPacket struct {
+	op       uint16
+	sha, tha MAC
+	spa, tpa netip.Addr
+}
+
+// read finds out what a frame is. It is not ok for frames that are of no interest.
+func read(f Frame) (p packet, ok bool) {
+	p.frame = f
+	if p.link, ok = f.link(); !ok {
+		return p, false
+	}
+	cut := f.Length > len(f.Data)
+	if p.link.ether == etherARP {
+		p.proto = ProtoARP
+		p.readARP(cut)
+		return p, true
+	}
+	if p.ip, ok = p.link.ip(cut); !ok {
+		return p, false
+	}
+	p.fault = p.ip.fault
+	switch p.ip.proto {
+	case vrrp.ProtocolNumber:
+		p.proto = ProtoVRRP
+		p.readAdvert(p.ip.payload)
+	case vrrp.ProtocolAH:
+		// Other users of AH put something else behind it, or send it where no router listens.
+		if p.fault == nil && (len(p.ip.payload) == 0 || p.ip.payload[0] != vrrp.ProtocolNumber) && p.ip.dst != vrrp.Group(false) {
+			return p, false
+		}
+		p.proto = ProtoAH
+		p.readAH()
+	case protoICMPv6:
+		if len(p.ip.payload) == 0 || p.ip.payload[0] != 136 {
+			return p, false
+		}
+		p.proto = ProtoND
+		p.readNA()
+	default:
+		return p, false
+	}
+	return p, true
+}
+
+func (p *packet) refuse(word, format string, args ...any) {
+	if p.fault == nil {
+		p.fault = &fault{word, fmt.Sprintf(format, args...)}
+	}
+}
+
+// readAdvert applies RFC 9568 7.1 in its order: TTL, then the message. What can be read of a
+// refused one is read all the same: it says who is to blame.
+func (p *packet) readAdvert(message []byte) {
+	if p.fault != nil {
+		return
+	}
+	if vrid, version, ok := vrrp.VRIDOf(message); ok {
+		p.vrid, p.ver = vrid, version
+	} else if len(message) > 1 {
+		p.vrid, p.ver = message[1], message[0]>>4
+	}
+	if p.ip.dst.IsMulticast() && p.ip.ttl != vrrp.TTL { // unicast may be routed; keepalived 2.2.7 does not look
+		p.refuse(vrrp.RejectTTL.String(), "TTL %d, expected %d: it came through a router, or was made up", p.ip.ttl, vrrp.TTL)
+	}
+	if err := p.advert.Decode(message, p.ip.src, p.ip.dst); err != nil {
+		p.fail(err)
+		return
+	}
+}
+
+func (p *packet) fail(err error) {
+	if r, ok := err.(*vrrp.RejectError); ok { // Decode returns nothing else
+		p.refuse(r.Reason.String(), "%s", r.Detail)
+		return
+	}
+	p.refuse("malformed", "%v", err)
+}
+
+func (p *packet) readAH() {
+	if p.fault != nil {
+		return
+	}
+	message, err := p.ah.Decode(p.ip.payload)
+	if err != nil {
+		p.fail(err)
+		return
+	}
+	p.readAdvert(message)
+	if p.fault == nil && p.advert.AuthType != vrrp.AuthAH {
+		p.refuse(vrrp.RejectAuthType.String(), "an authentication header, but the message says auth type %v", p.advert.AuthType)
+	}
+	if src := p.ip.src.As4(); p.fault == nil && p.ah.SPI != binary.BigEndian.Uint32(src[:]) {
+		p.refuse(vrrp.RejectAuth.String(), "parameter index %08x, expected the source address", p.ah.SPI)
+	}
+}
+
+func (p *packet) readARP(cut bool) {
+	b := p.link.body
+	if len(b) < 28 {
+		p.fault = short(28, len(b), cut)
+		p.what = "ARP"
+		return
+	}
+	p.what = "ARP"
+	// Ethernet, IPv4, their address lengths (RFC 826)
+	if binary.BigEndian.Uint32(b) != 0x00010800 || b[4] != 6 || b[5] != 4 {
+		p.refuse("malformed", "ARP for another kind of address: % x", b[:6])
+		return
+	}
+	a := arpPacket{
+		op: binary.BigEndian.Uint16(b[6:]), sha: MAC(b[8:14]), tha: MAC(b[18:24]),
+		spa: netip.AddrFrom4([4]byte(b[14:18])), tpa: netip.AddrFrom4([4]byte(b[24:28])),
+	}
+	p.arp, p.addr, p.mac = a, a.spa, a.sha
+	switch {
+	case a.op != 1 && a.op != 2:
+		p.refuse("malformed", "ARP operation %d is neither request nor reply", a.op)
+	case a.spa == a.tpa:
+		p.what = fmt.Sprintf("gratuitous: %v is at %v", a.spa, a.sha)
+		if p.link.mac != (MAC{}) && a.sha != p.link.mac {
+			p.what += fmt.Sprintf(", sent by %v", p.link.mac)
+		}
+	case a.op == 1 && a.spa == netip.IPv4Unspecified():
+		p.what = fmt.Sprintf("probe: is %v in use?", a.tpa)
+		p.addr = netip.Addr{}
+	case a.op == 1:
+		p.what = fmt.Sprintf("request: who has %v? tell %v", a.tpa, a.spa)
+	default:
+		p.what = fmt.Sprintf("reply: %v is at %v", a.spa, a.sha)
+	}
+}
+
+// readNA checks a neighbour advertisement as RFC 4861 7.1.2 says.
+func (p *packet) readNA() {
+	p.what = "neighbour advertisement"
+	if p.fault != nil {
+		return
+	}
+	b := p.ip.payload
+	if p.ip.ttl != 255 {
+		p.refuse("ttl", "hop limit %d, expected 255", p.ip.ttl)
+	}
+	if len(b) < 24 {
+		p.refuse("length", "%d octets, a neighbour advertisement has at least 24", len(b))
+		return
+	}
+	target, flags := netip.AddrFrom16([16]byte(b[8:24])), b[4]
+	p.addr, p.mac = target, p.link.mac
+	if icmp6Sum(p.ip.src, p.ip.dst, b) != 0 {
+		p.refuse("checksum", "checksum %#04x is wrong", binary.BigEndian.Uint16(b[2:]))
+	}
+	switch {
+	case b[1] != 0:
+		p.refuse("malformed", "code %d, expected 0", b[1])
+	case target.IsMulticast():
+		p.refuse("malformed", "target %v is multicast", target)
+	case p.ip.dst.IsMulticast() && flags&0x40 != 0:
+		p.refuse("malformed", "solicited flag in a multicast")
+	}
+	for o := b[24:]; len(o) > 0; {
+		if len(o) < 8 || o[1] == 0 || int(o[1])*8 > len(o) {
+			p.refuse("malformed", "option of length %d", int(o[min(1, len(o)-1)])*8)
+			break
+		}
+		if o[0] == 2 && o[1] == 1 {
+			p.mac = MAC(o[2:8])
+		}
+		o = o[int(o[1])*8:]
+	}
+	kind := "unsolicited"
+	if flags&0x40 != 0 {
+		kind = "solicited"
+	}
+	p.what = fmt.Sprintf("%s: %v is at %v", kind, target, p.mac)
+}
+
+// checksum is the Internet checksum (RFC 1071), zero over data that holds a right one.
+func checksum(b []byte) uint16 { return ^fold(sum16(0, b)) }
+
+func icmp6Sum(src, dst netip.Addr, b []byte) uint16 {
+	s, d := src.As16(), dst.As16()
+	return ^fold(sum16(sum16(sum16(uint32(len(b))+protoICMPv6, s[:]), d[:]), b))
+}
+
+func sum16(sum uint32, b []byte) uint32 {
+	for ; len(b) >= 2; b = b[2:] {
+		sum += uint32(b[0])<<8 | uint32(b[1])
+	}
+	if len(b) == 1 {
+		sum += uint32(b[0]) << 8
+	}
+	return sum
+}
+
+func fold(sum uint32) uint16 {
+	for sum>>16 != 0 {
+		sum = sum>>16 + sum&0xffff
+	}
+	return uint16(sum)
+}

@@ -1,0 +1,377 @@
+package replay
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"quorate/vrrp"
+)
+
+// routerKey is one VRID of one address family on one segment. IPv4 and IPv6 routers with the same VRID are
+// different ones (RFC 9568 5.2.3).
+type routerKey struct {
+	port string
+	ip6  bool
+	vrid uint8
+}
+
+// router is a virtual router: what its members have in common and who they are.
+type router struct {
+	key      routerKey
+	ref      *profile // what the first speaker, or the owner since, runs; the others are judged by it
+	profiles []*profile
+	speakers []*speaker
+	runs     []*run // of those who claim to be owner just now
+}
+
+// profile is what all members of a virtual router must agree on.
+type profile struct {
+	proto    Proto
+	version  uint8
+	auth     vrrp.AuthType
+	data     [8]byte
+	interval time.Duration
+	addrs    []netip.Addr
+	unicast  bool
+	form     vrrp.ChecksumForm
+
+	src    netip.Addr // who was heard first and last with it
+	seen   time.Duration
+	firstN int
+	seq    uint32 // AH: the highest that was seen
+	hasSeq bool
+
+	last   *run // the owner, or the last one
+	zeroAt time.Duration
+	zeroBy netip.Addr // valid: that owner said priority 0, and nobody followed yet
+}
+
+type speaker struct {
+	src   netip.Addr
+	mac   MAC
+	id    uint16 // of the last IPv4 packet
+	sum   [2]byte
+	seen  time.Duration
+	n     int
+	first int
+}
+
+func (p *packet) profile() *profile {
+	a := &p.advert
+	return &profile{
+		proto: p.proto, version: a.Version, auth: a.AuthType, data: a.AuthData, interval: a.Interval,
+		addrs: slices.Clone(a.Addrs), unicast: !p.ip.dst.IsMulticast(), form: a.Checksum,
+		src: p.ip.src, firstN: p.frame.N,
+	}
+}
+
+// differs says in what an advert does not fit the profile, in the order keepalived 2.2.7 checks; nil if it fits.
+func (f *profile) differs(p *packet) *fault {
+	a := &p.advert
+	bad := func(r vrrp.RejectReason, format string, args ...any) *fault {
+		return &fault{r.String(), fmt.Sprintf(format, args...) + fmt.Sprintf(", as %v sends", f.src)}
+	}
+	switch {
+	case a.Version != f.version:
+		return bad(vrrp.RejectVersion, "version %d, expected %d", a.Version, f.version)
+	case p.proto != f.proto:
+		return bad(vrrp.RejectAuthType, "authentication header %s, expected %s", yes(p.proto == ProtoAH), yes(f.proto == ProtoAH))
+	case a.Version == 2 && a.AuthType != f.auth:
+		return bad(vrrp.RejectAuthType, "auth type %v, expected %v", a.AuthType, f.auth)
+	case a.AuthType == vrrp.AuthPass && a.AuthData != f.data:
+		return bad(vrrp.RejectAuth, "password differs from the one")
+	case a.Version == 2 && a.Interval != f.interval:
+		return bad(vrrp.RejectInterval, "interval %v, expected %v", a.Interval, f.interval)
+	case !sameSet(a.Addrs, f.addrs):
+		return bad(vrrp.RejectAddrList, "addresses %s, expected %s", words(a.Addrs), words(f.addrs))
+	case f.unicast == p.ip.dst.IsMulticast():
+		return bad(vrrp.RejectDestination, "sent to %v, expected %s", p.ip.dst, cast(f.unicast))
+	case a.Version == 3 && !p.advertIs6() && a.Checksum != f.form &&
+		a.Checksum != vrrp.ChecksumOldUnicast && f.form != vrrp.ChecksumOldUnicast:
+		return bad(vrrp.RejectChecksum, "checksum over the %s, expected over the %s: keepalived 2.2.7 and FRR 8.4 refuse this; set v3_checksum_as_v2 alike everywhere",
+			sumOf(a.Checksum), sumOf(f.form))
+	}
+	return nil
+}
+
+func (p *packet) advertIs6() bool { return p.ip.src.Is6() }
+
+func yes(b bool) string {
+	if b {
+		return "present"
+	}
+	return "absent"
+}
+
+func cast(unicast bool) string {
+	if unicast {
+		return "unicast"
+	}
+	return "multicast"
+}
+
+func sumOf(f vrrp.ChecksumForm) string {
+	switch f {
+	case vrrp.ChecksumMessage:
+		return "message only (RFC 9568)"
+	case vrrp.ChecksumOldUnicast:
+		return "pseudo-header of 224.0.0.18 (old_unicast_checksum)"
+	default:
+		return "pseudo-header (RFC 5798)"
+	}
+}
+
+// advert judges an advert by what is known of its segment and returns what it is, in words.
+func (d *Decoder) advert(p *packet) string {
+	if p.fault != nil {
+		return ""
+	}
+	key := routerKey{p.link.port, p.ip.src.Is6(), p.advert.VRID}
+	r := d.index[key]
+	if r == nil {
+		if len(d.routers) >= maxRouters {
+			return "more VRIDs than are remembered"
+		}
+		r = &router{key: key}
+		d.index[key] = r
+		d.routers = append(d.routers, r)
+	}
+	text := describe(&p.advert)
+	if p.proto == ProtoAH {
+		text += fmt.Sprintf(", sequence %d", p.ah.Sequence)
+	}
+	if d.ownSource(r, p) {
+		return text
+	}
+	if note := d.verifyAH(p); note != "" {
+		text += ", " + note
+	}
+	if p.fault != nil {
+		return text
+	}
+	f, note := d.fit(r, p)
+	if note != "" {
+		text += "; " + note
+	}
+	s := r.speaker(p)
+	if dup := s.repeats(p, d.now); dup != "" {
+		text += "; " + dup
+	}
+	s.heard(p, d.now)
+	if p.fault == nil && f.replayed(p) {
+		p.refuse(vrrp.RejectSequence.String(), "sequence number %d after %d: a replay, or a sender that has not heard the others", p.ah.Sequence, f.seq)
+		return text
+	}
+	d.claim(r, f, p, s)
+	return text
+}
+
+func describe(a *vrrp.Advert) string {
+	s := fmt.Sprintf("priority %d, interval %v, %s", a.Priority, a.Interval, words(a.Addrs))
+	if a.AuthType != vrrp.AuthNone {
+		s += fmt.Sprintf(", auth %v", a.AuthType)
+	}
+	if a.Priority == vrrp.PriorityStop {
+		s = fmt.Sprintf("priority 0: leaves, %s", words(a.Addrs))
+	}
+	return s
+}
+
+// ownSource notices two hosts that send from one address: by far the most likely, somebody replays or forges.
+func (d *Decoder) ownSource(r *router, p *packet) bool {
+	if p.link.mac == (MAC{}) {
+		return false
+	}
+	k := hostKey{p.link.port, p.ip.src}
+	h, ok := d.hosts[k]
+	known := ok && h.mac != p.link.mac && !p.link.mac.virtual(p.vrid) && !h.mac.virtual(p.vrid)
+	if known && d.now-h.seen < 4*p.advert.Interval {
+		p.refuse(vrrp.RejectOwnSource.String(), "source %v belongs to %v (packet %d), this came from %v: forged, looped back, or two hosts with one address",
+			p.ip.src, h.mac, h.n, p.link.mac)
+		d.conflict(r, p, nil, side{src: p.ip.src, mac: p.link.mac, vips: slices.Clone(p.advert.Addrs)})
+		return true
+	}
+	if ok || len(d.hosts) < maxAddresses {
+		d.hosts[k] = host{p.link.mac, d.now, p.frame.N}
+	}
+	return false
+}
+
+func (d *Decoder) verifyAH(p *packet) string {
+	if p.proto != ProtoAH {
+		return ""
+	}
+	if d.key == nil {
+		return "check value not checked"
+	}
+	if err := d.key.Verify(&p.ah, p.ip.header, p.ip.payload); err != nil {
+		p.fail(err)
+		return ""
+	}
+	return "check value right"
+}
+
+// replayed reports a sequence number that is not above all before. The counter is one for all members
+// (keepalived 2.2.7, measured): a new owner goes on from the last number it heard.
+func (f *profile) replayed(p *packet) bool {
+	if p.proto != ProtoAH {
+		return false
+	}
+	if f.hasSeq && p.ah.Sequence <= f.seq {
+		return true
+	}
+	f.seq, f.hasSeq = p.ah.Sequence, true
+	return false
+}
+
+// fit finds or makes the profile an advert belongs to, and refuses the advert if it is not the reference.
+func (d *Decoder) fit(r *router, p *packet) (f *profile, note string) {
+	switch {
+	case r.ref == nil:
+		if other := d.taken(r, p); other != nil {
+			owner := other.alive(p.advert.Addrs[0], d.now)
+			for _, a := range p.advert.Addrs {
+				if o := other.alive(a, d.now); o != nil {
+					owner = o
+				}
+			}
+			p.refuse("foreign_owner", "VRID %d claims an address of VRID %d (%s)", p.vrid, other.key.vrid, words(other.ref.addrs))
+			d.conflict(other, p, owner, sideOf(p))
+		}
+		r.ref = r.add(p.profile())
+		f, note = r.ref, fmt.Sprintf("first advert of VRID %d", r.key.vrid)
+		if p.fault != nil {
+			r.ref = nil // the next speaker may be the genuine one
+		}
+	case r.ref.differs(p) == nil:
+		f = r.ref
+		if f.version == 3 && p.advert.Interval != f.interval {
+			note = fmt.Sprintf("interval %v, before %v from %v", p.advert.Interval, f.interval, f.src)
+			if p.advert.Interval >= 4*f.interval {
+				note += fmt.Sprintf("; backups that learn it wait %s", human(vrrp.MasterDown(3, 100, p.advert.Interval, 0)))
+			}
+		} else {
+			f.src = p.ip.src
+		}
+		if p.advert.Checksum == vrrp.ChecksumOldUnicast {
+			note = join(note, "checksum over the "+sumOf(p.advert.Checksum))
+		} else if f.form == vrrp.ChecksumOldUnicast {
+			note = join(note, fmt.Sprintf("checksum is right, but %v needs old_unicast_checksum", f.src))
+		}
+	case r.mayChange(p, d.now):
+		note = "changed: " + r.ref.differs(p).text
+		old := r.ref
+		r.ref = r.add(p.profile())
+		r.ref.last, r.ref.seq = old.last, 0
+		f = r.ref
+	default:
+		p.fault = r.ref.differs(p)
+		f = r.find(p)
+		if f == nil {
+			f = r.add(p.profile())
+		}
+		d.conflict(r, p, r.owner(d.now), sideOf(p))
+	}
+	f.seen = d.now
+	if p.proto == ProtoVRRP && p.advertIs6() && !p.ip.src.IsLinkLocalUnicast() && p.ip.dst.IsMulticast() {
+		note = join(note, "source is not link-local, which RFC 9568 5.1.2.1 demands and keepalived does not check")
+	}
+	if p.fault == nil {
+		d.remember(r, p)
+	}
+	return f, note
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}
+
+func (r *router) add(f *profile) *profile {
+	if len(r.profiles) < maxSpeakers {
+		r.profiles = append(r.profiles, f)
+	}
+	return f
+}
+
+func (r *router) find(p *packet) *profile {
+	for _, f := range r.profiles {
+		if f != r.ref && f.differs(p) == nil {
+			return f
+		}
+	}
+	return nil
+}
+
+// mayChange says whether an advert that differs from the reference is its change rather than a conflict: the
+// owner itself changed (a reload), or nobody who would disagree has been heard for two master-down intervals.
+func (r *router) mayChange(p *packet, now time.Duration) bool {
+	if r.ref.last != nil && r.ref.last.active && r.ref.last.src == p.ip.src && r.ref.last.mac == p.link.mac {
+		return true
+	}
+	return now-r.ref.seen > 2*vrrp.MasterDown(r.ref.version, 1, r.ref.interval, 0)
+}
+
+// taken returns another router on this segment, with a living owner, that has one of the addresses.
+func (d *Decoder) taken(r *router, p *packet) *router {
+	for _, a := range p.advert.Addrs {
+		for _, other := range d.vips[hostKey{r.key.port, a}] {
+			if o := other.alive(a, d.now); other != r && o != nil && o.mac != p.link.mac {
+				return other
+			}
+		}
+	}
+	return nil
+}
+
+// remember notes whose virtual addresses these are.
+func (d *Decoder) remember(r *router, p *packet) {
+	for _, a := range p.advert.Addrs {
+		k := hostKey{r.key.port, a}
+		list := d.vips[k]
+		if !slices.Contains(list, r) && len(list) < 16 && len(d.vips) < maxAddresses {
+			d.vips[k] = append(list, r)
+		}
+	}
+}
+
+func (r *router) speaker(p *packet) *speaker {
+	for _, s := range r.speakers {
+		if s.src == p.ip.src {
+			return s
+		}
+	}
+	s := &speaker{src: p.ip.src, mac: p.link.mac}
+	if len(r.speakers) < maxSpeakers {
+		r.speakers = append(r.speakers, s)
+	}
+	return s
+}
+
+func (r *router) speakerOf(mac MAC) *speaker {
+	for _, s := range r.speakers {
+		if s.mac == mac {
+			return s
+		}
+	}
+	return nil
+}
+
+// repeats notices the same datagram again: a loop in the network, or a capture on two ports of one switch.
+func (s *speaker) repeats(p *packet, now time.Duration) string {
+	if s.n != 0 && len(p.ip.header) > 0 && p.ip.id != 0 && p.ip.id == s.id && now-s.seen < p.advert.Interval/2 {
+		return fmt.Sprintf("the same datagram as packet %d: a loop, or captured twice", s.n)
+	}
+	return ""
+}
+
+func (s *speaker) heard(p *packet, now time.Duration) {
+	s.mac, s.id, s.seen, s.n = p.link.mac, p.ip.id, now, p.frame.N
+}
+
+// human rounds a duration to what a reader can compare.
+func human(d time.Duration) string { return d.Round(100 * time.Microsecond).String() }
