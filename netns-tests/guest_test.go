@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"sort"
 	"strings"
 	"sync"
@@ -178,23 +176,6 @@ func TestIPVS(t *testing.T) {
 		}
 		return fmt.Sprintf("%v, by way of %s", got, w.hostOf(mac))
 	})
-}
-
-// The main job, as make demo runs it: exit status 0 and a report, at the best level of this machine.
-func TestDemo(t *testing.T) {
-	needLab(t)
-	keep := t.TempDir()
-	cmd := exec.CommandContext(t.Context(), program(t, "clusterctl"), "demo", "--keep", keep)
-	out, err := cmd.CombinedOutput()
-	t.Logf("clusterctl demo\n%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"result     ok", "owner      d1 -> d2", filepath.Join(keep, "lan.pcapng")} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("no %q in the report", want)
-		}
-	}
 }
 
 func readFile(t testing.TB, path string) []byte {
