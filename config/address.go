@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -17,8 +16,8 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 	a := Address{Prefix: prefix, Pos: first.pos}
 	for i := 1; i < len(item.words); i++ {
 		w := item.words[i]
-		e, known := c.schema.option("(address line)", w.text)
-		if !known {
+		k := c.schema.option("(address line)", w.text)
+		if k == nil {
 			hint := "possible are dev, label, brd, scope"
 			if n, ok := c.schema.nearest("(address line)", w.text); ok {
 				hint = "did you mean " + n + "?"
@@ -29,19 +28,19 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 			return a, false
 		}
 		switch w.text {
-		case "dev", "label", "brd", "broadcast", "scope":
-		default:
-			c.unsupported(e, &stmt{words: []word{w}, pos: w.pos})
-			if e.args != "-" {
-				i++
-			}
+		case "no_track", "use_vmac":
+			a.NoTrack, a.UseVMAC = a.NoTrack || w.text == "no_track", a.UseVMAC || w.text == "use_vmac"
+			c.reportFeature(k, w.pos)
 			continue
 		}
-		if i++; i == len(item.words) {
-			c.errorf(w.pos, "missing-value", kw, "write: "+w.text+" "+e.args, "%s needs a value", w.text)
-			return a, false
+		var v word
+		if k.args != "-" {
+			if i++; i == len(item.words) {
+				c.errorf(w.pos, "missing-value", kw, "write: "+w.text+" "+k.args, "%s needs a value", w.text)
+				return a, false
+			}
+			v = item.words[i]
 		}
-		v := item.words[i]
 		switch w.text {
 		case "dev":
 			a.Dev = v.text
@@ -50,6 +49,10 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 			}
 		case "label":
 			a.Label = v.text
+			if a.Prefix.Addr().Is6() {
+				c.bad(v, kw, "leave it out", fmt.Errorf("label %q: an IPv6 address has no label", shorten(v.text)))
+				return a, false
+			}
 			if len(v.text) > 15 {
 				c.bad(v, kw, "shorten it", fmt.Errorf("label %q is %w: a label has at most 15 bytes", shorten(v.text), errRange))
 				return a, false
@@ -59,6 +62,24 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 			if _, err := number(v.text, 0, 255); err != nil && !c.oneOf(v, kw+" scope", "global", "link", "host", "site", "nowhere") {
 				return a, false
 			}
+		case "peer":
+			if p, ok := c.prefix(v, kw+" peer"); !ok || p.Addr().Is4() != a.Prefix.Addr().Is4() {
+				if ok {
+					c.bad(v, kw, "write an address of the same family", fmt.Errorf("peer %q is of the other family", shorten(v.text)))
+				}
+				return a, false
+			}
+			a.option(w, v)
+			c.reportFeature(k, w.pos)
+		case "preferred_lft":
+			if v.text != "forever" && !c.wordValue(spec{name: "int", params: []string{"0", "4294967295"}}, kw+" preferred_lft", v) {
+				return a, false
+			}
+			a.option(w, v)
+			c.reportFeature(k, w.pos)
+		case "home", "-nodad", "mngtmpaddr", "noprefixroute", "autojoin", "track_group":
+			a.option(w, v)
+			c.reportFeature(k, w.pos)
 		default:
 			a.Broadcast = v.text
 			if b, err := netip.ParseAddr(v.text); v.text != "+" && v.text != "-" && (err != nil || !b.Is4()) {
@@ -70,26 +91,29 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 	return a, true
 }
 
+func (a *Address) option(w, v word) {
+	a.Options = strings.TrimSpace(a.Options + " " + w.text + " " + v.text)
+}
+
 func isAddr(s string) bool { _, err := netip.ParseAddr(s); return err == nil }
 
 // prefix reads ADDR[/LEN], keeping the host bits; /32 without length.
 func (c *ctx) prefix(w word, kw string) (netip.Prefix, bool) {
 	host, length, slash := strings.Cut(w.text, "/")
 	a, err := netip.ParseAddr(host)
-	if err == nil && a.Is6() {
-		c.ipv6(w, kw)
+	if err != nil || a.Zone() != "" || a.Is4In6() {
+		c.bad(w, kw, "write an address such as 192.168.2.240/24 or 2001:db8::240/64", fmt.Errorf("%q is not an IP address", shorten(host)))
 		return netip.Prefix{}, false
 	}
-	if err != nil {
-		c.bad(w, kw, "write an address such as 192.168.2.240/24", fmt.Errorf("%q is not an IP address", shorten(host)))
-		return netip.Prefix{}, false
-	}
-	bits := int64(32)
+	bits := int64(a.BitLen())
 	if slash {
-		if bits, err = number(length, 0, 32); err != nil {
-			c.bad(w, kw, "write a prefix length from 0 to 32", fmt.Errorf("prefix length %w", err))
+		if bits, err = number(length, 0, bits); err != nil {
+			c.bad(w, kw, fmt.Sprintf("write a prefix length from 0 to %d", a.BitLen()), fmt.Errorf("prefix length %w", err))
 			return netip.Prefix{}, false
 		}
+	}
+	if a.Is6() {
+		c.ipv6(w, kw)
 	}
 	return netip.PrefixFrom(a, int(bits)), true
 }
@@ -114,14 +138,23 @@ func addressList(list func(*ctx) *[]Address, kw string) setter {
 			return
 		}
 		l := list(c)
-		for _, old := range slices.Concat(c.inst.VIPs, c.inst.ExcludedVIPs) {
-			if old.Prefix.Addr() == a.Prefix.Addr() {
-				c.warnf(a.Pos, "duplicate-address", kw, "delete one of the two", "%s is already listed at %s; this line is left out", a.Prefix.Addr(), old.Pos)
+		if at, ok := c.facts.vips[a.Prefix.Addr()]; ok {
+			c.warnf(a.Pos, "duplicate-address", kw, "delete one of the two", "%s is already listed at %s; this line is left out", a.Prefix.Addr(), at)
+			return
+		}
+		if c.facts.vips == nil {
+			c.facts.vips = map[netip.Addr]Pos{}
+		}
+		c.facts.vips[a.Prefix.Addr()] = a.Pos
+		if kw == "virtual_ipaddress" {
+			if len(*l) == maxVIPs {
+				c.errorf(a.Pos, "out-of-range", kw, "put further addresses into virtual_ipaddress_excluded", "an advert carries at most %d addresses", maxVIPs)
+			}
+			if len(*l) > 0 && (*l)[0].Prefix.Addr().Is4() != a.Prefix.Addr().Is4() {
+				c.errorf(a.Pos, "mixed-families", kw, "put it into virtual_ipaddress_excluded, or into an instance of its own",
+					"%s: an advert carries IPv4 or IPv6 addresses, and the first one is %s; keepalived leaves this one out", a.Prefix.Addr(), (*l)[0].Prefix.Addr())
 				return
 			}
-		}
-		if kw == "virtual_ipaddress" && len(*l) == maxVIPs {
-			c.errorf(a.Pos, "out-of-range", kw, "put further addresses into virtual_ipaddress_excluded", "an advert carries at most %d addresses", maxVIPs)
 		}
 		*l = append(*l, a)
 	}

@@ -13,21 +13,26 @@ func (c *ctx) finish() {
 	c.checkVRIDs()
 	c.checkTracks()
 	c.checkAddresses()
-	c.checkVirtualServers()
+	c.checkServices()
+	c.checkGroups()
+	c.checkTrackers()
 }
 
 // checkVRIDs: two virtual routers with one id on one network would answer each other.
 func (c *ctx) checkVRIDs() {
 	type key struct {
-		iface string
-		id    int
+		iface   string
+		id      int
+		six     bool
+		unicast bool // may share a number with a multicast router (keepalived 2.2.7, measured)
+		src     netip.Addr
 	}
 	seen := map[key]*Instance{}
 	for _, i := range c.cfg.Instances {
 		if !i.VRID.Set || !i.Interface.Set {
 			continue
 		}
-		k := key{i.Interface.V, i.VRID.V}
+		k := key{i.Interface.V, i.VRID.V, i.Family.V == 6, len(i.UnicastPeers) > 0, i.UnicastSrcIP.V}
 		if old := seen[k]; old != nil {
 			c.errorf(i.VRID.Pos, "duplicate-vrid", "virtual_router_id", "choose another number from 1 to 255",
 				"virtual_router_id %d on %s is already used by vrrp_instance %s at %s", i.VRID.V, i.Interface.V, old.Name, old.VRID.Pos)
@@ -45,10 +50,10 @@ func (c *ctx) checkTracks() {
 		names = append(names, s.Name)
 	}
 	used := map[string]bool{}
-	for _, i := range c.cfg.Instances {
+	resolve := func(owner string, list []Track) []Track {
 		mine := map[string]bool{}
-		kept := i.TrackScripts[:0]
-		for _, t := range i.TrackScripts {
+		kept := list[:0]
+		for _, t := range list {
 			k, ok := index[t.Name]
 			if !ok {
 				hint := "define it above: vrrp_script " + t.Name + " { script \"...\" }"
@@ -59,7 +64,7 @@ func (c *ctx) checkTracks() {
 				continue
 			}
 			if mine[t.Name] {
-				c.warnf(t.Pos, "duplicate-name", "track_script", "delete one of the two", "vrrp_instance %s tracks %q twice; this line is left out", i.Name, t.Name)
+				c.warnf(t.Pos, "duplicate-name", "track_script", "delete one of the two", "%s tracks %q twice; this line is left out", owner, t.Name)
 				continue
 			}
 			mine[t.Name], used[t.Name] = true, true
@@ -68,7 +73,13 @@ func (c *ctx) checkTracks() {
 			}
 			kept = append(kept, t)
 		}
-		i.TrackScripts = kept
+		return kept
+	}
+	for _, i := range c.cfg.Instances {
+		i.TrackScripts = resolve("vrrp_instance "+i.Name, i.TrackScripts)
+	}
+	for _, g := range c.cfg.SyncGroups {
+		g.TrackScripts = resolve("vrrp_sync_group "+g.Name, g.TrackScripts)
 	}
 	for _, s := range c.cfg.Scripts {
 		if !used[s.Name] && len(c.cfg.Instances) > 0 {
@@ -89,30 +100,5 @@ func (c *ctx) checkAddresses() {
 				seen[a.Prefix.Addr()] = fmt.Sprintf("vrrp_instance %s at %s", i.Name, a.Pos)
 			}
 		}
-	}
-	if len(c.cfg.Instances) == 0 {
-		return // health checks alone: somebody else owns the addresses
-	}
-	for _, v := range c.cfg.VirtualServers {
-		if _, ok := seen[v.Addr.V]; !ok {
-			c.warnf(v.Addr.Pos, "address-not-owned", "virtual_server", "add it to virtual_ipaddress", "%s is in no virtual_ipaddress: nobody answers for it", v.Addr.V)
-		}
-	}
-}
-
-func (c *ctx) checkVirtualServers() {
-	type key struct {
-		addr     netip.Addr
-		port     int
-		protocol string
-	}
-	seen := map[key]*VirtualServer{}
-	for _, v := range c.cfg.VirtualServers {
-		k := key{v.Addr.V, v.Port.V, v.Protocol.V}
-		if old := seen[k]; old != nil {
-			c.errorf(v.Pos, "duplicate-name", "virtual_server", "put the real servers into one block", "virtual_server %s %s is already defined at %s", v, v.Protocol.V, old.Pos)
-			continue
-		}
-		seen[k] = v
 	}
 }

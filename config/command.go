@@ -36,8 +36,7 @@ func (c *ctx) commandOf(s *stmt) (Command, bool) {
 		c.errorf(at, "missing-value", kw, "write the path of a program", "the command of %s is empty", kw)
 		return Command{}, false
 	case strings.HasPrefix(cmd.Argv[0], "<"):
-		c.errorf(at, "not-supported-yet", kw, "use a command such as \"/usr/bin/test -r FILE\"", "%s %q: testing whether a file can be read is not supported yet", kw, shorten(cmd.Argv[0]))
-		return Command{}, false
+		c.need("readable-script", at, kw, "use a command such as \"/usr/bin/test -r FILE\"")
 	}
 	if len(parts) > 1 {
 		cmd.User = plain(parts[1].text)

@@ -27,6 +27,16 @@ type Config struct {
 	Scripts        []*Script        // vrrp_script blocks
 	Instances      []*Instance      // vrrp_instance blocks, in file order
 	VirtualServers []*VirtualServer // virtual_server blocks, in file order
+	// What follows is read and checked; feature.go says what of it is carried out.
+	SyncGroups      []*SyncGroup
+	TrackFiles      []*TrackFile
+	TrackProcesses  []*TrackProcess
+	BFDs            []*BFD         // bfd_instance blocks
+	ServerGroups    []*ServerGroup // virtual_server_group blocks
+	StaticAddresses []Address
+	StaticRoutes    []Route
+	StaticRules     []Rule
+	Settings        []Setting // every other statement, see Setting
 }
 
 // Global is global_defs.
@@ -51,6 +61,32 @@ type Global struct {
 	HigherPrioSendAdvert    Value[bool]
 	DownTimerAdverts        Value[int]
 	SMTPAlert               Value[bool] // default of instances
+	SMTPHelo                Value[string]
+	SMTPAlertVRRP           Value[bool]
+	SMTPAlertChecker        Value[bool]
+	NoEmailFaults           Value[bool]
+	NoCheckerEmails         Value[bool]
+	VRRPStrict              Value[bool]
+	SkipCheckAdvAddr        Value[bool]
+	CheckUnicastSrc         Value[bool]
+	V3ChecksumAsV2          Value[bool]
+	McastGroup4             Value[netip.Addr] // 224.0.0.18
+	McastGroup6             Value[netip.Addr] // ff02::12
+	GARPInterval            Value[time.Duration]
+	GNAInterval             Value[time.Duration]
+	StartupDelay            Value[time.Duration]
+	DelayAfterBoot          Value[time.Duration]
+	NotifyPriority          Value[bool] // vrrp_notify_priority_changes
+	NotifyFifo              Fifo
+	VRRPNotifyFifo          Fifo
+	LVSNotifyFifo           Fifo
+	LVSSyncDaemon           *SyncDaemon
+	LVSTimeoutTCP           Value[time.Duration]
+	LVSTimeoutTCPFin        Value[time.Duration]
+	LVSTimeoutUDP           Value[time.Duration]
+	DefaultInterface        Value[string]
+	RSInitNotifies          Value[bool]
+	LogUnknownVRIDs         Value[bool]
 }
 
 // Command is a script with its arguments, split as keepalived does (grammar: quoting).
@@ -116,6 +152,39 @@ type Instance struct {
 	LowerPrioNoAdvert       Value[bool]
 	HigherPrioSendAdvert    Value[bool]
 	DownTimerAdverts        Value[int] // 3
+	// What follows is read and checked; feature.go says what of it is carried out.
+	Family                 Value[int] // 4 or 6: of the first address; adverts are sent in it. Never Set
+	WeightedIfaces         []Track    // lines of track_interface with a weight
+	TrackFiles             []Track
+	TrackProcesses         []Track
+	TrackBFDs              []Track
+	UnicastPeers           []Peer // not empty: unicast
+	UnicastSrcIP           Value[netip.Addr]
+	UnicastTTL             Value[int]
+	UnicastFaultNoPeer     Value[bool]
+	CheckUnicastSrc        Value[bool]
+	McastSrcIP             Value[netip.Addr]
+	McastDstIP             Value[netip.Addr]
+	TrackSrcIP             Value[bool]
+	UseVMAC                *VMAC
+	VMACXmitBase           Value[bool]
+	VMACAddr               Value[bool]   // use_vmac_addr
+	Accept                 Value[bool]   // true unless no_accept
+	SkipCheckAdvAddr       Value[bool]   // skip_check_adv_addr
+	Strict                 Value[bool]   // strict_mode or vrrp_strict
+	V3ChecksumAsV2         Value[bool]   //
+	DontTrackPrimary       Value[bool]   //
+	PromoteSecondaries     Value[bool]   //
+	OwnerIgnoreAdverts     Value[bool]   //
+	NotifyPriority         Value[bool]   // notify_priority_changes
+	VirtualRoutes          []Route       //
+	VirtualRules           []Rule        //
+	NotifyDeleted          *Command      //
+	NotifyMasterRxLowerPri *Command      //
+	LVSSyncInterface       Value[string] // lvs_sync_daemon_interface, obsolete
+	TimerExpiredBackup     Value[int]    // 254 when written without a value
+	NoVirtualIPAddress     Value[bool]   // no_virtual_ipaddress
+	OldUnicastChecksum     Value[string] // "", on or never
 }
 
 // Address is a line of virtual_ipaddress: ADDR[/LEN] [brd B] [dev IF] [scope S] [label L].
@@ -125,6 +194,9 @@ type Address struct {
 	Label     string
 	Scope     string // "", global, link, host, site, or a number
 	Broadcast string // "", "+", "-" or an address
+	NoTrack   bool
+	UseVMAC   bool
+	Options   string // peer, home, -nodad, noprefixroute, preferred_lft ... as written, one blank between words
 	Pos       Pos
 }
 
@@ -149,6 +221,23 @@ type VirtualServer struct {
 	Weight           Value[int]  // default of the real servers, 1
 	InhibitOnFailure Value[bool] // default of the real servers
 	RealServers      []*RealServer
+	// What follows is read and checked; feature.go says what of it is carried out.
+	FWMark            Value[int]    // virtual_server fwmark N: instead of an address
+	Group             Value[string] // virtual_server group NAME: instead of an address
+	IPFamily          Value[string] // inet or inet6
+	OPS               bool
+	SchedFlags        []string // flag-1 ... mh-fallback, as written
+	Tunnel            *Tunnel
+	PersistenceBits   int // persistence_granularity as a prefix length; 0: the whole address
+	PersistenceEngine Value[string]
+	HASuspend         bool
+	Omega             bool
+	Hysteresis        Value[int]
+	QuorumUp          *Command
+	QuorumDown        *Command
+	SorryServer       *SorryServer
+	VirtualHost       Value[string]
+	SMTPAlert         Value[bool]
 }
 
 // RealServer is a real_server block.
@@ -167,11 +256,19 @@ type RealServer struct {
 	DelayLoop        Value[time.Duration]
 	Warmup           Value[time.Duration]
 	Checks           []*Check
+	// What follows is read and checked; feature.go says what of it is carried out.
+	UThreshold  Value[int]
+	LThreshold  Value[int]
+	Tunnel      *Tunnel
+	NotifyUp    *Command
+	NotifyDown  *Command
+	VirtualHost Value[string]
+	SMTPAlert   Value[bool]
 }
 
 // Check is a health-check block of a real server, defaults and inheritance already applied.
 type Check struct {
-	Kind             string // TCP_CHECK
+	Kind             string // TCP_CHECK, HTTP_GET, SSL_GET, SMTP_CHECK, DNS_CHECK, MISC_CHECK, PING_CHECK, UDP_CHECK, FILE_CHECK, BFD_CHECK
 	Pos              Pos
 	ConnectIP        Value[netip.Addr] // the real server's
 	ConnectPort      Value[int]        // the real server's
@@ -182,6 +279,22 @@ type Check struct {
 	DelayLoop        Value[time.Duration] // the virtual server's
 	Warmup           Value[time.Duration]
 	Alpha            Value[bool]
+	// What a kind has beyond that; nil for the others.
+	HTTP *HTTPCheck // HTTP_GET and SSL_GET
+	SMTP *SMTPCheck
+	DNS  *DNSCheck
+	Misc *MiscCheck
+	UDP  *UDPCheck
+	File *FileCheck
+	BFD  Value[string]
+	Bind *CheckBind // bind_port, bind_if, fwmark; nil when none is written
+}
+
+// CheckBind is how the packets of a check leave the host.
+type CheckBind struct {
+	Port   Value[int]
+	Iface  Value[string]
+	FWMark Value[int]
 }
 
 // Severity orders diagnostics.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -22,16 +23,11 @@ func globalRules() []rule {
 	return []rule{
 		{block: "", keyword: G, open: func(*ctx, *stmt) bool { return true }},
 		{block: G, keyword: "router_id", args: 1, set: text("name", s(func(g *Global) *Value[string] { return &g.RouterID }))},
-		{block: G, keyword: "notification_email", each: wordList(func(c *ctx) *[]Value[string] { return &c.cfg.Global.NotificationEmail }), yet: mailYet},
+		{block: G, keyword: "notification_email", each: wordList(func(c *ctx) *[]Value[string] { return &c.cfg.Global.NotificationEmail })},
 		{block: G, keyword: "notification_email_from", args: 1, set: text("mail address", s(func(g *Global) *Value[string] { return &g.NotificationEmailFrom }))},
-		{block: G, keyword: "smtp_server", args: 2, set: smtpServer, yet: mailYet},
+		{block: G, keyword: "smtp_server", args: 2, set: smtpServer},
 		{block: G, keyword: "smtp_connect_timeout", args: 1, set: smtpTimeout},
-		{block: G, keyword: "smtp_helo_name", args: 1, yet: mailYet},
-		{block: G, keyword: "smtp_alert", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.SMTPAlert })), yet: mailYet},
-		{block: G, keyword: "smtp_alert_vrrp", args: 1, yet: mailYet},
-		{block: G, keyword: "smtp_alert_checker", args: 1, yet: mailYet},
-		{block: G, keyword: "no_email_faults", yet: mailYet},
-		{block: G, keyword: "no_checker_emails", args: 1, yet: mailYet},
+		{block: G, keyword: "smtp_alert", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.SMTPAlert }))},
 		{block: G, keyword: "script_user", args: 2, set: scriptUser},
 		{block: G, keyword: "enable_script_security", set: flag(b(func(g *Global) *Value[bool] { return &g.EnableScriptSecurity }))},
 		{block: G, keyword: "vrrp_version", args: 1, set: integer(2, 3, g(func(g *Global) *Value[int] { return &g.VRRPVersion }))},
@@ -44,6 +40,34 @@ func globalRules() []rule {
 		{block: G, keyword: "vrrp_lower_prio_no_advert", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.LowerPrioNoAdvert }))},
 		{block: G, keyword: "vrrp_higher_prio_send_advert", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.HigherPrioSendAdvert }))},
 		{block: G, keyword: "vrrp_down_timer_adverts", args: 1, set: integer(1, 100, g(func(g *Global) *Value[int] { return &g.DownTimerAdverts }))},
+		{block: G, keyword: "smtp_helo_name", args: 1, set: text("name", s(func(g *Global) *Value[string] { return &g.SMTPHelo }))},
+		{block: G, keyword: "smtp_alert_vrrp", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.SMTPAlertVRRP }))},
+		{block: G, keyword: "smtp_alert_checker", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.SMTPAlertChecker }))},
+		{block: G, keyword: "no_email_faults", set: flag(b(func(g *Global) *Value[bool] { return &g.NoEmailFaults }))},
+		{block: G, keyword: "no_checker_emails", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.NoCheckerEmails }))},
+		{block: G, keyword: "vrrp_strict", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.VRRPStrict }))},
+		{block: G, keyword: "vrrp_skip_check_adv_addr", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.SkipCheckAdvAddr }))},
+		{block: G, keyword: "vrrp_check_unicast_src", set: flag(b(func(g *Global) *Value[bool] { return &g.CheckUnicastSrc }))},
+		{block: G, keyword: "v3_checksum_as_v2", args: anyWords, set: flag(b(func(g *Global) *Value[bool] { return &g.V3ChecksumAsV2 }))},
+		{block: G, keyword: "vrrp_mcast_group4", args: 1, set: mcast(false, func(c *ctx) *Value[netip.Addr] { return &c.cfg.Global.McastGroup4 })},
+		{block: G, keyword: "vrrp_mcast_group6", args: 1, set: mcast(true, func(c *ctx) *Value[netip.Addr] { return &c.cfg.Global.McastGroup6 })},
+		{block: G, keyword: "vrrp_garp_interval", args: 1, set: duration(6, minTimer, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPInterval }))},
+		{block: G, keyword: "vrrp_gna_interval", args: 1, set: duration(6, minTimer, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.GNAInterval }))},
+		{block: G, keyword: "vrrp_startup_delay", args: 1, set: duration(6, time.Millisecond, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.StartupDelay }))},
+		{block: G, keyword: "vrrp_delay_after_boot", args: 1, set: duration(6, time.Millisecond, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.DelayAfterBoot }))},
+		{block: G, keyword: "vrrp_notify_priority_changes", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.NotifyPriority }))},
+		{block: G, keyword: "rs_init_notifies", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.RSInitNotifies }))},
+		{block: G, keyword: "log_unknown_vrids", set: flag(b(func(g *Global) *Value[bool] { return &g.LogUnknownVRIDs }))},
+		{block: G, keyword: "default_interface", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.cfg.Global.DefaultInterface })},
+		{block: G, keyword: "notify_fifo", args: 3, set: fifo(func(c *ctx) *Fifo { return &c.cfg.Global.NotifyFifo })},
+		{block: G, keyword: "vrrp_notify_fifo", args: 3, set: fifo(func(c *ctx) *Fifo { return &c.cfg.Global.VRRPNotifyFifo })},
+		{block: G, keyword: "lvs_notify_fifo", args: 3, set: fifo(func(c *ctx) *Fifo { return &c.cfg.Global.LVSNotifyFifo })},
+		{block: G, keyword: "notify_fifo_script", args: anyWords, set: command(func(c *ctx) **Command { return &c.cfg.Global.NotifyFifo.Script })},
+		{block: G, keyword: "vrrp_notify_fifo_script", args: anyWords, set: command(func(c *ctx) **Command { return &c.cfg.Global.VRRPNotifyFifo.Script })},
+		{block: G, keyword: "lvs_notify_fifo_script", args: anyWords, set: command(func(c *ctx) **Command { return &c.cfg.Global.LVSNotifyFifo.Script })},
+		{block: G, keyword: "lvs_sync_daemon", args: anyWords, set: syncDaemon},
+		{block: G, keyword: "lvs_timeouts", args: anyWords, set: lvsTimeouts},
+		{block: G, keyword: "include_check", args: anyWords, set: includeCheck},
 	}
 }
 
@@ -77,20 +101,139 @@ func scriptUser(c *ctx, s *stmt) {
 		return
 	}
 	put(c, s, &c.cfg.Global.ScriptUser, user.text, user.pos)
-	if group, ok := c.group(s, 2); ok {
+	if group, ok := c.groupName(s, 2); ok {
 		put(c, s, &c.cfg.Global.ScriptGroup, group.text, group.pos)
 	}
 }
 
 // group reads an optional [:]GROUP.
-func (c *ctx) group(s *stmt, i int) (word, bool) {
+func (c *ctx) groupName(s *stmt, i int) (word, bool) {
 	if i >= len(s.words) {
 		return word{}, false
 	}
 	w := s.words[i]
 	if strings.HasPrefix(w.text, ":") {
-		c.warnf(w.pos, "not-supported-yet", s.keyword(), "write the group without the colon", "%s %q: supplementary groups are not supported yet; only the group is set", s.keyword(), shorten(w.text))
+		c.need("supplementary-groups", w.pos, s.keyword(), "write the group without the colon")
 		w.text = w.text[1:]
 	}
 	return w, w.text != ""
+}
+
+func interfaceName(field textOf) setter {
+	return func(c *ctx, s *stmt) {
+		if w, ok := c.arg(s, 1, "name"); ok && c.ifname(w, s.keyword()) {
+			put(c, s, field(c), w.text, w.pos)
+		}
+	}
+}
+
+func mcast(six bool, field ipOf) setter {
+	name := "mcast4"
+	if six {
+		name = "mcast6"
+	}
+	return func(c *ctx, s *stmt) {
+		if w, ok := c.arg(s, 1, "multicast address"); ok && c.wordValue(spec{name: name}, s.keyword(), w) {
+			put(c, s, field(c), netip.MustParseAddr(w.text), w.pos)
+		}
+	}
+}
+
+// fifo reads PATH [user [group]].
+func fifo(field func(*ctx) *Fifo) setter {
+	return func(c *ctx, s *stmt) {
+		w, ok := c.arg(s, 1, "path")
+		if !ok {
+			return
+		}
+		f := field(c)
+		put(c, s, &f.Path, w.text, w.pos)
+		if len(s.words) > 2 {
+			f.User = s.words[2].text
+		}
+		if len(s.words) > 3 {
+			f.Group = s.words[3].text
+		}
+		for _, g := range []*Fifo{&c.cfg.Global.NotifyFifo, &c.cfg.Global.VRRPNotifyFifo, &c.cfg.Global.LVSNotifyFifo} {
+			if g != f && g.Path.Set && g.Path.V == w.text {
+				c.errorf(w.pos, "duplicate-name", s.keyword(), "give each pipe a path of its own", "%s is already the path of the pipe at %s", shorten(w.text), g.Path.Pos)
+			}
+		}
+	}
+}
+
+// lvsTimeouts reads [tcp S] [tcpfin S] [udp S].
+func lvsTimeouts(c *ctx, s *stmt) {
+	if len(s.words) == 1 {
+		c.arg(s, 1, "timeout")
+		return
+	}
+	if !c.pairs("global_defs.lvs_timeouts", s.keyword(), s.words[1:]) {
+		return
+	}
+	g := &c.cfg.Global
+	for i := 1; i+1 < len(s.words); i += 2 {
+		n, _ := number(s.words[i+1].text, 0, 2678400)
+		v := Value[time.Duration]{V: time.Duration(n) * time.Second, Set: true, Pos: s.words[i+1].pos}
+		switch s.words[i].text {
+		case "tcp":
+			g.LVSTimeoutTCP = v
+		case "tcpfin":
+			g.LVSTimeoutTCPFin = v
+		case "udp":
+			g.LVSTimeoutUDP = v
+		}
+	}
+}
+
+// syncDaemon reads IF [[inst] INSTANCE] [id N] [maxlen N] [port N] [ttl N] [group IP]. The
+// first definition counts, as in keepalived.
+func syncDaemon(c *ctx, s *stmt) {
+	w, ok := c.arg(s, 1, "interface")
+	if !ok || !c.ifname(w, s.keyword()) {
+		return
+	}
+	const P = "global_defs.lvs_sync_daemon"
+	d := &SyncDaemon{Iface: w.text, Pos: s.pos}
+	words := s.words[2:]
+	if len(words) > 0 && c.schema.option(P, words[0].text) == nil {
+		d.Inst = words[0].text // the positional form: INSTANCE [ID]
+		words = words[1:]
+		if len(words) > 0 && c.schema.option(P, words[0].text) == nil {
+			c.warnf(words[0].pos, "obsolete", s.keyword(), "write: id "+words[0].text, "%q: the number of the daemon is written behind id", shorten(words[0].text))
+			n, err := number(words[0].text, 0, 255)
+			if err != nil {
+				c.bad(words[0], s.keyword(), "write a number from 0 to 255", err)
+				return
+			}
+			d.ID = Value[int]{V: int(n), Set: true, Pos: words[0].pos}
+			words = words[1:]
+		}
+	}
+	if !c.pairs(P, s.keyword(), words) {
+		return
+	}
+	for i := 0; i+1 < len(words); i += 2 {
+		v, at := words[i+1].text, words[i+1].pos
+		n, _ := number(v, 0, maxInt)
+		switch num := (Value[int]{V: int(n), Set: true, Pos: at}); words[i].text {
+		case "inst":
+			d.Inst = v
+		case "id":
+			d.ID = num
+		case "maxlen":
+			d.MaxLen = num
+		case "port":
+			d.Port = num
+		case "ttl":
+			d.TTL = num
+		case "group":
+			d.Group = Value[netip.Addr]{V: netip.MustParseAddr(v), Set: true, Pos: at}
+		}
+	}
+	if old := c.cfg.Global.LVSSyncDaemon; old != nil {
+		c.warnf(s.pos, "duplicate-keyword", s.keyword(), "delete one of the two", "%s is already set at %s, and the first one counts", s.keyword(), old.Pos)
+		return
+	}
+	c.cfg.Global.LVSSyncDaemon = d
 }

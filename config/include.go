@@ -1,12 +1,42 @@
 package config
 
 import (
+	"fmt"
 	"path"
 	"strings"
 )
 
 // strict says which failures of an include are errors (keepalived's letters R, M, W, B).
 type strict struct{ read, match, wildcard, brace bool }
+
+func (s strict) or(o strict) strict {
+	return strict{s.read || o.read, s.match || o.match, s.wildcard || o.wildcard, s.brace || o.brace}
+}
+
+// includeCheck reads include_check [[+-]NAME...], which makes include stricter in what follows.
+func includeCheck(c *ctx, s *stmt) {
+	if len(s.words) == 1 {
+		*c.strict = strict{true, true, true, true}
+		return
+	}
+	for _, w := range s.words[1:] {
+		name, on := strings.TrimPrefix(strings.TrimPrefix(w.text, "+"), "-"), !strings.HasPrefix(w.text, "-")
+		switch name {
+		case "read":
+			c.strict.read = on
+		case "match":
+			c.strict.match = on
+		case "wildcard_match":
+			c.strict.wildcard = on
+		case "brace_match":
+			c.strict.brace = on
+		case "readable":
+			c.bad(word{text: name, pos: w.pos}, "include_check", "write read", fmt.Errorf("does not know %q: the manual of keepalived says readable, the program wants read", name))
+		default:
+			c.oneOf(word{text: name, pos: w.pos}, "include_check", "read", "match", "wildcard_match", "brace_match")
+		}
+	}
+}
 
 // includeForms maps the keyword to its strictness. Without any, keepalived prints a
 // message and goes on.
@@ -28,6 +58,7 @@ func (r *reader) include(l line, f *frame) bool {
 	if !ok {
 		return false
 	}
+	form = form.or(r.strict)
 	arg := l.slice(len(kw), len(l.text)).trim()
 	if arg.text == "" {
 		r.sink.errorf(l.pos, "missing-value", kw, "name a file or a pattern", "%s needs a path", kw)

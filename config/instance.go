@@ -39,7 +39,7 @@ func instanceRules() []rule {
 		{block: I, keyword: "virtual_ipaddress", each: addressList(func(c *ctx) *[]Address { return &c.inst.VIPs }, "virtual_ipaddress")},
 		{block: I, keyword: "virtual_ipaddress_excluded", each: addressList(func(c *ctx) *[]Address { return &c.inst.ExcludedVIPs }, "virtual_ipaddress_excluded")},
 		{block: I, keyword: "track_script", each: func(c *ctx, item *stmt) {
-			if t, ok := c.trackLine(item, "track_script", false); ok {
+			if t, ok := c.trackLine(item, "track_script", -253, 253, false); ok {
 				c.inst.TrackScripts = append(c.inst.TrackScripts, t)
 			}
 		}},
@@ -49,7 +49,7 @@ func instanceRules() []rule {
 		{block: I, keyword: "notify_fault", args: anyWords, set: cmd(func(i *Instance) **Command { return &i.NotifyFault })},
 		{block: I, keyword: "notify_stop", args: anyWords, set: cmd(func(i *Instance) **Command { return &i.NotifyStop })},
 		{block: I, keyword: "notify", args: anyWords, set: cmd(func(i *Instance) **Command { return &i.Notify })},
-		{block: I, keyword: "smtp_alert", args: 1, set: boolean(b(func(i *Instance) *Value[bool] { return &i.SMTPAlert })), yet: mailYet},
+		{block: I, keyword: "smtp_alert", args: 1, set: boolean(b(func(i *Instance) *Value[bool] { return &i.SMTPAlert }))},
 		{block: I, keyword: "garp_master_repeat", args: 1, set: atLeastOne(maxInt, n(func(i *Instance) *Value[int] { return &i.GARPMasterRepeat }))},
 		{block: I, keyword: "garp_master_delay", args: 1, set: duration(0, 0, garpMax, t(func(i *Instance) *Value[time.Duration] { return &i.GARPMasterDelay }))},
 		{block: I, keyword: "garp_master_refresh", args: 1, set: duration(0, 0, garpMax, t(func(i *Instance) *Value[time.Duration] { return &i.GARPMasterRefresh }))},
@@ -67,12 +67,10 @@ func openInstance(c *ctx, s *stmt) bool {
 	if !ok {
 		return false
 	}
-	for _, old := range c.cfg.Instances {
-		if old.Name == w.text {
-			c.errorf(w.pos, "duplicate-name", s.keyword(), "give it another name; keepalived would leave this block out", "there is already a vrrp_instance %q at %s", w.text, old.Pos)
-			return false
-		}
+	if c.taken(s, w) {
+		return false
 	}
+	clear(c.facts.vips)
 	c.inst = &Instance{Name: w.text, Pos: s.pos}
 	c.cfg.Instances = append(c.cfg.Instances, c.inst)
 	return true
@@ -92,13 +90,13 @@ func state(c *ctx, s *stmt) {
 }
 
 func trackInterface(c *ctx, item *stmt) {
-	t, ok := c.trackLine(item, "track_interface", true)
+	t, ok := c.trackLine(item, "track_interface", -253, 253, true)
 	if !ok || !c.ifname(item.words[0], "track_interface") {
 		return
 	}
 	if t.Weight.V != 0 {
-		c.errorf(t.Weight.Pos, "not-supported-yet", "track_interface", "leave the weight out: the instance is in fault while the interface is down",
-			"a weight for a tracked interface is not supported yet")
+		c.need("weighted-links", t.Weight.Pos, "track_interface", "leave the weight out: the instance is in fault while the interface is down")
+		c.inst.WeightedIfaces = append(c.inst.WeightedIfaces, t)
 		return
 	}
 	c.inst.TrackIfaces = append(c.inst.TrackIfaces, Value[string]{V: t.Name, Set: true, Pos: t.Pos})
@@ -107,9 +105,6 @@ func trackInterface(c *ctx, item *stmt) {
 func closeAuth(c *ctx, s *stmt) {
 	i := c.inst
 	switch {
-	case i.AuthType.V == "AH":
-		c.errorf(i.AuthType.Pos, "not-supported-yet", "auth_type", "use auth_type PASS on all routers of this VRID, or none",
-			"auth_type AH is not supported yet")
 	case !i.AuthType.Set && i.AuthPass.Set:
 		c.warnf(s.pos, "missing-keyword", "auth_type", "add: auth_type PASS", "authentication has a password but no auth_type, so adverts are not authenticated")
 		return
@@ -139,10 +134,12 @@ func closeInstance(c *ctx, s *stmt) {
 	if !i.VRID.Set {
 		missing("virtual_router_id", "add: virtual_router_id NUMBER (1 to 255, the same on all directors, used by nobody else on this network)")
 	}
-	if !i.Interface.Set {
+	if !i.Interface.Set && len(i.UnicastPeers) == 0 {
 		missing("interface", "add: interface NAME, the network on which the directors hear each other")
 	}
-	if len(i.VIPs)+len(i.ExcludedVIPs) == 0 {
+	if i.NoVirtualIPAddress.V {
+		// reported as a feature
+	} else if len(i.VIPs)+len(i.ExcludedVIPs) == 0 {
 		missing("virtual_ipaddress", "add: virtual_ipaddress { ADDRESS/LENGTH }")
 		for _, child := range s.children {
 			if child.keyword() == "virtual_ipaddress" && len(child.children) == 0 && child.block {
@@ -192,7 +189,20 @@ func closeInstance(c *ctx, s *stmt) {
 // finishInstance applies what global_defs and the version say.
 func (c *ctx) finishInstance(i *Instance) {
 	g := &c.cfg.Global
-	inherit(&i.Version, 2, g.VRRPVersion)
+	i.Family.V = 4
+	if len(i.VIPs) > 0 && i.VIPs[0].Prefix.Addr().Is6() {
+		i.Family.V = 6
+	}
+	if i.Family.V == 6 {
+		if i.Version.Set && i.Version.V == 2 {
+			c.warnf(i.Version.Pos, "adjusted", "version", "write: version 3", "version 2 has no IPv6; vrrp_instance %s uses version 3", i.Name)
+			i.Version.V = 3
+		}
+		def(&i.Version, 3)
+	} else {
+		inherit(&i.Version, 2, g.VRRPVersion)
+	}
+	c.finishRouter(i)
 	inherit(&i.GARPMasterRepeat, 5, g.GARPMasterRepeat)
 	inherit(&i.GARPMasterDelay, 5*time.Second, g.GARPMasterDelay)
 	inherit(&i.GARPMasterRefresh, 0, g.GARPMasterRefresh)
@@ -202,7 +212,7 @@ func (c *ctx) finishInstance(i *Instance) {
 	inherit(&i.LowerPrioNoAdvert, false, g.LowerPrioNoAdvert)
 	inherit(&i.HigherPrioSendAdvert, false, g.HigherPrioSendAdvert)
 	inherit(&i.DownTimerAdverts, 3, g.DownTimerAdverts)
-	inherit(&i.SMTPAlert, false, g.SMTPAlert)
+	inherit(&i.SMTPAlert, false, g.SMTPAlertVRRP, g.SMTPAlert)
 	def(&i.AdvertInt, time.Second)
 
 	d := i.AdvertInt

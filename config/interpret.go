@@ -5,8 +5,10 @@ import (
 	"strings"
 )
 
-// rule is how one keyword is read. A keyword has exactly one of: set (a statement), open
-// (a block of keywords), each (a block with an entry per line), or only yet.
+// rule is how one keyword is read into fields of the tree. A keyword has one of:
+// set (a statement), open (a block of keywords), or each (a block with an entry per line;
+// open may then name it).
+// Keywords without a rule are read by what values.tsv says about them (generic.go).
 type rule struct {
 	block   string // as in keywords.tsv: "", "vrrp_instance", "virtual_server.real_server" …
 	keyword string
@@ -15,7 +17,6 @@ type rule struct {
 	open    func(*ctx, *stmt) bool // starts an object; false: the contents are not read
 	close   func(*ctx, *stmt)      // after the contents; may be nil
 	each    setter                 // for each entry
-	yet     string                 // what it does not do yet; makes a Warning "no-effect-yet"
 	note    note                   // a remark that does not depend on the value
 }
 
@@ -31,50 +32,75 @@ type ctx struct {
 	*sink
 	schema *schema
 	cfg    *Config
+	strict *strict // the reader's default for includes
+	owner  string  // name of the open block of the top level
+	into   *[]Setting
 	script *Script
 	inst   *Instance
+	group  *SyncGroup
+	vsg    *ServerGroup
 	vs     *VirtualServer
 	rs     *RealServer
 	check  *Check
+	host   *SMTPHost
+	url    *URL
+	facts  facts
+	light  bool // the objects of services are not kept (Lint)
 }
 
-func (c *ctx) walk(stmts []*stmt, path string) {
+// top reads a complete statement of the top level.
+func (c *ctx) top(s *stmt) {
+	if c.full {
+		return
+	}
+	c.owner = ""
+	if s.block && len(s.words) > 1 {
+		c.owner = s.words[1].text
+	}
+	c.statement(s)
+}
+
+func (c *ctx) walk(stmts []*stmt) {
 	for _, s := range stmts {
 		if c.full {
 			return
 		}
-		c.statement(s, path)
+		c.statement(s)
 	}
 }
 
-func (c *ctx) statement(s *stmt, path string) {
-	kw := s.keyword()
-	if r := c.schema.rules[path][kw]; r != nil {
-		c.apply(r, s)
-		return
+func (c *ctx) statement(s *stmt) {
+	switch k := s.kw; {
+	case k == nil:
+		if !c.obsolete(s) {
+			c.unknown(s)
+		}
+	case k.rule != nil:
+		c.apply(k, s)
+	default:
+		c.age(k, s.pos)
+		c.generic(s)
 	}
-	if e, ok := c.schema.lookup(path, kw); ok {
-		c.unsupported(e, s)
-		return
-	}
-	c.unknown(s, path)
 }
 
-func (c *ctx) apply(r *rule, s *stmt) {
-	kw := s.keyword()
+func (c *ctx) apply(k *keyword, s *stmt) {
+	r, kw := k.rule, k.name
 	isBlock := r.open != nil || r.each != nil
 	switch {
 	case isBlock && !s.block:
 		c.errorf(s.pos, "missing-brace", kw, "write "+kw+" ... { ... }", "%s is a block, its { is missing", kw)
 		return
-	case !isBlock && s.block && r.set != nil:
+	case !isBlock && s.block:
 		c.errorf(s.open, "unexpected-brace", kw, "delete the block", "%s takes no block; what it encloses is not read", kw)
 	}
 	if n := r.note; n.code != "" {
 		c.add(Diagnostic{Severity: n.severity, Code: n.code, Pos: s.pos, Keyword: kw, Message: n.message, Hint: n.hint})
 	}
-	if r.yet != "" {
-		c.warnf(s.pos, "no-effect-yet", kw, "nothing to do; the setting is kept for the release that carries it out", "%s is read, but %s", kw, r.yet)
+	if k.in227 != "yes" {
+		c.age(k, s.pos)
+	}
+	if k.feature != nil && !k.feature.done {
+		c.reportFeature(k, s.pos)
 	}
 	if r.args != anyWords && len(s.words) > r.args+1 {
 		c.surplus(s, r.args+1)
@@ -82,19 +108,18 @@ func (c *ctx) apply(r *rule, s *stmt) {
 	switch {
 	case r.set != nil:
 		r.set(c, s)
-	case r.open != nil:
-		if r.open(c, s) {
-			c.walk(s.children, childPath(r.block, kw))
-			if r.close != nil {
-				r.close(c, s)
-			}
-		}
 	case r.each != nil:
+		if r.open != nil && !r.open(c, s) {
+			return
+		}
 		for _, item := range s.children {
-			if item.block {
-				c.errorf(item.open, "unexpected-brace", item.keyword(), "delete the block", "an entry of %s takes no block; what it encloses is not read", kw)
-			}
+			c.noBlock(item, kw)
 			r.each(c, item)
+		}
+	case r.open(c, s):
+		c.walk(s.children)
+		if r.close != nil {
+			r.close(c, s)
 		}
 	}
 }
@@ -111,38 +136,8 @@ func (c *ctx) surplus(s *stmt, from int) {
 	c.warnf(w.pos, "surplus-words", s.keyword(), hint, "%q and what follows it is ignored, as keepalived does: %s is complete", shorten(w.text), s.keyword())
 }
 
-// unsupported reports a keyword of keepalived that is not carried out. Not doing what a
-// file asks for is an error when it matters (tier 1 and 2).
-func (c *ctx) unsupported(e entry, s *stmt) {
-	d := Diagnostic{Severity: Error, Code: "not-supported-yet", Pos: s.pos, Keyword: e.keyword,
-		Message: e.keyword + " is not supported yet",
-		Hint:    "delete it; in keepalived: " + lowerFirst(e.meaning)}
-	if e.tier > 2 {
-		d.Severity = Warning
-		d.Message += " and has no effect"
-		d.Hint = "in keepalived: " + lowerFirst(e.meaning)
-	}
-	c.add(d)
-	if s.block && e.kind == "block" {
-		c.onlyUnknown(s.children, childPath(e.block, e.keyword))
-	}
-}
-
-// onlyUnknown looks for slips of the pen inside a block that is not supported as a whole.
-func (c *ctx) onlyUnknown(stmts []*stmt, path string) {
-	for _, s := range stmts {
-		e, ok := c.schema.lookup(path, s.keyword())
-		switch {
-		case !ok:
-			c.unknown(s, path)
-		case s.block && e.kind == "block":
-			c.onlyUnknown(s.children, childPath(path, s.keyword()))
-		}
-	}
-}
-
-func (c *ctx) unknown(s *stmt, path string) {
-	kw := s.keyword()
+func (c *ctx) unknown(s *stmt) {
+	kw, path := s.keyword(), s.path()
 	hint := ""
 	if n, ok := c.schema.nearest(path, kw); ok {
 		hint = "did you mean " + n + "?"
@@ -156,21 +151,28 @@ func (c *ctx) unknown(s *stmt, path string) {
 	} else if n, block, ok := c.nearestAnywhere(kw); ok {
 		hint = fmt.Sprintf("did you mean %s? it belongs %s", n, places(block))
 	}
-	what := "unknown keyword"
-	if s.block {
-		what = "unknown block"
+	if !s.block {
+		c.errorf(s.pos, "unknown-keyword", kw, hint, "unknown keyword %q %s", shorten(kw), places(path))
+		return
 	}
-	c.errorf(s.pos, "unknown-keyword", kw, hint, "%s %q %s", what, shorten(kw), places(path))
+	if path != "" {
+		// keepalived, measured: the } of an unknown block closes the block around it.
+		if hint != "" && !strings.HasSuffix(hint, "?") {
+			hint += ";"
+		}
+		hint = strings.TrimPrefix(hint+" keepalived would end the "+path+" block at the } of this one and lose what follows", " ")
+	}
+	c.errorf(s.pos, "unknown-keyword", kw, hint, "unknown block %q %s", shorten(kw), places(path))
 }
 
 func (c *ctx) nearestAnywhere(kw string) (name, block string, ok bool) {
-	for _, b := range c.schema.blocks {
-		if strings.HasPrefix(b, "(") {
+	for _, p := range c.schema.order {
+		if strings.HasPrefix(p.path, "(") {
 			continue
 		}
-		if n, found := c.schema.nearest(b, kw); found && c.schema.known(b, n) {
+		if n, found := nearest(kw, p.order); found && p.lookup(n) != nil {
 			if !ok || distance(kw, n) < distance(kw, name) {
-				name, block, ok = n, b, true
+				name, block, ok = n, p.path, true
 			}
 		}
 	}

@@ -87,8 +87,7 @@ type word struct {
 
 // words splits a segment as keepalived's plain tokenizer does: at blanks; "a b" is one
 // word; a quote inside a word starts a new word (keepalived 2.2.7, measured).
-func (l line) words() []word {
-	var out []word
+func (l line) words(out []word) []word {
 	t := l.text
 	for i := 0; i < len(t); {
 		switch {

@@ -8,15 +8,27 @@ func Parse(main string, src Source, opt Options) (*Config, Diagnostics) {
 	return cfg, ds
 }
 
+// Lint is Parse for somebody who wants the findings only: services are judged one by one
+// and not kept, so that memory does not grow with their number.
+func Lint(main string, src Source, opt Options) Diagnostics {
+	_, ds, _ := read(main, src, opt, true)
+	return ds
+}
+
 // parse also returns the config-ids that conditions of the file compare with.
 func parse(main string, src Source, opt Options) (*Config, Diagnostics, []word) {
+	return read(main, src, opt, false)
+}
+
+func read(main string, src Source, opt Options, light bool) (*Config, Diagnostics, []word) {
 	s := &sink{}
-	b := newBuilder(s, theSchema)
-	r := &reader{src: src, id: opt.ConfigID, sink: s, out: b}
+	r := &reader{src: src, id: opt.ConfigID, sink: s}
+	c := &ctx{sink: s, schema: theSchema, cfg: &Config{}, strict: &r.strict, light: light}
+	c.into = &c.cfg.Settings
+	r.out = newBuilder(s, theSchema, c.top)
 	r.main(main)
-	c := &ctx{sink: s, schema: theSchema, cfg: &Config{}}
-	if !r.stopped { // otherwise the tree is cut off anywhere: more findings would mislead
-		c.walk(b.finish(), "")
+	if !r.stopped { // otherwise the file is cut off anywhere: more findings would mislead
+		r.out.finish()
 		c.finish()
 	}
 	s.list.Sort()

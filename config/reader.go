@@ -21,6 +21,8 @@ type reader struct {
 	files   int
 	grown   int // bytes that came out of variables
 	subst   int
+	strict  strict // what include_check asks for
+	words   []word // of the segment being read
 	stopped bool
 }
 
@@ -34,6 +36,7 @@ type frame struct {
 	depth  int    // variables around this frame
 	parent *frame // the file that includes this one
 	level  int    // includes around this frame
+	rep    *repetition
 }
 
 func (f *frame) next() (line, bool) {
@@ -64,6 +67,16 @@ func (r *reader) stop() { r.stopped = true; r.frames = nil }
 func (r *reader) run() {
 	for len(r.frames) > 0 && !r.stopped {
 		f := r.frames[len(r.frames)-1]
+		if f.rep != nil {
+			r.repeat(f)
+			continue
+		}
+		if f.body == nil && r.fast(f) {
+			if r.sink.full {
+				r.stop()
+			}
+			continue
+		}
 		l, ok := f.next()
 		if !ok {
 			r.frames = r.frames[:len(r.frames)-1]
@@ -123,9 +136,9 @@ func (r *reader) logical(l line, f *frame) {
 				return
 			}
 		case '~':
-			r.sink.errorf(l.pos, "not-supported-yet", firstWord(l.text), "write the lines out one by one",
-				"%s (repeating a line) is not supported yet", firstWord(l.text))
-			return
+			if r.sequence(l, f) {
+				return
+			}
 		}
 		next, changed, ok := r.substitute(l, f)
 		if !ok {
@@ -275,9 +288,9 @@ func (r *reader) statement(l line) {
 	if l.text == "" {
 		return
 	}
-	words := l.words()
+	r.words = l.words(r.words[:0])
 	n := len(wordAt(l.text))
-	r.out.statement(&stmt{words: words, pos: words[0].pos, rest: l.slice(n, len(l.text)).trimLeft()})
+	r.out.statement(r.words, l.slice(n, len(l.text)).trimLeft())
 }
 
 // open starts reading a file. from is where it was asked for.

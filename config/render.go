@@ -128,6 +128,8 @@ func (x *across) instances() {
 			x.same(all[0], p)
 		}
 		x.priorities(name, all)
+		x.timers(name, all)
+		x.stuck(name, all)
 	}
 }
 

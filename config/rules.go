@@ -5,10 +5,11 @@ import "slices"
 // rules is every keyword that is carried out. One row per keyword; see doc.go for how to
 // add one.
 func rules() []rule {
-	return slices.Concat(globalRules(), scriptRules(), instanceRules(), virtualServerRules(), realServerRules(), tcpCheckRules())
+	return slices.Concat(globalRules(), scriptRules(), instanceRules(), routerRules(), groupRules(), trackerRules(),
+		staticRules(), virtualServerRules(), serviceRules(), realServerRules(), checkRules())
 }
 
 const (
-	mailYet = "mail is not sent yet"
-	maxInt  = 1<<31 - 1
+	maxInt    = 1<<31 - 1
+	maxUint32 = 1<<32 - 1
 )

@@ -12,103 +12,200 @@ import (
 //go:embed keywords.tsv
 var keywordsTSV string
 
-// entry is a keyword as the schema knows it.
-type entry struct {
-	block, keyword string
-	args, meaning  string
-	tier           int
-	kind           string // kw, kwq, block, listblock, root, opt, item …
+// valuesTSV says what may be written behind each of them (generic.go reads that column),
+// from where a value is inherited and which feature it asks for. "block" stands for the
+// feature of the enclosing block. Keywords with the same answer share a row; CHECK, HTTP,
+// URL and TRACK_FILE stand for several blocks.
+//
+//go:embed values.tsv
+var valuesTSV string
+
+// keyword is a keyword in its block, as the two tables and the rules know it.
+type keyword struct {
+	block, name     string
+	args, def, rng  string
+	meaning         string
+	tier            int
+	in227           string // yes, no or deprecated
+	kind            string // kw, kwq, block, listblock, root, opt, item ...
+	value, inherits string
+	feature         *feature
+	rule            *rule
+	sub             *place // of a block
 }
 
-// schema answers what a keyword is. It is built from keywords.tsv and from the rules,
-// which add the names that are our own; it never changes after that.
-type schema struct {
-	byBlock map[string]map[string]entry
-	order   map[string][]string // keywords of a block in the order of the table
-	blocks  []string
-	rules   map[string]map[string]*rule
-}
-
-var theSchema = newSchema(keywordsTSV, rules())
-
-func newSchema(tsv string, rs []rule) *schema {
-	s := &schema{byBlock: map[string]map[string]entry{}, order: map[string][]string{}, rules: map[string]map[string]*rule{}}
-	for _, row := range strings.Split(strings.TrimSpace(tsv), "\n")[1:] {
-		f := strings.Split(row, "\t")
-		if len(f) < 9 || f[0] == "(cli)" || f[0] == "(parser)" {
-			continue
-		}
-		s.add(entry{block: f[0], keyword: f[1], args: f[2], meaning: f[5], tier: int(f[6][0] - '0'), kind: f[8]})
+// statement reports whether k may start a statement; others are options of a line.
+func (k *keyword) statement() bool {
+	switch k.kind {
+	case "kw", "kwq", "block", "listblock", "root":
+		return true
 	}
+	return false
+}
+
+func (k *keyword) isBlock() bool { return k.kind == "block" || k.kind == "listblock" }
+
+// mainBlock reports whether k starts one of the blocks every file is made of, so that
+// meeting it inside another block means a missing brace.
+func (k *keyword) mainBlock() bool { return k.block == "" && k.tier == 1 && k.isBlock() }
+
+// place is a block, or the line of a list block, with the keywords that may stand in it.
+type place struct {
+	path     string
+	keywords map[string]*keyword
+	order    []string // in the order of the table
+}
+
+// lookup returns a keyword that may start a statement; nil when there is none.
+func (p *place) lookup(kw string) *keyword {
+	if p == nil {
+		return nil
+	}
+	if k := p.keywords[kw]; k != nil && k.statement() {
+		return k
+	}
+	return nil
+}
+
+// schema answers what a keyword is. It never changes after newSchema.
+type schema struct {
+	places map[string]*place
+	order  []*place
+	root   *place
+}
+
+var theSchema = newSchema()
+
+// aliases are the names in values.tsv that stand for several blocks.
+func aliases(block string) []string {
+	const R = "virtual_server.real_server."
+	switch block {
+	case "CHECK":
+		return []string{R + "TCP_CHECK", R + "HTTP_GET", R + "SSL_GET", R + "SMTP_CHECK", R + "SMTP_CHECK.host", R + "DNS_CHECK",
+			R + "MISC_CHECK", R + "PING_CHECK", R + "UDP_CHECK", R + "FILE_CHECK", R + "BFD_CHECK"}
+	case "HTTP":
+		return []string{R + "HTTP_GET", R + "SSL_GET"}
+	case "URL":
+		return []string{R + "HTTP_GET.url", R + "SSL_GET.url"}
+	case "TRACK_FILE":
+		return []string{"track_file", "vrrp_track_file"}
+	}
+	return []string{block}
+}
+
+func newSchema() *schema {
+	s := &schema{places: make(map[string]*place, 64)}
+	all := make([]keyword, 0, 1024)
+	s.rows(keywordsTSV, func(f []string) {
+		if len(f) < 9 || f[0] == "(cli)" || f[0] == "(parser)" {
+			return
+		}
+		all = append(all, keyword{block: f[0], name: f[1], args: f[2], def: f[3], rng: f[4], meaning: f[5], tier: int(f[6][0] - '0'), in227: f[7], kind: f[8]})
+		s.add(&all[len(all)-1])
+	})
+	byName := make(map[string]*feature, len(features))
+	for i := range features {
+		byName[features[i].name] = &features[i]
+	}
+	s.rows(valuesTSV, func(f []string) {
+		for _, b := range aliases(f[0]) {
+			p := s.places[b]
+			for name := range strings.SplitSeq(f[1], ",") {
+				k := p.keywords[name]
+				if k == nil {
+					continue // not every check has every setting
+				}
+				k.value, k.inherits, k.feature = f[2], f[3], byName[f[4]]
+				if f[4] == "@" && strings.HasSuffix(b, ".TCP_CHECK") {
+					k.feature = byName["yes"]
+				}
+			}
+		}
+	})
+	rs := rules()
 	for i := range rs {
 		r := &rs[i]
-		if s.rules[r.block] == nil {
-			s.rules[r.block] = map[string]*rule{}
-		}
-		s.rules[r.block][r.keyword] = r
-		if _, ok := s.byBlock[r.block][r.keyword]; !ok {
+		p := s.places[r.block]
+		if p == nil || p.keywords[r.keyword] == nil {
 			kind := "kw"
 			if r.open != nil || r.each != nil {
 				kind = "block"
 			}
-			s.add(entry{block: r.block, keyword: r.keyword, tier: 1, kind: kind})
+			s.add(&keyword{block: r.block, name: r.keyword, tier: 1, kind: kind, feature: byName["yes"]})
+			p = s.places[r.block]
+		}
+		p.keywords[r.keyword].rule = r
+	}
+	for _, p := range s.order {
+		for _, name := range p.order {
+			if k := p.keywords[name]; k.isBlock() {
+				k.sub = s.places[childPath(p.path, name)]
+				if k.sub == nil { // a list block, whose entries are not keywords
+					k.sub = &place{path: childPath(p.path, name)}
+				}
+			}
 		}
 	}
+	s.root = s.places[""]
 	return s
 }
 
-func (s *schema) add(e entry) {
-	if s.byBlock[e.block] == nil {
-		s.byBlock[e.block] = map[string]entry{}
-		s.blocks = append(s.blocks, e.block)
+// rows calls f with the fields of every line but the first.
+func (s *schema) rows(table string, f func([]string)) {
+	var fields []string
+	first := true
+	for row := range strings.SplitSeq(strings.TrimSpace(table), "\n") {
+		if first {
+			first = false
+			continue
+		}
+		fields = fields[:0]
+		for col := range strings.SplitSeq(row, "\t") {
+			fields = append(fields, col)
+		}
+		f(fields)
 	}
-	if _, ok := s.byBlock[e.block][e.keyword]; !ok {
-		s.order[e.block] = append(s.order[e.block], e.keyword)
+}
+
+func (s *schema) add(k *keyword) {
+	p := s.places[k.block]
+	if p == nil {
+		p = &place{path: k.block, keywords: map[string]*keyword{}}
+		s.places[k.block] = p
+		s.order = append(s.order, p)
 	}
-	s.byBlock[e.block][e.keyword] = e
-}
-
-// lookup returns a keyword that may start a statement of the block.
-func (s *schema) lookup(block, kw string) (entry, bool) {
-	e, ok := s.byBlock[block][kw]
-	switch e.kind {
-	case "kw", "kwq", "block", "listblock", "root":
-		return e, ok
+	if _, ok := p.keywords[k.name]; !ok {
+		p.order = append(p.order, k.name)
 	}
-	return entry{}, false
+	p.keywords[k.name] = k
 }
 
-func (s *schema) known(block, kw string) bool { _, ok := s.lookup(block, kw); return ok }
-
-func (s *schema) isBlock(block, kw string) bool {
-	e, ok := s.lookup(block, kw)
-	return ok && (e.kind == "block" || e.kind == "listblock")
-}
-
-// mainBlock reports whether kw starts one of the blocks every file is made of, so that
-// meeting it inside another block means a missing brace.
-func (s *schema) mainBlock(kw string) bool {
-	e, ok := s.lookup("", kw)
-	return ok && e.tier == 1 && (e.kind == "block" || e.kind == "listblock")
-}
+func (s *schema) lookup(block, kw string) *keyword { return s.places[block].lookup(kw) }
 
 // option returns an option word of a list line, such as "dev" of "(address line)".
-func (s *schema) option(block, kw string) (entry, bool) {
-	e, ok := s.byBlock[block][kw]
-	return e, ok && e.kind == "opt"
+func (s *schema) option(block, kw string) *keyword {
+	if p := s.places[block]; p != nil {
+		if k := p.keywords[kw]; k != nil && k.kind == "opt" {
+			return k
+		}
+	}
+	return nil
 }
 
 // nearest returns the keyword of block that kw was probably meant to be.
 func (s *schema) nearest(block, kw string) (string, bool) {
-	return nearest(kw, s.order[block])
+	if p := s.places[block]; p != nil {
+		return nearest(kw, p.order)
+	}
+	return "", false
 }
 
 // elsewhere returns the most common block in which kw is a keyword.
 func (s *schema) elsewhere(kw string) (block string, ok bool) {
 	tier := 9
-	for _, b := range s.blocks {
-		if e, found := s.lookup(b, kw); found && e.tier < tier {
-			block, ok, tier = b, true, e.tier
+	for _, p := range s.order {
+		if k := p.lookup(kw); k != nil && k.tier < tier {
+			block, ok, tier = p.path, true, k.tier
 		}
 	}
 	return block, ok

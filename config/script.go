@@ -24,7 +24,7 @@ func scriptRules() []rule {
 		{block: S, keyword: "user", args: 2, set: func(c *ctx, s *stmt) {
 			if w, ok := c.arg(s, 1, "user"); ok {
 				c.script.Command.User = w.text
-				if g, ok := c.group(s, 2); ok {
+				if g, ok := c.groupName(s, 2); ok {
 					c.script.Command.Group = g.text
 				}
 			}
@@ -55,16 +55,27 @@ func (c *ctx) name(s *stmt) (word, bool) {
 	return w, ok
 }
 
+// taken reports a name that an earlier block of this keyword has.
+func (c *ctx) taken(s *stmt, w word) bool {
+	key := s.keyword() + " " + w.text
+	if at, ok := c.facts.names[key]; ok {
+		c.errorf(w.pos, "duplicate-name", s.keyword(), "give it another name; keepalived would leave this block out", "there is already a %s %q at %s", s.keyword(), w.text, at)
+		return true
+	}
+	if c.facts.names == nil {
+		c.facts.names = map[string]Pos{}
+	}
+	c.facts.names[key] = s.pos
+	return false
+}
+
 func openScript(c *ctx, s *stmt) bool {
 	w, ok := c.name(s)
 	if !ok {
 		return false
 	}
-	for _, old := range c.cfg.Scripts {
-		if old.Name == w.text {
-			c.errorf(w.pos, "duplicate-name", s.keyword(), "give it another name", "there is already a vrrp_script %q at %s", w.text, old.Pos)
-			return false
-		}
+	if c.taken(s, w) {
+		return false
 	}
 	c.script = &Script{Name: w.text, Pos: s.pos}
 	c.cfg.Scripts = append(c.cfg.Scripts, c.script)
@@ -112,7 +123,7 @@ func inherit[T comparable](v *Value[T], d T, from ...Value[T]) {
 }
 
 // trackLine reads NAME [weight N [reverse|noreverse]].
-func (c *ctx) trackLine(item *stmt, kw string, reverseOnly bool) (Track, bool) {
+func (c *ctx) trackLine(item *stmt, kw string, lo, hi int64, reverseOnly bool) (Track, bool) {
 	t := Track{Name: item.words[0].text, Pos: item.pos}
 	words := item.words[1:]
 	if len(words) == 0 {
@@ -122,12 +133,12 @@ func (c *ctx) trackLine(item *stmt, kw string, reverseOnly bool) (Track, bool) {
 		return t, false
 	}
 	if len(words) < 2 {
-		c.errorf(words[0].pos, "missing-value", kw, "write: weight NUMBER", "weight needs a number from -253 to 253")
+		c.errorf(words[0].pos, "missing-value", kw, "write: weight NUMBER", "weight needs a number from %d to %d", lo, hi)
 		return t, false
 	}
-	n, err := number(words[1].text, -253, 253)
+	n, err := number(words[1].text, lo, hi)
 	if err != nil {
-		c.bad(words[1], kw, "write a number from -253 to 253", fmt.Errorf("weight %w", err))
+		c.bad(words[1], kw, fmt.Sprintf("write a number from %d to %d", lo, hi), fmt.Errorf("weight %w", err))
 		return t, false
 	}
 	t.Weight = Value[int]{V: int(n), Set: true, Pos: words[1].pos}

@@ -1,8 +1,11 @@
 package config
 
 import (
+	"fmt"
+	"hash/fnv"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -259,12 +262,71 @@ func (r *reader) lookup(name string, at Pos, f *frame) (value string, body []lin
 		return string(plainBang), nil, true
 	case "_PWD":
 		return path.Dir(f.fileFrame().file), nil, true
-	case "_RANDOM", "_ENV":
-		r.sink.errorf(at, "not-supported-yet", "${"+name+"}", "write the value, or define a variable per director with @NAME $X=...",
-			"${%s} is not supported yet: directors that read one file would read different things", firstWord(name))
-		return "", nil, true
+	case "_RANDOM":
+		return r.random(name, at), nil, true
+	case "_ENV":
+		return r.environment(name, at), nil, true
 	}
 	return "", nil, false
+}
+
+// Environment is a Source that also knows the variables of an environment, for ${_ENV NAME}.
+// A bundle that is pushed to other hosts has none.
+type Environment interface {
+	Env(name string) (value string, ok bool)
+}
+
+// environment is ${_ENV NAME}.
+func (r *reader) environment(name string, at Pos) string {
+	arg := strings.Trim(strings.TrimPrefix(name, "_ENV"), blanks)
+	env, ok := r.src.(Environment)
+	switch {
+	case arg == "":
+		r.sink.errorf(at, "missing-value", "${_ENV}", "write ${_ENV NAME}", "${_ENV} needs the name of a variable")
+	case !ok:
+		r.sink.errorf(at, "no-environment", "${"+name+"}", "write the value, or define a variable per director: @NAME $X=VALUE",
+			"${%s} is not available here: directors share the file, but not the environment of the one who wrote it", name)
+	default:
+		v, set := env.Env(arg)
+		if !set {
+			r.sink.warnf(at, "undefined-variable", "${"+name+"}", "set it in the unit file of the daemon", "the environment has no %s; nothing is put in", shorten(arg))
+		}
+		r.sink.infof(at, "newer-keyword", "${"+name+"}", "", "keepalived 2.2.7 does not know ${_ENV} and leaves it as text; 2.4 does")
+		return v
+	}
+	return ""
+}
+
+// random is ${_RANDOM [MIN [MAX]]}. A configuration is read many times (for a check, by
+// each director, after a restart) and must not change between two readings, so the number
+// depends on nothing but the config-id and the place in the file.
+func (r *reader) random(name string, at Pos) string {
+	lo, hi := int64(0), int64(32767)
+	for i, arg := range strings.Fields(strings.TrimPrefix(name, "_RANDOM")) {
+		n, err := number(arg, 0, 1<<31-1)
+		if err != nil || i > 1 {
+			r.sink.errorf(at, "bad-value", "${"+name+"}", "write ${_RANDOM}, ${_RANDOM MIN} or ${_RANDOM MIN MAX}", "${%s} is not understood", shorten(name))
+			return "0"
+		}
+		if i == 0 {
+			lo = n
+		} else {
+			hi = n
+		}
+	}
+	if lo > hi {
+		r.sink.errorf(at, "bad-value", "${"+name+"}", "write the smaller number first", "${%s}: there is nothing between %d and %d", shorten(name), lo, hi)
+		return "0"
+	}
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%d\x00%d", r.id, at.File, at.Line, at.Column) // a hash never fails
+	v := strconv.FormatInt(lo+int64(h.Sum64()>>1)%(hi-lo+1), 10)
+	hint := "write the number"
+	if len(name) > len("_RANDOM") {
+		hint = "write the number; keepalived 2.2.7 garbles the line when ${_RANDOM} has limits"
+	}
+	r.sink.infof(at, "random-value", "${"+name+"}", hint, "${%s} is %s on this director, at every reading", name, v)
+	return v
 }
 
 func (r *reader) undefined(at Pos, name string, braced, quoted bool) {
@@ -273,7 +335,7 @@ func (r *reader) undefined(at Pos, name string, braced, quoted bool) {
 	case quoted: // may be meant for the program that gets the words
 		r.sink.infof(at, "undefined-variable", "$"+name, hint, "$%s is not defined and stays as it is written", name)
 	case braced: // keepalived splits the line at these braces and closes the block
-		r.sink.errorf(at, "undefined-variable", "$"+name, hint, "${%s} is not defined", name)
+		r.sink.errorf(at, "undefined-variable", "$"+name, hint, "${%s} is not defined; keepalived would take its braces for the begin and the end of a block", name)
 	default:
 		r.sink.warnf(at, "undefined-variable", "$"+name, hint, "$%s is not defined and stays as it is written", name)
 	}

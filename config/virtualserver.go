@@ -1,7 +1,9 @@
 package config
 
 import (
+	"encoding/binary"
 	"fmt"
+	mathbits "math/bits"
 	"net/netip"
 	"strings"
 	"time"
@@ -19,7 +21,7 @@ func virtualServerRules() []rule {
 	t := func(f func(*VirtualServer) *Value[time.Duration]) timeOf {
 		return func(c *ctx) *Value[time.Duration] { return f(c.vs) }
 	}
-	kind := method(func(c *ctx) *Value[string] { return &c.vs.LBKind })
+	kind := method(func(c *ctx) *Value[string] { return &c.vs.LBKind }, func(c *ctx) **Tunnel { return &c.vs.Tunnel })
 	algo := choice(func(c *ctx) *Value[string] { return &c.vs.LBAlgo }, schedulers...)
 	return []rule{
 		{block: "", keyword: V, args: 2, open: openVirtualServer, close: closeVirtualServer},
@@ -43,53 +45,86 @@ func virtualServerRules() []rule {
 		{block: V, keyword: "quorum", args: 1, set: func(c *ctx, s *stmt) {
 			integer(1, maxInt, func(c *ctx) *Value[int] { return &c.vs.Quorum })(c, s)
 			if q := c.vs.Quorum; q.V > 1 {
-				c.warnf(q.Pos, "no-effect-yet", "quorum", "nothing to do; without sorry_server and quorum_up/quorum_down a quorum changes no traffic", "quorum %d is read, but a quorum above 1 is not carried out yet", q.V)
+				c.need("quorum", q.Pos, "quorum", "")
 			}
 		}},
 		{block: V, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, maxSeconds, t(func(v *VirtualServer) *Value[time.Duration] { return &v.ConnectTimeout }))},
-		{block: V, keyword: "retry", args: 1, set: integer(1, maxInt, func(c *ctx) *Value[int] { return &c.vs.Retry })},
+		{block: V, keyword: "retry", args: 1, set: integer(1, maxUint32, func(c *ctx) *Value[int] { return &c.vs.Retry })},
 		{block: V, keyword: "delay_before_retry", args: 1, set: duration(6, 0, maxSeconds, t(func(v *VirtualServer) *Value[time.Duration] { return &v.DelayBeforeRetry }))},
 		{block: V, keyword: "warmup", args: 1, set: duration(6, 0, maxSeconds, t(func(v *VirtualServer) *Value[time.Duration] { return &v.Warmup }))},
 		{block: V, keyword: "weight", args: 1, set: integer(1, maxInt, func(c *ctx) *Value[int] { return &c.vs.Weight })},
-		{block: V, keyword: "smtp_alert", args: 1, yet: mailYet},
 	}
 }
 
-// openVirtualServer reads "IP PORT". Other forms are refused as a whole.
+// openVirtualServer reads "IP [PORT]", "fwmark N" or "group NAME".
 func openVirtualServer(c *ctx, s *stmt) bool {
 	kw := s.keyword()
 	w, ok := c.arg(s, 1, "address and a port")
 	if !ok {
 		return false
 	}
-	if w.text == "fwmark" || w.text == "group" {
-		c.errorf(w.pos, "not-supported-yet", kw, "write a virtual_server IP PORT for each address", "virtual_server %s is not supported yet", w.text)
-		c.onlyUnknown(s.children, kw)
-		return false
+	v := c.newService(s.pos)
+	switch w.text {
+	case "fwmark":
+		x, ok := c.arg(s, 2, "mark")
+		if !ok {
+			return false
+		}
+		n, err := number(x.text, 0, 1<<32-1)
+		if err != nil {
+			c.bad(x, kw, "write a number from 0 to 4294967295", fmt.Errorf("fwmark %w", err))
+			return false
+		}
+		v.FWMark = Value[int]{V: int(n), Set: true, Pos: x.pos}
+		c.need("vs-fwmark", w.pos, kw+" fwmark", "write a virtual_server IP PORT for each address")
+	case "group":
+		x, ok := c.arg(s, 2, "name of a virtual_server_group")
+		if !ok {
+			return false
+		}
+		v.Group = Value[string]{V: x.text, Set: true, Pos: x.pos}
+		c.need("vs-group", w.pos, kw+" group", "write a virtual_server IP PORT for each address")
+	default:
+		addr, ok := c.ip(w, kw)
+		if !ok {
+			return false
+		}
+		v.Addr = Value[netip.Addr]{V: addr, Set: true, Pos: w.pos}
+		if len(s.words) > 2 && s.words[2].text != "0" {
+			port, ok := c.port(s.words[2], kw)
+			if !ok {
+				return false
+			}
+			v.Port = Value[int]{V: port, Set: true, Pos: s.words[2].pos}
+		} else {
+			at := w.pos
+			if len(s.words) > 2 {
+				at = s.words[2].pos
+			}
+			v.Port = Value[int]{Set: len(s.words) > 2, Pos: at}
+			c.need("vs-anyport", at, kw+" without a port", "write: virtual_server IP PORT")
+		}
 	}
-	addr, ok := c.ip(w, kw)
-	if !ok {
-		return false
-	}
-	if len(s.words) < 3 {
-		c.errorf(w.pos, "not-supported-yet", kw, "write: virtual_server IP PORT", "virtual_server %s without a port (a service on every port) is not supported yet", addr)
-		return false
-	}
-	if s.words[2].text == "0" {
-		c.errorf(s.words[2].pos, "not-supported-yet", kw, "write: virtual_server IP PORT", "port 0 (a service on every port) is not supported yet")
-		return false
-	}
-	port, ok := c.port(s.words[2], kw)
-	if !ok {
-		return false
-	}
-	c.vs = &VirtualServer{Pos: s.pos, Addr: Value[netip.Addr]{V: addr, Set: true, Pos: w.pos}, Port: Value[int]{V: port, Set: true, Pos: s.words[2].pos}}
-	c.cfg.VirtualServers = append(c.cfg.VirtualServers, c.vs)
 	return true
 }
 
-// method reads NAT, DR or TUN; options of tunnels are refused.
-func method(field textOf) setter {
+// newService makes the object of a virtual_server block. Lint does not keep it, so that
+// one object serves all.
+func (c *ctx) newService(at Pos) *VirtualServer {
+	if c.light && c.vs != nil {
+		old := c.vs.RealServers
+		*c.vs = VirtualServer{Pos: at, RealServers: old[:0]}
+		return c.vs
+	}
+	c.vs = &VirtualServer{Pos: at}
+	if !c.light {
+		c.cfg.VirtualServers = append(c.cfg.VirtualServers, c.vs)
+	}
+	return c.vs
+}
+
+// method reads NAT, DR or TUN [type ipip|gue|gre] [port N] [nocsum|csum|remcsum].
+func method(field textOf, tunnel func(*ctx) **Tunnel) setter {
 	return func(c *ctx, s *stmt) {
 		w, ok := c.arg(s, 1, "method")
 		if !ok || !c.oneOf(w, s.keyword(), "NAT", "DR", "TUN") {
@@ -99,15 +134,51 @@ func method(field textOf) setter {
 		if len(s.words) < 3 {
 			return
 		}
-		opt := s.words[2]
-		if e, ok := c.schema.option("(lvs_method)", opt.text); ok && w.text == "TUN" {
-			if opt.text == "type" && len(s.words) == 4 && s.words[3].text == "ipip" {
-				return // the default
-			}
-			c.errorf(opt.pos, "not-supported-yet", s.keyword(), "leave it out: ipip is used", "%s: %s is not supported yet", e.keyword, lowerFirst(e.meaning))
+		if w.text != "TUN" {
+			c.surplus(s, 2)
 			return
 		}
-		c.surplus(s, 2)
+		t := &Tunnel{Type: "ipip", Pos: s.words[2].pos}
+		for i := 2; i < len(s.words); i++ {
+			opt := s.words[i]
+			if !c.oneOf(opt, s.keyword()+" TUN", "type", "port", "nocsum", "csum", "remcsum") {
+				return
+			}
+			if opt.text != "type" && opt.text != "port" {
+				t.Csum = opt.text
+				continue
+			}
+			x, ok := c.arg(s, i+1, "value behind "+opt.text)
+			if !ok {
+				return
+			}
+			i++
+			if opt.text == "type" {
+				if t.Type = x.text; !c.oneOf(x, s.keyword()+" TUN type", "ipip", "gue", "gre") {
+					return
+				}
+				continue
+			}
+			if t.Port, ok = c.port(x, s.keyword()); !ok {
+				return
+			}
+		}
+		bad := func(hint, format string, args ...any) {
+			c.errorf(t.Pos, "bad-value", s.keyword(), hint, format, args...)
+		}
+		switch {
+		case t.Type == "gue" && t.Port == 0:
+			bad("add: port NUMBER", "a gue tunnel needs a port")
+		case t.Type != "gue" && t.Port != 0:
+			bad("delete the port", "a port belongs to a gue tunnel, not to %s", t.Type)
+		case t.Type == "ipip" && t.Csum != "":
+			bad("delete "+t.Csum, "an ipip tunnel has no checksum")
+		case t.Type != "gue" && t.Csum == "remcsum":
+			bad("write csum", "remcsum belongs to a gue tunnel, not to %s", t.Type)
+		case t.Type != "ipip":
+			c.need("tunnel", t.Pos, s.keyword()+" TUN type "+t.Type, "leave it out: ipip is used")
+		}
+		*tunnel(c) = t
 	}
 }
 
@@ -124,17 +195,29 @@ func granularity(c *ctx, s *stmt) {
 	if !ok {
 		return
 	}
-	mask, err := netip.ParseAddr(w.text)
-	if err != nil || !mask.Is4() || mask.IsUnspecified() {
-		if _, err := number(w.text, 1, 128); err == nil {
-			c.ipv6(w, s.keyword()) // a prefix length is for IPv6
+	if n, err := number(w.text, 1, 128); err == nil {
+		if c.vs.Addr.V.Is4() {
+			c.bad(w, s.keyword(), "write a netmask such as 255.255.255.0", fmt.Errorf("%q is a prefix length, which belongs to an IPv6 service", shorten(w.text)))
 			return
 		}
+		c.vs.PersistenceBits = int(n)
+		return
+	}
+	mask, err := netip.ParseAddr(w.text)
+	if err != nil || !mask.Is4() || mask.IsUnspecified() {
 		c.bad(w, s.keyword(), "write a netmask such as 255.255.255.0", fmt.Errorf("%q is not a netmask", shorten(w.text)))
 		return
 	}
 	put(c, s, &c.vs.PersistenceGranularity, mask, w.pos)
+	bits := binary.BigEndian.Uint32(mask.AsSlice())
+	if n := leadingOnes(bits); bits<<n != 0 {
+		c.warnf(w.pos, "bad-value", s.keyword(), "write a netmask such as 255.255.255.0", "%s has holes", mask)
+	} else {
+		c.vs.PersistenceBits = n
+	}
 }
+
+func leadingOnes(x uint32) int { return mathbits.LeadingZeros32(^x) }
 
 func closeVirtualServer(c *ctx, s *stmt) {
 	v := c.vs
@@ -155,8 +238,15 @@ func closeVirtualServer(c *ctx, s *stmt) {
 	def(&v.Weight, 1)
 	missing([2]string{"lb_algo", "lvs_sched"}, "add: lb_algo wlc", "wlc")
 	missing([2]string{"lb_kind", "lvs_method"}, "add: lb_kind DR, NAT or TUN", "NAT")
-	missing([2]string{"protocol", ""}, "add: protocol TCP (or UDP)", "UDP")
-	if v.PersistenceGranularity.Set && !v.Persistence.Set {
+	if v.FWMark.Set {
+		if v.Protocol.Set {
+			c.warnf(v.Protocol.Pos, "ignored", "protocol", "delete it", "a mark stands for packets of any protocol; protocol is ignored, as keepalived does")
+		}
+	} else {
+		missing([2]string{"protocol", ""}, "add: protocol TCP (or UDP)", "UDP")
+	}
+	c.finishService(v)
+	if (v.PersistenceGranularity.Set || v.PersistenceBits > 0) && !v.Persistence.Set {
 		v.Persistence.V = 360
 	}
 	if len(v.RealServers) == 0 {
@@ -165,10 +255,19 @@ func closeVirtualServer(c *ctx, s *stmt) {
 	for _, rs := range v.RealServers {
 		c.finishRealServer(v, rs)
 	}
+	c.rememberService(v)
 }
 
-// String names a virtual server as the file does: IP PORT.
-func (v *VirtualServer) String() string { return fmt.Sprintf("%s %d", v.Addr.V, v.Port.V) }
+// String names a virtual server as the file does: IP PORT, fwmark N or group NAME.
+func (v *VirtualServer) String() string {
+	switch {
+	case v.FWMark.Set:
+		return fmt.Sprintf("fwmark %d", v.FWMark.V)
+	case v.Group.Set:
+		return "group " + v.Group.V
+	}
+	return fmt.Sprintf("%s %d", v.Addr.V, v.Port.V)
+}
 
 // String names a real server as the file does: IP PORT.
 func (r *RealServer) String() string { return fmt.Sprintf("%s %d", r.Addr.V, r.Port.V) }

@@ -1,0 +1,298 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// serviceRules are the keywords of virtual_server beyond scheduling and checking, and
+// virtual_server_group.
+func serviceRules() []rule {
+	const V = "virtual_server"
+	cmd := func(f func(*VirtualServer) **Command) setter {
+		return command(func(c *ctx) **Command { return f(c.vs) })
+	}
+	on := func(f func(*VirtualServer) *bool) setter { return func(c *ctx, _ *stmt) { *f(c.vs) = true } }
+	out := []rule{
+		{block: "", keyword: "virtual_server_group", args: 1, open: openServerGroup, each: groupEntry},
+		{block: V, keyword: "ip_family", args: 1, set: choice(func(c *ctx) *Value[string] { return &c.vs.IPFamily }, "inet", "inet6")},
+		{block: V, keyword: "ops", set: on(func(v *VirtualServer) *bool { return &v.OPS })},
+		{block: V, keyword: "persistence_engine", args: 1, set: text("name", func(c *ctx) *Value[string] { return &c.vs.PersistenceEngine })},
+		{block: V, keyword: "ha_suspend", set: on(func(v *VirtualServer) *bool { return &v.HASuspend })},
+		{block: V, keyword: "omega", set: on(func(v *VirtualServer) *bool { return &v.Omega })},
+		{block: V, keyword: "hysteresis", args: 1, set: integer(0, maxInt, func(c *ctx) *Value[int] { return &c.vs.Hysteresis })},
+		{block: V, keyword: "quorum_up", args: anyWords, set: cmd(func(v *VirtualServer) **Command { return &v.QuorumUp })},
+		{block: V, keyword: "quorum_down", args: anyWords, set: cmd(func(v *VirtualServer) **Command { return &v.QuorumDown })},
+		{block: V, keyword: "virtualhost", args: 1, set: text("name", func(c *ctx) *Value[string] { return &c.vs.VirtualHost })},
+		{block: V, keyword: "smtp_alert", args: 1, set: boolean(func(c *ctx) *Value[bool] { return &c.vs.SMTPAlert })},
+		{block: V, keyword: "sorry_server", args: 2, set: sorryServer},
+		{block: V, keyword: "sorry_server_inhibit", set: func(c *ctx, s *stmt) {
+			if c.afterSorry(s) {
+				c.vs.SorryServer.Inhibit = true
+			}
+		}},
+		{block: V, keyword: "sorry_server_lvs_method", args: anyWords, set: func(c *ctx, s *stmt) {
+			if c.afterSorry(s) {
+				method(func(c *ctx) *Value[string] { return &c.vs.SorryServer.LBKind }, func(c *ctx) **Tunnel { return &c.vs.SorryServer.Tunnel })(c, s)
+			}
+		}},
+	}
+	for _, flag := range []string{"flag-1", "flag-2", "flag-3", "sh-port", "sh-fallback", "mh-port", "mh-fallback"} {
+		out = append(out, rule{block: V, keyword: flag, set: schedFlag})
+	}
+	return out
+}
+
+func schedFlag(c *ctx, s *stmt) {
+	kw := s.keyword()
+	c.vs.SchedFlags = append(c.vs.SchedFlags, kw)
+	if algo, _, ok := strings.Cut(kw, "-"); ok && algo != "flag" && c.vs.LBAlgo.V != algo {
+		c.errorf(s.pos, "ignored", kw, "write: lb_algo "+algo+" above this line", "%s belongs to the scheduler %s, which must be chosen above it", kw, algo)
+	}
+}
+
+func (c *ctx) afterSorry(s *stmt) bool {
+	if c.vs.SorryServer == nil {
+		c.errorf(s.pos, "ignored", s.keyword(), "write sorry_server above this line", "%s needs a sorry_server above it", s.keyword())
+		return false
+	}
+	return true
+}
+
+func sorryServer(c *ctx, s *stmt) {
+	w, ok := c.arg(s, 1, "address and a port")
+	if !ok {
+		return
+	}
+	a, ok := c.ip(w, s.keyword())
+	if !ok {
+		return
+	}
+	sorry := &SorryServer{Addr: Value[netip.Addr]{V: a, Set: true, Pos: w.pos}, Port: Value[int]{V: c.vs.Port.V, Pos: w.pos}}
+	if len(s.words) > 2 {
+		n, err := number(s.words[2].text, 0, 65535)
+		if err != nil {
+			c.bad(s.words[2], s.keyword(), "write a port from 1 to 65535", fmt.Errorf("port %w", err))
+			return
+		}
+		sorry.Port = Value[int]{V: int(n), Set: true, Pos: s.words[2].pos}
+	}
+	if c.vs.SorryServer != nil {
+		c.warnf(s.pos, "duplicate-keyword", s.keyword(), "delete one of the two", "sorry_server is already set at %s; this line replaces it", c.vs.SorryServer.Addr.Pos)
+	}
+	c.vs.SorryServer = sorry
+}
+
+// groupEntry reads "IP [PORT]", "A.B.C.D-N [PORT]", "A-B [PORT]", "NET/LEN [PORT]" or
+// "fwmark N [inet|inet6]".
+func groupEntry(c *ctx, item *stmt) {
+	const kw = "virtual_server_group"
+	g := c.vsg
+	w := item.words[0]
+	e := GroupEntry{Pos: w.pos}
+	if w.text == "fwmark" {
+		x, ok := c.arg(item, 1, "mark")
+		if !ok {
+			return
+		}
+		n, err := number(x.text, 0, maxUint32)
+		if err != nil {
+			c.bad(x, kw, "write a number from 0 to 4294967295", fmt.Errorf("fwmark %w", err))
+			return
+		}
+		e.FWMark = n
+		if len(item.words) > 2 {
+			if e.Family = item.words[2].text; !c.oneOf(item.words[2], kw, "inet", "inet6") {
+				return
+			}
+		}
+		g.Entries = append(g.Entries, e)
+		return
+	}
+	var ok bool
+	if e.First, e.Last, ok = c.addrRange(w, kw); !ok {
+		return
+	}
+	if len(item.words) > 1 {
+		n, err := number(item.words[1].text, 0, 65535)
+		if err != nil {
+			c.bad(item.words[1], kw, "write a port from 1 to 65535", fmt.Errorf("port %w", err))
+			return
+		}
+		e.Port = int(n)
+	}
+	if len(item.words) > 2 {
+		c.surplus(item, 2)
+	}
+	if e.First.Is6() {
+		c.ipv6(w, kw)
+	}
+	g.Entries = append(g.Entries, e)
+}
+
+// addrRange reads an address, FIRST-LAST (LAST may be the last byte or group alone) or a network.
+func (c *ctx) addrRange(w word, kw string) (first, last netip.Addr, ok bool) {
+	bad := func(hint, format string, args ...any) (netip.Addr, netip.Addr, bool) {
+		c.bad(w, kw, hint, fmt.Errorf(format, args...))
+		return netip.Addr{}, netip.Addr{}, false
+	}
+	if p, err := netip.ParsePrefix(w.text); err == nil {
+		if p.Masked() != p {
+			return bad("write "+p.Masked().String(), "%q has bits behind the prefix", shorten(w.text))
+		}
+		if p.Addr().BitLen()-p.Bits() > 16 {
+			return bad("write a smaller network, or a fwmark", "%q has more than 65536 addresses", shorten(w.text))
+		}
+		last := p.Addr().AsSlice()
+		for i := p.Bits(); i < len(last)*8; i++ {
+			last[i/8] |= 0x80 >> (i % 8)
+		}
+		end, _ := netip.AddrFromSlice(last)
+		return p.Addr(), end, true
+	}
+	a, b, isRange := strings.Cut(w.text, "-")
+	first, err := netip.ParseAddr(a)
+	if err != nil || first.Zone() != "" {
+		return bad("write an address, a range such as 10.0.0.1-9, or a network", "%q is not an IP address", shorten(a))
+	}
+	if !isRange {
+		return first, first, true
+	}
+	sep := "."
+	if first.Is6() {
+		sep = ":"
+	}
+	if !strings.Contains(b, sep) {
+		b = a[:strings.LastIndex(a, sep)+1] + b
+	}
+	last, err = netip.ParseAddr(b)
+	switch {
+	case err != nil || last.Is4() != first.Is4():
+		return bad("write a range such as 10.0.0.1-9", "%q does not end in an address of the same family", shorten(w.text))
+	case !first.Less(last):
+		return bad("write the lower address first", "%q ends before it begins", shorten(w.text))
+	}
+	return first, last, true
+}
+
+// finishService judges what needs the whole block.
+func (c *ctx) finishService(v *VirtualServer) {
+	total := 0
+	for _, r := range v.RealServers {
+		w := r.Weight
+		inherit(&w, 1, v.Weight)
+		total += w.V
+	}
+	switch {
+	case v.Quorum.Set && v.Quorum.V > total && len(v.RealServers) > 0:
+		c.warnf(v.Quorum.Pos, "out-of-range", "quorum", fmt.Sprintf("write a quorum of at most %d", total),
+			"quorum %d is more than the weights of all real servers together (%d) and can never be reached; keepalived lowers it", v.Quorum.V, total)
+		v.Quorum.V = max(1, total)
+	case v.Quorum.V > 1 && v.SorryServer == nil && v.QuorumDown == nil && v.QuorumUp == nil:
+		c.warnf(v.Quorum.Pos, "quorum-without-sorry", "quorum", "add: sorry_server IP PORT, or quorum_up and quorum_down",
+			"virtual_server %s has a quorum, but nothing happens when it is lost: the servers that are left go on", v)
+	}
+	if v.Hysteresis.V >= v.Quorum.V && v.Hysteresis.V > 0 {
+		c.warnf(v.Hysteresis.Pos, "out-of-range", "hysteresis", "write a number below quorum", "hysteresis %d must be below quorum %d; keepalived lowers it", v.Hysteresis.V, v.Quorum.V)
+		v.Hysteresis.V = v.Quorum.V - 1
+	}
+	if v.OPS && v.Protocol.V != "UDP" {
+		c.warnf(v.Pos, "ignored", "ops", "delete it, or write: protocol UDP", "ops works with UDP only and is ignored, as keepalived does")
+		v.OPS = false
+	}
+	if v.HASuspend && !v.Addr.Set {
+		c.warnf(v.Pos, "ignored", "ha_suspend", "delete it", "ha_suspend needs an address and is ignored for %s, as keepalived does", v)
+		v.HASuspend = false
+	}
+	if sorry := v.SorryServer; sorry != nil {
+		inherit(&sorry.LBKind, v.LBKind.V)
+		c.family(v, sorry.Addr, sorry.LBKind.V, "sorry_server")
+	}
+	for _, r := range v.RealServers {
+		kind := r.LBKind
+		inherit(&kind, v.LBKind.V)
+		c.family(v, r.Addr, kind.V, "real_server")
+	}
+}
+
+// family: only a tunnel can lead from a service of one family to a server of the other
+// (Linux 3.18).
+func (c *ctx) family(v *VirtualServer, a Value[netip.Addr], kind, kw string) {
+	if !v.Addr.Set || v.Addr.V.Is4() == a.V.Is4() {
+		return
+	}
+	if kind != "TUN" {
+		c.errorf(a.Pos, "mixed-families", kw, "use an address of the same family, or lvs_method TUN", "%s %s is not of the family of virtual_server %s, and %s cannot translate", kw, a.V, v, kind)
+		return
+	}
+	c.warnf(a.Pos, "mixed-families", kw, "check that the kernel has both families of IPVS, and that the server unpacks them",
+		"%s %s is not of the family of virtual_server %s: packets travel in a tunnel of the other family", kw, a.V, v)
+}
+
+// facts is what the checks of the whole file need about objects that Lint does not keep.
+type facts struct {
+	told     map[*feature]bool
+	names    map[string]Pos // "keyword name" of named blocks
+	vips     map[netip.Addr]Pos
+	servers  map[netip.AddrPort]Pos // of the open virtual_server, when it has many
+	services []serviceFact
+	backends []backendFact
+	// what FILE_CHECK and BFD_CHECK refer to
+	fileChecks, bfdChecks []Track
+}
+
+type serviceFact struct {
+	addr     netip.Addr
+	port     int
+	protocol string
+	mark     int
+	group    Value[string]
+	isMark   bool
+	pos, at  Pos
+}
+
+type backendFact struct {
+	addr    netip.Addr
+	service int
+	kind    string
+	pos     Pos
+}
+
+func (c *ctx) rememberService(v *VirtualServer) {
+	f := &c.facts
+	n := len(f.services)
+	f.services = append(f.services, serviceFact{addr: v.Addr.V, port: v.Port.V, protocol: v.Protocol.V, mark: v.FWMark.V, isMark: v.FWMark.Set, group: v.Group, pos: v.Pos, at: v.Addr.Pos})
+	for _, r := range v.RealServers {
+		f.backends = append(f.backends, backendFact{addr: r.Addr.V, service: n, kind: r.LBKind.V, pos: r.Addr.Pos})
+	}
+}
+
+func (s serviceFact) String() string {
+	switch {
+	case s.isMark:
+		return fmt.Sprintf("fwmark %d", s.mark)
+	case s.group.Set:
+		return "group " + s.group.V
+	}
+	return fmt.Sprintf("%s %d", s.addr, s.port)
+}
+
+func openServerGroup(c *ctx, s *stmt) bool {
+	w, ok := c.name(s)
+	if !ok || c.taken(s, w) {
+		return false
+	}
+	c.vsg = &ServerGroup{Name: w.text, Pos: s.pos}
+	c.cfg.ServerGroups = append(c.cfg.ServerGroups, c.vsg)
+	return true
+}
+
+func (c *ctx) serverGroup(name string) *ServerGroup {
+	i := slices.IndexFunc(c.cfg.ServerGroups, func(g *ServerGroup) bool { return g.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return c.cfg.ServerGroups[i]
+}
