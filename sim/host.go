@@ -118,6 +118,7 @@ func (h *Host) setDrift(ppm int64) {
 // start runs the daemon with the host's configuration.
 func (h *Host) start() {
 	h.ran = true
+	h.w.lives(h, "")
 	h.proc = &process{m: h.w.opt.NewMachine()}
 	if len(h.held) > 0 {
 		h.feed(node.Recovered{Alive: h.alive, Held: h.held})
@@ -132,10 +133,14 @@ func (h *Host) reload() { h.feed(node.Configure{Config: h.conf, Generation: h.ge
 func (h *Host) stop() {
 	h.feed(node.Shutdown{})
 	h.endProcess()
+	h.w.lives(h, "stopped")
 }
 
 // kill ends it without running a line of code (SIGKILL). Its sockets close with it.
-func (h *Host) kill() { h.endProcess() }
+func (h *Host) kill() {
+	h.endProcess()
+	h.w.lives(h, "killed")
+}
 
 // crash takes the power away: kernel, addresses and neighbour table are gone.
 func (h *Host) crash() {
@@ -161,7 +166,10 @@ func (h *Host) endProcess() {
 
 // pause stops the process between two instructions (SIGSTOP, a VM that is not scheduled).
 // The kernel goes on: it answers ARP and fills the socket.
-func (h *Host) pause() { h.proc.paused = true }
+func (h *Host) pause() {
+	h.proc.paused = true
+	h.w.lives(h, "paused")
+}
 
 // resume lets it run again. It reads its sockets before it looks at its timers, or, under
 // shuffle, by the seed's choice the other way round: a real driver that waits for both gets
@@ -169,6 +177,7 @@ func (h *Host) pause() { h.proc.paused = true }
 func (h *Host) resume() {
 	p := h.proc
 	p.paused = false
+	h.w.lives(h, "")
 	waiting := p.backlog
 	p.backlog = nil
 	if h.w.opt.Shuffle && h.w.chance.Below(2) == 0 {
@@ -299,10 +308,7 @@ func (h *Host) sendAdvert(a node.SendAdvert) {
 	}
 	h.countAdvert(a.Packet.Payload)
 	h.w.judge.advert(h, n, a.Packet)
-	dst := wire.MulticastMAC(a.Packet.Dst)
-	if !a.Packet.Dst.IsMulticast() {
-		panic(fmt.Sprintf("sim: %s sends an advert to %v: unicast peers are not simulated yet", h.Name, a.Packet.Dst))
-	}
+	dst := h.w.macOf(n, a.Packet.Dst)
 	h.ipID++
 	h.w.transmit(h, n, h.w.build.IPv4(dst, n.mac, wire.IPv4{
 		TOS: vrrp.TOS, TTL: a.Packet.TTL, Protocol: vrrp.ProtocolNumber, ID: h.ipID, Src: a.Packet.Src, Dst: a.Packet.Dst,
@@ -389,6 +395,9 @@ func (h *Host) setNIC(n *nic, up bool) {
 		return
 	}
 	n.up = up
+	if h.proc != nil {
+		h.w.lives(h, map[bool]string{true: "", false: "link down"}[up])
+	}
 	n.lan.SetUp(n.port, up && h.on)
 	if up && h.on {
 		h.plugged(n)

@@ -250,7 +250,7 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		wrong = fmt.Sprintf("of %d octets", len(p.Payload))
 	case p.TTL != vrrp.TTL:
 		wrong = fmt.Sprintf("with TTL %d", p.TTL)
-	case p.Dst != netip.AddrFrom4([4]byte{224, 0, 0, 18}):
+	case p.Dst.IsMulticast() && p.Dst != netip.AddrFrom4([4]byte{224, 0, 0, 18}):
 		wrong = fmt.Sprintf("to %v", p.Dst)
 	case !n.has(p.Src) || slices.Contains(j.vips, p.Src):
 		wrong = fmt.Sprintf("from %v, which is no address of its own on %s", p.Src, n.name)

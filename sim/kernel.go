@@ -106,7 +106,7 @@ func (h *Host) inputIPv4(n *nic, f wire.Frame) {
 	switch {
 	case h.local(f.IP.Src):
 		h.drops["martian source"]++ // our own address from outside; Linux never delivers it
-	case f.IP.Protocol == wire.ProtoVRRP && n.listening && f.IP.Dst.IsMulticast():
+	case f.IP.Protocol == wire.ProtoVRRP && n.listening && (f.IP.Dst.IsMulticast() || h.local(f.IP.Dst)):
 		h.feed(node.Received{Interface: n.name, Packet: vrrp.Packet{
 			Src: f.IP.Src, Dst: f.IP.Dst, TTL: f.IP.TTL, Payload: f.Payload,
 		}})
@@ -153,6 +153,20 @@ func (h *Host) sendEcho(src, dst netip.Addr, e wire.Echo) {
 		}
 	}
 	h.drops["no route"]++
+}
+
+// macOf is where an advert goes: to the group, or to a peer. Directors resolve each other long before it matters, so
+// that is not modelled; a peer that does not exist is a MAC address nobody has.
+func (w *World) macOf(n *nic, dst netip.Addr) wire.MAC {
+	if dst.IsMulticast() {
+		return wire.MulticastMAC(dst)
+	}
+	for _, h := range w.hosts {
+		if m := h.nics[n.index()]; m.base.Addr() == dst {
+			return m.mac
+		}
+	}
+	return wire.MAC{}
 }
 
 // ipAddr is the command that would do what was done.

@@ -27,6 +27,7 @@ type load struct {
 	server     string        // that gave it
 	longest    time.Duration // outage since the last fault verb
 	total      time.Duration // of all outages
+	gaps       []Span
 }
 
 // startLoad begins sending now.
@@ -66,6 +67,7 @@ func (l *load) answered(seq uint16, from wire.MAC) {
 	if outage {
 		l.longest = max(l.longest, gap)
 		l.total += gap
+		l.gaps = append(l.gaps, Span{From: l.last, To: now, What: "no answer"})
 	}
 	l.last = now
 	switch {

@@ -60,7 +60,7 @@ func grabbers(t *testing.T, opt Options) (*World, []*grabber) {
 	}
 	for _, h := range w.hosts {
 		if h.director {
-			h.conf, _ = config.Parse(confName, config.Files{confName: oneVIP}, config.Options{ConfigID: h.Name})
+			h.conf, _ = config.Parse(ConfName, config.Files{ConfName: oneVIP}, config.Options{ConfigID: h.Name})
 		}
 	}
 	w.judge.learn()

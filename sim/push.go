@@ -78,7 +78,7 @@ func (s *Session) rendered(args []arg, input string) ([]*Host, []*config.Config,
 		if !h.director {
 			return nil, nil, fmt.Errorf("%s is a client: expected nodes", h.Name)
 		}
-		if confs[i], err = readConf(h.Name, input); err != nil {
+		if confs[i], err = s.readConf(h.Name, input); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -101,14 +101,31 @@ func (e *ConfError) Error() string {
 		}
 		all = append(all, text)
 	}
-	return fmt.Sprintf("%s is not valid on %s: %s", confName, e.Node, strings.Join(all, "; "))
+	return fmt.Sprintf("%s is not valid on %s: %s", ConfName, e.Node, strings.Join(all, "; "))
 }
 
-// confName is what a scenario's configuration is called in diagnostics.
-const confName = "keepalived.conf"
+// ConfName is what a scenario's configuration is called in diagnostics.
+const ConfName = "keepalived.conf"
 
-func readConf(node, input string) (*config.Config, error) {
-	c, diags := config.Parse(confName, config.Files{confName: input}, config.Options{ConfigID: node})
+// overlay is a configuration that a directive carries and the files it may include.
+type overlay struct {
+	config.Source
+	text string
+}
+
+func (o overlay) ReadFile(path string) ([]byte, error) {
+	if path == ConfName {
+		return []byte(o.text), nil
+	}
+	return o.Source.ReadFile(path)
+}
+
+func (s *Session) readConf(node, input string) (*config.Config, error) {
+	includes := s.Includes
+	if includes == nil {
+		includes = config.Files{}
+	}
+	c, diags := config.Parse(ConfName, overlay{includes, input}, config.Options{ConfigID: node})
 	bad := &ConfError{Node: node}
 	for _, d := range diags {
 		if d.Severity == config.Error {
@@ -119,10 +136,20 @@ func readConf(node, input string) (*config.Config, error) {
 	case len(bad.Diagnostics) > 0:
 		return nil, bad
 	case len(c.Instances) == 0:
-		return nil, fmt.Errorf("%s has no vrrp_instance for %s: nothing to simulate", confName, node)
+		return nil, fmt.Errorf("%s has no vrrp_instance for %s: nothing to simulate", ConfName, node)
+	}
+	for _, i := range c.Instances {
+		if k := slices.IndexFunc(addresses(i), func(a config.Address) bool { return !a.Prefix.Addr().Is4() }); k >= 0 {
+			a := addresses(i)[k]
+			return nil, &ConfError{Node: node, Diagnostics: []config.Diagnostic{{Severity: config.Error, Pos: a.Pos,
+				Keyword: "virtual_ipaddress", Message: fmt.Sprintf("%v is not IPv4; the simulator knows IPv4 only", a.Prefix)}}}
+		}
 	}
 	return c, nil
 }
+
+// addresses are all VIPs of an instance.
+func addresses(i *config.Instance) []config.Address { return slices.Concat(i.VIPs, i.ExcludedVIPs) }
 
 // works reports whether a director's daemon runs.
 func (h *Host) works() bool { return h.on && h.proc != nil && !h.proc.paused }

@@ -146,6 +146,12 @@ func (sc *Scenario) mistake(d Directive, err error) *Mistake {
 	var conf *ConfError
 	if errors.As(err, &conf) {
 		first := conf.Diagnostics[0]
+		for _, d := range conf.Diagnostics {
+			if d.Code == "unknown-keyword" { // what is missing is missing because of this
+				first = d
+				break
+			}
+		}
 		lines := strings.Split(d.Input, "\n")
 		return &Mistake{File: sc.Name, Line: d.inputAt + first.Line - 1, Column: max(first.Column, 1),
 			Source: lines[min(max(first.Line, 1), len(lines))-1], Err: err}

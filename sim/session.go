@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"quorate/config"
 	"quorate/sim/wire"
 )
 
@@ -17,8 +18,14 @@ import (
 type Session struct {
 	// Create opens the file that pcap writes to; nil makes pcap an error.
 	Create func(name string) (io.Writer, error)
+	// Record, if not nil, gets a capture of the whole run as pcapng.
+	Record io.Writer
 	// NewMachine is handed to New.
 	NewMachine func() Machine
+	// Seed, if not nil, replaces the one that the scenario names.
+	Seed *uint64
+	// Includes is where configurations find the files they include; nil: nowhere.
+	Includes config.Source
 
 	w       *World
 	mark    time.Duration // of the last fault verb; within= counts from here
@@ -27,6 +34,11 @@ type Session struct {
 	// recording: the scenario itself has asked for a capture.
 	recording bool
 	faults    []Fault
+	verdicts  []Verdict
+	// wantFrames, frames and framesLeft are RecordFrames'.
+	wantFrames bool
+	frames     []Moment
+	framesLeft int
 }
 
 // ErrExpect is wrapped by the error of an expect or check that did not hold.
@@ -47,7 +59,7 @@ type verb struct {
 // verbs is the language. The functions are one file per subject: verbs.go, expect.go, show.go.
 func verbs() []verb {
 	return []verb{
-		{"world", "world nodes=(d1,d2) [client=c1] [delay=50us..500us] [seed=N] [lans=N] [net=10.0.0.0/24] [shuffle]",
+		{"world", "world nodes=(d1,d2) [client=c1] [delay=50us..500us] [seed=N] [lans=N] [net=10.0.0.0/24] [shuffle] [ifaces=(eth0,eth1)] [nets=(10.0.0.0/24,…)] [first=11]",
 			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201", true, (*Session).verbWorld},
 		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
 		{"stage", "stage NODE…  (input: keepalived.conf)", "tells running daemons which configuration is about to be activated", true, (*Session).verbStage},
@@ -122,6 +134,13 @@ func (s *Session) Exec(line, input string) (string, error) {
 		s.faults = append(s.faults, Fault{At: s.w.now, Text: line})
 	}
 	out, err := v.run(s, args, input)
+	if (v.name == "expect" || v.name == "check") && (err == nil || errors.Is(err, ErrExpect)) {
+		said := out
+		if err != nil {
+			said = strings.TrimPrefix(err.Error(), ErrExpect.Error()+": ")
+		}
+		s.verdicts = append(s.verdicts, Verdict{At: s.w.now, Text: line, OK: err == nil, Said: strings.TrimSuffix(said, "\n")})
+	}
 	if errors.Is(err, ErrExpect) {
 		return "", err
 	}
@@ -180,6 +199,9 @@ func (s *Session) verbMark(args []arg, _ string) (string, error) {
 	}
 	return "", nil
 }
+
+// Fresh prints what happened since the last directive, for the one that failed.
+func (s *Session) Fresh() string { return s.fresh() }
 
 // fresh prints what happened since the last directive.
 func (s *Session) fresh() string {

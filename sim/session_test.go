@@ -291,3 +291,106 @@ func TestEveryVerbIsUsed(t *testing.T) {
 		}
 	}
 }
+
+// Every verb that does something to the world has a sentence of its own, and every built-in scenario can be told.
+func TestExplain(t *testing.T) {
+	for _, v := range verbs() {
+		if v.fault && v.name != "mark" && sentence(v.name, []arg{{key: "d1"}, {key: "x"}, {key: "1/2"}}) == "" {
+			t.Errorf("%s has no sentence", v.name)
+		}
+		if sentence(v.name, nil) == "?" {
+			t.Errorf("%s without arguments", v.name)
+		}
+	}
+	for name, text := range scenarios(t) {
+		sc, err := ParseScenario(name, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		story, err := Explain(sc)
+		if err != nil || !strings.HasPrefix(story, sc.Comment[:20]) || strings.Contains(story, "?") {
+			t.Errorf("%s: %v\n%s", name, err, story)
+		}
+	}
+}
+
+// Every built-in scenario says what it proves and which incidents it stands for.
+func TestLibraryIsExplained(t *testing.T) {
+	texts := scenarios(t)
+	if len(texts) < 60 {
+		t.Errorf("only %d scenarios", len(texts))
+	}
+	for name, text := range texts {
+		sc, err := ParseScenario(name, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(sc.Comment, "Proves") && !strings.Contains(sc.Comment, "Shows") {
+			t.Errorf("%s does not say what it proves", name)
+		}
+		claims := 0
+		for _, d := range sc.Directives {
+			if strings.HasPrefix(d.Text, "expect") || strings.HasPrefix(d.Text, "check") {
+				claims++
+			}
+		}
+		if claims == 0 {
+			t.Errorf("%s claims nothing", name)
+		}
+	}
+}
+
+// An operator's file becomes scenarios with its own names, interfaces and nets, whatever they are.
+func TestForConfig(t *testing.T) {
+	const conf = `vrrp_instance A {
+    interface bond0
+    virtual_router_id 10
+    @east priority 150
+    @west priority 200
+    virtual_ipaddress {
+        172.16.0.1/24
+        172.16.0.2 dev bond0.5
+    }
+}
+vrrp_instance B {
+    interface bond0.5
+    virtual_router_id 11
+    @east priority 150
+    @west priority 200
+    virtual_ipaddress {
+        192.0.2.9
+    }
+}`
+	cases, err := ForConfig("k.conf", conf, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) < 7 {
+		t.Errorf("%d cases", len(cases))
+	}
+	for _, c := range cases {
+		sc, err := ParseScenario(c.Name, c.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := newSession()
+		if _, err := sc.Play(s, nil); err != nil {
+			t.Errorf("%s: %v\n%s", c.Name, err, c.Text)
+		}
+		if s.World().Host("west") == nil || s.World().Host("east").nic("bond0.5") == nil {
+			t.Errorf("%s: no host west, or no card bond0.5", c.Name)
+		}
+		if c.Name == "owner-crash" && !strings.Contains(c.Text, "crash west") {
+			t.Errorf("the owner is not the one with the highest priority:\n%s", c.Text)
+		}
+	}
+	for text, want := range map[string]string{
+		"vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1\n }\n}": "",
+		"vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n fe80::1\n }\n}":  "IPv",
+		"global_defs {\n}\n": "no vrrp_instance for d1",
+	} {
+		if _, err := ForConfig("k.conf", text, nil, nil); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -332,64 +331,4 @@ func (g *generator) best(reversed bool) string {
 		}
 	}
 	return strings.Join(names, "|")
-}
-
-// Shrink removes directives from a scenario for as long as it fails at the same directive, and
-// returns what is left: the shortest story that still shows it. fails runs a text and
-// returns the error of Play. The world, its first conf, and everything from the last recover on
-// stay, for a claim without the time it speaks of would fail for no reason.
-func Shrink(text string, fails func(text string) error) string {
-	sc, err := ParseScenario("shrink", text)
-	if err != nil {
-		return text
-	}
-	whole := sc.Directives
-	head := min(2, len(whole))
-	tail := len(whole) - 1
-	for i, d := range whole {
-		if d.Text == "recover" {
-			tail = i
-		}
-	}
-	same := sameFailure(fails(text))
-	left := whole[head:max(head, tail)]
-	rest := whole[max(head, tail):]
-	for size := max(1, len(left)/2); size > 0; {
-		removed := false
-		for at := len(left) - size; at >= 0; at -= size {
-			shorter := slices.Concat(left[:at], left[at+size:])
-			if same(fails(render(slices.Concat(whole[:head], shorter, rest)))) {
-				left, removed = shorter, true
-				at = min(at, len(left))
-			}
-		}
-		if !removed {
-			size /= 2
-		}
-	}
-	return render(slices.Concat(whole[:head], left, rest))
-}
-
-// sameFailure recognises the failure of one expectation by the directive that failed.
-func sameFailure(first error) func(error) bool {
-	var want *FailedError
-	if !errors.As(first, &want) {
-		return func(error) bool { return false }
-	}
-	return func(err error) bool {
-		var got *FailedError
-		return errors.As(err, &got) && got.Directive.Text == want.Directive.Text
-	}
-}
-
-func render(list []Directive) string {
-	var b strings.Builder
-	for _, d := range list {
-		b.WriteString(d.Text + "\n")
-		if d.Input != "" {
-			b.WriteString(d.Input + "\n")
-		}
-		b.WriteString(rule + "\n\n")
-	}
-	return b.String()
 }

@@ -36,6 +36,19 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 			if opt.Net, err = netip.ParsePrefix(a.val); err != nil {
 				err = fmt.Errorf("net %q: expected a /24, as 10.0.0.0/24", a.val)
 			}
+		case "ifaces":
+			opt.Ifaces = a.list()
+		case "nets":
+			for _, text := range a.list() {
+				net, err := netip.ParsePrefix(text)
+				if err != nil {
+					return "", fmt.Errorf("net %q: expected a /24, as 10.0.0.0/24", text)
+				}
+				opt.Nets = append(opt.Nets, net)
+			}
+		case "first":
+			n, err = number("first", a.val, maxNodes)
+			opt.First = int(n)
 		case "shuffle":
 			opt.Shuffle = true
 		default:
@@ -45,11 +58,24 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 			return "", err
 		}
 	}
+	if s.Seed != nil {
+		opt.Seed = *s.Seed
+	}
 	w, err := New(opt)
 	if err != nil {
 		return "", err
 	}
 	s.w = w
+	if s.wantFrames {
+		w.Watch(s.sawFrame)
+	}
+	if s.Record != nil {
+		p, err := wire.NewPcap(s.Record, w.Cards())
+		if err != nil {
+			return "", err
+		}
+		w.Capture(p)
+	}
 	return "", nil
 }
 

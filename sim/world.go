@@ -19,7 +19,12 @@ type Options struct {
 	Clients []string     // c1 is .201 and ..:c9
 	LANs    int          // segments; every host has a card eth0, eth1 … on each (1)
 	Net     netip.Prefix // of the first segment, a /24 (10.0.0.0/24); the next ones follow
-	Delay   wire.Range   // of every path (50us..500us)
+	// Nets and Ifaces, if given, name each segment's net and each host's card on it instead; First is added to the
+	// directors' numbers, so that addresses of VIPs can be kept clear of.
+	Nets   []netip.Prefix
+	Ifaces []string
+	First  int
+	Delay  wire.Range // of every path (50us..500us)
 	// Shuffle runs tasks of one instant in an order drawn from the seed.
 	Shuffle bool
 	// NewMachine makes the machine that a director's process runs: node.NewElector.
@@ -65,7 +70,8 @@ type World struct {
 	cards []string // "d1 eth0", in pcap order
 	sight func(Frame)
 	// stp is how long a switch port is blocked after its link came up.
-	stp time.Duration
+	stp  time.Duration
+	life []life
 	// pushed are the generations that push has committed, oldest first.
 	pushed []generation
 }
@@ -73,7 +79,7 @@ type World struct {
 // New builds a world in which every host is up and no director runs yet.
 func New(opt Options) (*World, error) {
 	if opt.LANs == 0 {
-		opt.LANs = 1
+		opt.LANs = max(1, len(opt.Ifaces))
 	}
 	if !opt.Net.IsValid() {
 		opt.Net = netip.MustParsePrefix("10.0.0.0/24")
@@ -84,6 +90,11 @@ func New(opt Options) (*World, error) {
 	if opt.NewMachine == nil {
 		opt.NewMachine = func() Machine { return node.NewElector() }
 	}
+	for i, net := range opt.Nets {
+		if net.Bits() != 24 || !net.Addr().Is4() || slices.Contains(opt.Nets[:i], net) {
+			return nil, fmt.Errorf("net %v: expected an IPv4 /24, another one for each segment", net)
+		}
+	}
 	switch names := slices.Concat(opt.Nodes, opt.Clients); {
 	case len(opt.Nodes) == 0:
 		return nil, fmt.Errorf("a world needs at least one node")
@@ -93,6 +104,10 @@ func New(opt Options) (*World, error) {
 		return nil, fmt.Errorf("%d lans: expected 1 to %d", opt.LANs, maxLANs)
 	case opt.Net.Bits() != 24 || !opt.Net.Addr().Is4():
 		return nil, fmt.Errorf("net %v: expected an IPv4 /24", opt.Net)
+	case len(opt.Nets) > 0 && len(opt.Nets) != opt.LANs || len(opt.Ifaces) > 0 && len(opt.Ifaces) != opt.LANs:
+		return nil, fmt.Errorf("%d nets and %d ifaces for %d segments: expected one each", len(opt.Nets), len(opt.Ifaces), opt.LANs)
+	case len(opt.Nodes)+opt.First > maxNodes:
+		return nil, fmt.Errorf("%d nodes from number %d on: at most number %d", len(opt.Nodes), opt.First+1, maxNodes)
 	default:
 		slices.Sort(names)
 		if d := slices.Compact(slices.Clone(names)); len(d) != len(names) {
@@ -104,8 +119,8 @@ func New(opt Options) (*World, error) {
 	for i := range opt.LANs {
 		w.lans = append(w.lans, wire.NewLAN(fmt.Sprintf("lan%d", i), opt.Seed, opt.Delay))
 	}
-	for i, number := range numbers(opt.Nodes, maxNodes) {
-		w.addHost(opt.Nodes[i], byte(number), true)
+	for i, number := range numbers(opt.Nodes, maxNodes-opt.First) {
+		w.addHost(opt.Nodes[i], byte(opt.First+number), true)
 	}
 	for i, number := range numbers(opt.Clients, maxClients) {
 		w.addHost(opt.Clients[i], byte(200+number), false)
@@ -138,17 +153,27 @@ func (w *World) addHost(name string, number byte, director bool) {
 	for i, lan := range w.lans {
 		net := w.opt.Net.Addr().As4()
 		net[2] += byte(i)
+		card := fmt.Sprintf("eth%d", i)
+		if len(w.opt.Nets) > 0 {
+			net = w.opt.Nets[i].Masked().Addr().As4()
+		}
+		if len(w.opt.Ifaces) > 0 {
+			card = w.opt.Ifaces[i]
+		}
 		net[3] = number
 		mac := wire.MAC{2, 0, 0, 0, byte(i), number}
 		h.nics = append(h.nics, &nic{
-			name: fmt.Sprintf("eth%d", i), lan: lan, port: lan.AddPort(name, mac), mac: mac, up: true,
+			name: card, lan: lan, port: lan.AddPort(name, mac), mac: mac, up: true,
 			card: len(w.cards), base: netip.PrefixFrom(netip.AddrFrom4(net), 24), neigh: map[netip.Addr]*neighbour{},
 		})
-		w.cards = append(w.cards, fmt.Sprintf("%s eth%d", name, i))
+		w.cards = append(w.cards, name+" "+card)
 	}
 	h.boot()
 	w.hosts = append(w.hosts, h)
 }
+
+// Seed is the seed of everything that is left to chance.
+func (w *World) Seed() uint64 { return w.opt.Seed }
 
 // Now is the time since the world began.
 func (w *World) Now() time.Duration { return w.now }

@@ -12,7 +12,7 @@ import (
 )
 
 // labCmds are the commands that need no cluster of one's own.
-func (c *cli) labCmds() []*cobra.Command { return []*cobra.Command{c.demoCmd()} }
+func (c *cli) labCmds() []*cobra.Command { return []*cobra.Command{c.demoCmd(), c.simCmd()} }
 
 func (c *cli) demoCmd() *cobra.Command {
 	var o demo.Options
