@@ -54,12 +54,13 @@ func (e *ExitError) Error() string {
 	return fmt.Sprintf("worker %s exited with status %d, a permanent failure", e.Worker, e.Code)
 }
 
-// Restart delays: the first death costs nothing, then 1 s, doubling. A worker that has run
-// for a minute starts the series anew (keepalived does alike).
+// Restart delays: the first death costs nothing, then 0.1 s, doubling. A worker that has run for a minute starts the
+// series anew. keepalived waits a second from the second death on, by which time a vrrp worker
+// that is killed again could not adopt its addresses any more.
 const (
 	firstMoments = 5 * time.Second
 	settled      = time.Minute
-	backoffMin   = time.Second
+	backoffMin   = 100 * time.Millisecond
 	backoffMax   = 30 * time.Second
 )
 

@@ -54,11 +54,11 @@ func start(t *testing.T, cfg WatchConfig) (sigs chan os.Signal, result chan erro
 func TestBackoff(t *testing.T) {
 	var got []string
 	last := time.Duration(-1)
-	for _, ran := range []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 59 * time.Second, time.Minute, 0} {
+	for _, ran := range []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 59 * time.Second, time.Minute, 0} {
 		last = backoff(last, ran)
 		got = append(got, last.String())
 	}
-	want := "0s 1s 2s 4s 8s 16s 30s 30s 30s 0s 1s"
+	want := "0s 100ms 200ms 400ms 800ms 1.6s 3.2s 6.4s 12.8s 25.6s 30s 30s 0s 100ms"
 	if g := strings.Join(got, " "); g != want {
 		t.Errorf("got %s, want %s", g, want)
 	}
@@ -105,7 +105,7 @@ func TestWatchRestarts(t *testing.T) {
 	eventually(t, 10*time.Second, func() bool { return starts() == 2 }, log.String)
 	eventually(t, 10*time.Second, func() bool {
 		return strings.Contains(log.String(), fmt.Sprintf("worker=vrrp pid=%d how=\"killed by signal 9 (killed)\"", pid)) &&
-			strings.Contains(log.String(), "restart_in=1s") && strings.Contains(log.String(), "restart_in=2s")
+			strings.Contains(log.String(), "restart_in=100ms") && strings.Contains(log.String(), "restart_in=200ms")
 	}, log.String)
 }
 

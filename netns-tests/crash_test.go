@@ -1,0 +1,116 @@
+package netnstests
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A vrrp worker that is killed alone is started again and goes on as owner: the address is never away, nobody else says a
+// word, and the LAN hears the owner within an advert interval. keepalived 2.2.7 removes the address and elects anew (measured: 3.6 s).
+func TestWorkerKilled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2")
+	conf := w.example("lvs-dr.conf")
+	w.standalone("d1", conf)
+	w.standalone("d2", conf)
+	w.owned(15*time.Second, "d1", vip, "d1", "d2")
+	start := time.Now()
+	const kills = 4 // the watchdog restarts the first death at once and waits a little longer after each
+	killed := map[int]bool{}
+	for range kills {
+		pid := w.worker("d1", "vrrp", killed)
+		killed[pid] = true
+		if err := syscall.Kill(pid, killSignal); err != nil {
+			t.Fatal(err)
+		}
+		w.steady(1500*time.Millisecond, "d1", vip, "d1", "d2")
+	}
+	w.eventually(10*time.Second, "the last worker announces itself", func() string {
+		if w.worker("d1", "vrrp", killed) > 0 && w.lastAdvert("d1").at.After(time.Now().Add(-time.Second)) {
+			return ""
+		}
+		return "no advert in the last second"
+	})
+	w.steady(2*time.Second, "d1", vip, "d1", "d2")
+	adverts, _ := w.traffic()
+	var last time.Time
+	for _, a := range adverts {
+		switch {
+		case a.at.Before(start):
+		case a.mac != w.mac("d1"):
+			t.Errorf("%s advertised with priority %d %s after the first kill: it has taken over", a.mac, a.priority, a.at.Sub(start))
+		case a.priority == 0:
+			t.Errorf("d1 said priority 0 at %s", a.at.Sub(start))
+		case !last.IsZero() && a.at.Sub(last) > 2*time.Second:
+			t.Errorf("d1 was silent for %s", a.at.Sub(last))
+		}
+		if a.mac == w.mac("d1") {
+			last = a.at
+		}
+	}
+}
+
+// HUP reads the file again: a changed one runs, a broken one is refused and the old one goes on.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2")
+	text := func(priority, auth string) string {
+		return "vrrp_instance VI_1 {\n    interface eth0\n    virtual_router_id 51\n    priority " + priority +
+			"\n    advert_int 1\n    " + auth + "\n    virtual_ipaddress {\n        " + vip.String() + "\n    }\n}\n"
+	}
+	d1, d2 := w.write("d1.conf", text("150", "")), w.write("d2.conf", text("100", ""))
+	w.standalone("d1", d1)
+	w.standalone("d2", d2)
+	w.owned(15*time.Second, "d1", vip, "d1", "d2")
+
+	hup := func(conf, content string) {
+		t.Helper()
+		if err := os.WriteFile(conf, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		list, err := w.lab.Host("d1").Processes()
+		if err != nil || len(list) == 0 {
+			t.Fatalf("processes of d1: %v, %v", list, err)
+		}
+		if err := syscall.Kill(list[0].PID, syscall.SIGHUP); err != nil { // the parent, it passes it on
+			t.Fatal(err)
+		}
+	}
+	hup(d1, text("1500", "itnerface eth0"))
+	w.eventually(5*time.Second, "the refusal is logged", func() string {
+		b, err := os.ReadFile(filepath.Join(w.dir, "d1.log"))
+		if err != nil || !strings.Contains(string(b), "out-of-range") || !strings.Contains(string(b), "did you mean interface?") {
+			return "not yet"
+		}
+		return ""
+	})
+	w.steady(2*time.Second, "d1", vip, "d1", "d2")
+	if a := w.lastAdvert("d1"); a.priority != 150 {
+		t.Errorf("after a refused file d1 advertises priority %d, want 150 as before", a.priority)
+	}
+	hup(d1, text("50", ""))
+	w.owned(10*time.Second, "d2", vip, "d1", "d2")
+}
+
+// worker waits for a living worker that is none of those killed, and returns its process id.
+func (w *world) worker(host, name string, killed map[int]bool) (pid int) {
+	w.Helper()
+	w.eventually(10*time.Second, host+" has a "+name+" worker", func() string {
+		list, err := w.lab.Host(host).Processes()
+		if err != nil {
+			return err.Error()
+		}
+		for _, p := range list {
+			if p.Args[0] == "clusterd: "+name && !killed[p.PID] {
+				pid = p.PID
+				return ""
+			}
+		}
+		return "none"
+	})
+	return pid
+}
