@@ -5,7 +5,8 @@ import "net/netip"
 // Action is an output of Instance.Ready, to be carried out in order.
 type Action interface{ action() }
 
-// Send transmits an advert. Src is the source set by SetSource, Dst 224.0.0.18 (ff02::12 for IPv6).
+// Send transmits an advert. Src is the source set by SetSource, Dst 224.0.0.18 (ff02::12 for IPv6) or a unicast peer.
+// With auth_type AH, Proto is ProtocolAH and Header is set: see Packet.
 // Payload is owned by the machine, must not be changed, and is valid until its next Step.
 type Send struct{ Packet Packet }
 
@@ -26,6 +27,7 @@ type Transition struct {
 	Detail   string     // in words: "no advert from 10.0.0.2 for 3.609s"
 	Priority uint8      // effective priority at that instant
 	Master   netip.Addr // the owner now known, invalid if none
+	Cause    uint64     // the id of StepCause, or a count of this instance's own
 }
 
 // Note reports something an operator may want to read that is no transition:
@@ -57,21 +59,21 @@ type RejectReason uint8
 
 // The zero RejectReason means accepted.
 const (
-	_               RejectReason = iota
-	RejectShort                  // length
-	RejectTTL                    // ttl
-	RejectVersion                // version
-	RejectType                   // type
-	RejectChecksum               // checksum
-	RejectVRID                   // vrid
-	RejectAuthType               // auth_type
-	RejectAuth                   // auth
-	RejectInterval               // interval
-	RejectAddrList               // addr_list
-	RejectOwnSource              // own_source: our own source address, from another host or looped back
-	RejectSequence               // sequence: the sequence number of an AH was seen before, a replay
-	RejectDestination            // destination: unicast where multicast is expected, or the reverse
-	RejectPeer                   // peer: a unicast sender that is not in the list of peers, or its TTL is out of range
+	_                 RejectReason = iota
+	RejectShort                    // length
+	RejectTTL                      // ttl
+	RejectVersion                  // version
+	RejectType                     // type
+	RejectChecksum                 // checksum
+	RejectVRID                     // vrid
+	RejectAuthType                 // auth_type
+	RejectAuth                     // auth
+	RejectInterval                 // interval
+	RejectAddrList                 // addr_list
+	RejectOwnSource                // own_source: our own source address, from another host or looped back
+	RejectSequence                 // sequence: the sequence number of an AH was seen before, a replay
+	RejectDestination              // destination: unicast where multicast is expected, or the reverse
+	RejectPeer                     // peer: a unicast sender that is not in the list of peers, or its TTL is out of range
 
 	numRejectReasons = int(RejectPeer) + 1
 )

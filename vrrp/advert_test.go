@@ -24,9 +24,10 @@ func ipPacket(frame []byte) (Packet, error) {
 	switch binary.BigEndian.Uint16(frame[12:]) {
 	case 0x0800:
 		p := Packet{Src: netip.AddrFrom4([4]byte(ip[12:])), Dst: netip.AddrFrom4([4]byte(ip[16:])), TTL: ip[8]}
-		p.Payload = ip[int(ip[0]&0xf)*4 : binary.BigEndian.Uint16(ip[2:])]
-		if ip[9] == 51 { // authentication header of RFC 2402, HMAC-MD5-96
-			p.Payload = p.Payload[24:]
+		head := int(ip[0]&0xf) * 4
+		p.Header, p.Payload = ip[:head], ip[head:binary.BigEndian.Uint16(ip[2:])]
+		if ip[9] == ProtocolAH {
+			p.Proto = ProtocolAH
 		}
 		return p, nil
 	case 0x86dd:
@@ -49,10 +50,24 @@ func TestCapturedFrames(t *testing.T) {
 		}
 		head := fmt.Sprintf("%v > %v ttl=%d", p.Src, p.Dst, p.TTL)
 		var a Advert
-		if err := a.Decode(p.Payload, p.Src, p.Dst); err != nil {
+		message := p.Payload
+		if p.Proto == ProtocolAH {
+			var h AH
+			if message, err = h.Decode(p.Payload); err != nil {
+				d.Fatalf(t, "%v", err)
+			}
+			if err := NewAHKey("s3cr3tpw").Verify(&h, p.Header, p.Payload); err != nil {
+				t.Error(err)
+			}
+			if !slices.Equal(h.Append(nil), p.Payload[:AHLen]) {
+				t.Errorf("authentication header encoded again as %x", h.Append(nil))
+			}
+			head += fmt.Sprintf(" ah seq=%d", h.Sequence)
+		}
+		if err := a.Decode(message, p.Src, p.Dst); err != nil {
 			return head + "\nrejected " + err.Error()
 		}
-		if vrid, version, ok := VRIDOf(p.Payload); !ok || vrid != a.VRID || version != a.Version {
+		if vrid, version, ok := p.VRID(); !ok || vrid != a.VRID || version != a.Version {
 			t.Errorf("VRIDOf = %d, %d, %v", vrid, version, ok)
 		}
 		again, err := a.AppendForm(nil, p.Src, p.Dst, a.Checksum)
@@ -60,8 +75,8 @@ func TestCapturedFrames(t *testing.T) {
 			d.Fatalf(t, "%v", err)
 		}
 		text := "same octets again"
-		if !slices.Equal(again, p.Payload) {
-			t.Errorf("%s: encoded again as %x, captured %x", d.Pos, again, p.Payload)
+		if !slices.Equal(again, message) {
+			t.Errorf("%s: encoded again as %x, captured %x", d.Pos, again, message)
 			text = "DIFFERENT octets"
 		}
 		if a.AuthType == AuthPass {

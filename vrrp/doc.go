@@ -57,18 +57,22 @@
 //  1. Call Step with Tick no earlier than Deadline and soon after; a missed one is made up for by the next Step.
 //  2. Before a Tick, hand in the packets that wait in the socket: they may say that the owner lives.
 //  3. Carry out the actions in order, each even if the one before failed. Payload of a Send is only read.
-//  4. Hand in packets of this VRID only (see [VRIDOf]), of the right interface, with the TTL that the IP header
-//     has, and the payload cut to the IP total length: short Ethernet frames are padded.
-//  5. Send with TTL 255 and TOS 0xc0, without multicast loopback.
+//  4. Hand in packets of this VRID only (see [Packet.VRID]), of the right interface, with the TTL that the IP header
+//     has, and the payload cut to the IP total length: short Ethernet frames are padded. For AH (protocol 51) also Header.
+//  5. Send with the packet's TTL and TOS 0xc0, without multicast loopback. A packet with a Header goes out with it (IP_HDRINCL).
 //  6. Tell the faults (link, address, scripts) with SetFaults before Startup; an instance without a source
 //     address is in FAULT by itself. Tell sums of weights with SetPriority, also after a Reconfigure.
 //  7. Acquire and Release may repeat; both must succeed when there is nothing to do.
 //  8. Limit what is logged of Notes: anyone on the segment can cause them. They are counted in [Counters] anyhow.
 //
-// # Not here
+// # Unicast, AH, IPv6
 //
-// Authentication headers (auth_type AH; the codec reads the message inside), unicast peers, sync
-// groups and virtual MAC addresses. IPv6 works in codec and machine, with ff02::12 and the pseudo-header of RFC 8200.
+// With Config.Peers an advert is one Send per peer; TTLs are looked at with CheckUnicastSrc only, and what comes by multicast is
+// refused, as unicast is by a multicast instance. With AuthAH a packet's Payload starts at the authentication header and
+// Header is the IP header its check value covers: both directions need it (see [Packet]). The sequence numbers of a
+// router are one series, continued by whoever owns it. IPv6 instances send from the link-local address of the interface to
+// ff02::12, with the pseudo-header of RFC 8200; a global source is accepted, as by keepalived 2.2.7. A virtual MAC address
+// is the driver's business: nothing here knows of Ethernet.
 //
 // # Words
 //

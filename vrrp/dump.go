@@ -21,7 +21,7 @@ func (i *Instance) String() string {
 		t    timer
 	}{
 		{"down", i.downAt}, {"advert", i.advertAt}, {"second-garp", i.secondAt},
-		{"lower-garp", i.lowerAt}, {"refresh", i.refreshAt}, {"preempt", i.preemptAt},
+		{"lower-garp", i.lowerAt}, {"refresh", i.refreshAt}, {"preempt", i.preemptAt}, {"start", i.startAt},
 	} {
 		if t.t.on {
 			fmt.Fprintf(&b, " %s@%v", t.name, t.t.at)
@@ -60,8 +60,15 @@ func joinAddrs(list []netip.Addr) string {
 // String shows what is sent: the decoded advert, or its octets if it cannot be decoded.
 func (s Send) String() string {
 	var a Advert
-	text := "send "
-	if err := a.Decode(s.Packet.Payload, s.Packet.Src, s.Packet.Dst); err != nil {
+	text, message := "send ", s.Packet.Payload
+	if s.Packet.Proto == ProtocolAH {
+		var h AH
+		var err error
+		if message, err = h.Decode(message); err == nil {
+			text += fmt.Sprintf("ah seq=%d ", h.Sequence)
+		}
+	}
+	if err := a.Decode(message, s.Packet.Src, s.Packet.Dst); err != nil {
 		return text + hex.EncodeToString(s.Packet.Payload) + " (" + err.Error() + ")"
 	}
 	return fmt.Sprintf("%s%v > %v %v", text, s.Packet.Src, s.Packet.Dst, &a)
@@ -118,6 +125,7 @@ func (c Counters) String() string {
 	add("zero-sent", c.PriorityZeroSent)
 	add("zero-received", c.PriorityZeroReceived)
 	add("message-only", c.ChecksumMessageOnly)
+	add("old-unicast", c.ChecksumOldUnicast)
 	for _, r := range RejectReasons() {
 		add("rejected-"+r.String(), c.Rejected[r])
 	}

@@ -1,6 +1,9 @@
 package vrrp
 
-import "net/netip"
+import (
+	"net/netip"
+	"time"
+)
 
 // Packet is a VRRP message with the fields of its IP header that matter. Payload is what follows the IP
 // header: it starts at the VRRP version octet, or at the authentication header when Proto is ProtocolAH.
@@ -15,6 +18,17 @@ type Packet struct {
 	// buffer, see Whole; nil leaves the header to the kernel.
 	Header  []byte
 	Payload []byte
+}
+
+// VRID is VRIDOf for a packet with or without an authentication header: which instance it is for.
+func (p Packet) VRID() (vrid, version uint8, ok bool) {
+	if p.Proto != ProtocolAH {
+		return VRIDOf(p.Payload)
+	}
+	if len(p.Payload) < AHLen {
+		return 0, 0, false
+	}
+	return VRIDOf(p.Payload[AHLen:])
 }
 
 // Whole returns header and payload in one piece, without copying, as IP_HDRINCL wants them. It is nil when
@@ -40,6 +54,8 @@ type Startup struct {
 	// Adopt: this host still holds the addresses from less than a master-down interval ago
 	// (the process was restarted), so carry on as MASTER instead of electing again.
 	Adopt bool
+	// Delay keeps the instance in Init, deaf and silent, for so long (vrrp_startup_delay). Adopt overrides it.
+	Delay time.Duration
 }
 
 // Shutdown ends it: a MASTER says priority 0 and releases (RFC 9568 6.4.3).

@@ -17,7 +17,12 @@ func (i *Instance) transition(to State, r Reason, detail string) {
 	if to == Master {
 		i.counters.BecameMaster++
 	}
-	i.push(Transition{From: i.state, To: to, Reason: r, Detail: detail, Priority: i.prio, Master: i.master})
+	cause := i.cause
+	if cause == 0 {
+		i.ownIDs++
+		cause = i.ownIDs
+	}
+	i.push(Transition{From: i.state, To: to, Reason: r, Detail: detail, Priority: i.prio, Master: i.master, Cause: cause})
 	i.state, i.since = to, i.now
 	i.lastReason, i.lastDetail = r, detail
 }
@@ -106,6 +111,9 @@ func (i *Instance) checkStall() {
 }
 
 func (i *Instance) runTimers() {
+	if i.state == Init && i.startAt.due(i.now) {
+		i.startup(Startup{})
+	}
 	if i.state == Backup && i.downAt.due(i.now) {
 		i.masterDownFired()
 	}
@@ -155,9 +163,7 @@ func (i *Instance) receive(p Packet) {
 		return
 	}
 	i.counters.AdvertsReceived++
-	if i.cfg.Version == 3 && p.Src.Is4() && i.rx.Checksum == ChecksumMessage {
-		i.counters.ChecksumMessageOnly++
-	}
+	i.noteForm(p.Src)
 	if i.rx.Priority == PriorityStop {
 		i.counters.PriorityZeroReceived++
 	}
@@ -258,6 +264,7 @@ func (i *Instance) masterReceives(src netip.Addr) {
 		i.push(Note{Kind: NoteTwoOwners, Src: src, Detail: "priority 255 here and there: only the host with the address itself may have it"})
 	}
 	switch {
+	case i.prio == PriorityOwner && i.cfg.OwnerIgnoreAdverts:
 	case theirs == PriorityStop:
 		i.push(Note{Kind: NotePriorityZero, Src: src, Detail: "answered, the addresses are ours"})
 		i.advertiseNow()
@@ -294,6 +301,9 @@ func (i *Instance) refuteLower(src netip.Addr) {
 		return
 	}
 	i.push(Note{Kind: NoteLowerPriority, Src: src, Detail: detail + "answered"})
+	if i.key != nil {
+		i.seq++ // keepalived 2.2.7 goes on one above what it heard
+	}
 	i.advertiseNow()
 	if i.cfg.GARP.LowerPrioRepeat == 0 || i.lowerGARPAt.on && i.now < i.lowerGARPAt.at {
 		return

@@ -40,8 +40,18 @@ type Instance struct {
 	refreshAt   timer
 	lowerGARPAt timer // not before this instant another block for a lower priority
 
+	startAt timer // INIT: the end of a startup delay
+
+	// unicast and AH
+	oldPeers []bool // which of Config.Peers use the old checksum
+	key      *AHKey
+	seq      uint32 // AH: the highest sequence number seen or sent
+	ipID     uint16
+	rxAH     AH
+
 	rx            Advert
-	advert        Action // the periodic Send, nil when it must be encoded again
+	out           []outgoing // the periodic advert, nil when it must be encoded again
+	cause, ownIDs uint64
 	actions, idle []Action
 	counters      Counters
 	lastReason    Reason
@@ -57,6 +67,7 @@ type Counters struct {
 	PriorityZeroSent     uint64
 	PriorityZeroReceived uint64
 	ChecksumMessageOnly  uint64 // received v3 IPv4 adverts with the RFC 9568 checksum; the others have the pseudo-header
+	ChecksumOldUnicast   uint64 // received v3 IPv4 unicast adverts with the old_unicast_checksum
 	Rejected             [numRejectReasons]uint64
 }
 
@@ -71,12 +82,19 @@ func New(cfg Config) *Instance {
 }
 
 func (i *Instance) setConfig(cfg Config) {
+	old := i.cfg
 	i.cfg = cfg.clone()
 	i.password = [8]byte{}
 	if cfg.AuthType == AuthPass {
 		i.password = Password(cfg.AuthPass)
 	}
-	i.advert = nil
+	if cfg.AuthType != AuthAH {
+		i.key = nil
+	} else if i.key == nil || old.AuthPass != cfg.AuthPass {
+		i.key = NewAHKey(cfg.AuthPass)
+	}
+	i.oldPeers = make([]bool, len(cfg.Peers))
+	i.out = nil
 }
 
 // State returns the state; it changes only inside Step.
@@ -128,6 +146,15 @@ func (i *Instance) Ready() []Action {
 	return out
 }
 
+// StepCause is Step with an identity for what caused the event: every Transition in it carries the id, so that the log, a
+// notify script and the transitions of other instances can be told to be one story. 0 lets the instance number
+// its transitions itself, from 1; a caller gives ids always or never.
+func (i *Instance) StepCause(now time.Duration, ev Event, cause uint64) {
+	i.cause = cause
+	i.Step(now, ev)
+	i.cause = 0
+}
+
 // Step takes one input. now never runs backwards (an earlier one counts as the latest seen).
 // The event comes before the timers that are due: an advert that waited in a socket while the
 // process was busy still keeps a BACKUP from taking over.
@@ -141,6 +168,7 @@ func (i *Instance) Step(now time.Duration, ev Event) {
 	case Startup:
 		i.startup(e)
 	case Shutdown:
+		i.startAt.clear()
 		i.leave(Init, ReasonShutdown, "the instance is stopped")
 	case SetFaults:
 		i.causes = slices.Clone(e.Faults)
@@ -161,6 +189,13 @@ func (i *Instance) startup(e Startup) {
 	if i.state != Init {
 		return
 	}
+	if e.Delay > 0 && !e.Adopt {
+		if !i.startAt.on {
+			i.startAt.set(i.now + e.Delay)
+		}
+		return
+	}
+	i.startAt.clear()
 	if f := i.Faults(); len(f) > 0 {
 		i.push(Release{}) // what a killed predecessor left behind
 		i.transition(Fault, f[0].Reason, f[0].Detail)
@@ -222,7 +257,7 @@ func (i *Instance) setSource(ip netip.Addr) {
 		return
 	}
 	i.src = ip
-	i.advert = nil
+	i.out = nil
 	wasMaster := i.state == Master
 	i.updateFaults()
 	if wasMaster && i.state == Master {
@@ -251,7 +286,7 @@ func (i *Instance) setPriority(e SetPriority) {
 func (i *Instance) changePriority(p uint8) {
 	old := i.prio
 	i.prio = p
-	i.advert = nil
+	i.out = nil
 	if i.state == Backup {
 		if p == PriorityOwner && old != PriorityOwner {
 			i.becomeMaster(ReasonOwner, fmt.Sprintf("priority 255, was %d", old))

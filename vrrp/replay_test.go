@@ -38,8 +38,10 @@ func readCapture(t *testing.T, name string) (list []captured) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(data) < 34 || data[12] != 0x08 || data[13] != 0 || data[23] != ProtocolNumber {
-			continue // ARP
+		v4 := len(data) > 34 && data[12] == 0x08 && data[13] == 0 && (data[23] == ProtocolNumber || data[23] == ProtocolAH)
+		v6 := len(data) > 54 && data[12] == 0x86 && data[13] == 0xdd && data[20] == ProtocolNumber
+		if !v4 && !v6 {
+			continue // ARP, neighbour advertisements
 		}
 		p, err := ipPacket(data)
 		if err != nil {
@@ -71,6 +73,13 @@ func TestReplay(t *testing.T) {
 		{"10-preempt-return", d2, 0, 1, nil},
 		// The killed d1 is back before 7.5 s, discards what d2 says, and takes over a master-down interval later.
 		{"10-preempt-return", d1, 7678 * time.Millisecond, 1, func(c *Config) { c.Priority = 150 }},
+		// AH: the same sequence numbers, identifications and check values.
+		{"03-v2-ah", d2, 0, 1, func(c *Config) { c.AuthType, c.AuthPass = AuthAH, "s3cr3tpw" }},
+		{"05-v3-ipv6", netip.MustParseAddr("fe80::99:ff:fe00:c"), 0, 1, func(c *Config) {
+			c.Version = 3
+			c.Addrs = []netip.Addr{netip.MustParseAddr("fe80::99:100"), netip.MustParseAddr("fd00:99::100")}
+		}},
+		{"06-unicast-v2", d2, 0, 1, func(c *Config) { c.Peers = []Peer{{Addr: d1}} }},
 		{"11-nopreempt", d2, 0, 1, func(c *Config) { c.NoPreempt = true }},
 		{"11-nopreempt", d1, 2700 * time.Millisecond, 1, func(c *Config) { c.Priority, c.NoPreempt = 150, true }},
 	} {
@@ -88,6 +97,7 @@ func TestReplay(t *testing.T) {
 				for _, a := range i.Ready() {
 					switch a := a.(type) {
 					case Send:
+						a.Packet.Payload = slices.Clone(a.Packet.Payload) // ours until the next Step only
 						ours = append(ours, captured{now, a.Packet})
 					case Transition:
 						if a.To == Master {
@@ -114,7 +124,7 @@ func TestReplay(t *testing.T) {
 				}
 				if p.Src == tc.us {
 					theirs = append(theirs, p)
-					if p.Payload[2] == PriorityStop { // the operator stopped it there
+					if p.Proto == 0 && p.Payload[2] == PriorityStop { // the operator stopped it there
 						runTo(p.at)
 						step(p.at, Shutdown{})
 					}

@@ -71,7 +71,7 @@ func (i *Instance) MasterDownInterval() time.Duration { return i.masterDown(i.ma
 // After any Step it lies in the future.
 func (i *Instance) Deadline() (time.Duration, bool) {
 	var first timer
-	for _, t := range [...]*timer{&i.downAt, &i.advertAt, &i.secondAt, &i.lowerAt, &i.refreshAt} {
+	for _, t := range [...]*timer{&i.downAt, &i.advertAt, &i.secondAt, &i.lowerAt, &i.refreshAt, &i.startAt} {
 		if t.on && (!first.on || t.at < first.at) {
 			first = *t
 		}

@@ -42,13 +42,11 @@ func Validate(cfg Config) error {
 		bad("advert_int %v: version 3 carries 0.01 to 40.95 seconds in steps of 0.01", cfg.AdvertInt)
 	}
 	switch {
-	case cfg.AuthType == AuthAH:
-		bad("auth_type AH is not supported: use PASS or none (RFC 3768 removed both)")
 	case cfg.AuthType > AuthAH:
-		bad("auth_type %d: use none or PASS", cfg.AuthType)
-	case cfg.AuthType == AuthPass && cfg.Version == 3:
+		bad("auth_type %d: use none, PASS or AH", cfg.AuthType)
+	case cfg.AuthType != AuthNone && cfg.Version == 3:
 		bad("authentication: version 3 has none; remove the block or use version 2")
-	case cfg.AuthType == AuthPass && cfg.AuthPass == "":
+	case cfg.AuthType != AuthNone && cfg.AuthPass == "":
 		bad("auth_pass is empty: give up to 8 characters, the same on all members")
 	}
 	if cfg.NoPreempt && cfg.Priority == PriorityOwner {
@@ -68,6 +66,7 @@ func Validate(cfg Config) error {
 		bad("garp_*_delay and garp_master_refresh: must not be negative")
 	}
 	errs = append(errs, validateAddrs("virtual_ipaddress", cfg, cfg.Addrs)...)
+	errs = append(errs, validatePeers(cfg)...)
 	for i, list := range cfg.AltAddrs {
 		errs = append(errs, validateAddrs(fmt.Sprintf("alternate address list %d", i+1), cfg, list)...)
 	}
@@ -104,6 +103,63 @@ func validateAddrs(what string, cfg Config, list []netip.Addr) (errs []error) {
 	return errs
 }
 
+func validatePeers(cfg Config) (errs []error) {
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	ip4 := len(cfg.Addrs) > 0 && cfg.Addrs[0].Is4()
+	for i, p := range cfg.Peers {
+		switch {
+		case !p.Addr.IsValid() || p.Addr.Is4In6() || p.Addr.Zone() != "" || p.Addr.IsMulticast() || p.Addr.IsUnspecified():
+			bad("unicast_peer: %v is not the address of a host", p.Addr)
+		case len(cfg.Addrs) > 0 && p.Addr.Is4() != ip4:
+			bad("unicast_peer: %v is not of the same family as %v", p.Addr, cfg.Addrs[0])
+		case slices.ContainsFunc(cfg.Peers[:i], func(o Peer) bool { return o.Addr == p.Addr }):
+			bad("unicast_peer: %v is listed twice", p.Addr)
+		case p.MaxTTL != 0 && p.MinTTL > p.MaxTTL:
+			bad("unicast_peer: %v: min_ttl %d is above max_ttl %d", p.Addr, p.MinTTL, p.MaxTTL)
+		}
+	}
+	if cfg.OldUnicast > OldUnicastNever {
+		bad("old_unicast_checksum %d: use nothing or \"never\"", cfg.OldUnicast)
+	}
+	if g := cfg.McastDst; g.IsValid() && (!g.IsMulticast() || g.Is4() != ip4 || g.Zone() != "") {
+		bad("mcast_dst_ip %v: use a multicast address of the family of the virtual addresses", g)
+	}
+	return errs
+}
+
+// Strict changes a configuration to what RFC 3768 and RFC 9568 allow, as vrrp_strict does in keepalived 2.2.7, and says
+// what it changed. no_accept, which strict implies, is the host's business.
+func Strict(cfg Config) (Config, []string) {
+	var said []string
+	drop := func(is bool, format string, args ...any) bool {
+		if is {
+			said = append(said, fmt.Sprintf(format, args...))
+		}
+		return is
+	}
+	if drop(cfg.AuthType != AuthNone, "authentication is ignored: RFC 3768 removed it") {
+		cfg.AuthType, cfg.AuthPass = AuthNone, ""
+	}
+	if drop(len(cfg.Peers) > 0, "unicast_peer is ignored: adverts are multicast") {
+		cfg.Peers = nil
+	}
+	if drop(cfg.PreemptDelay > 0, "preempt_delay is ignored") {
+		cfg.PreemptDelay = 0
+	}
+	if drop(cfg.DownTimerAdverts != 0 && cfg.DownTimerAdverts != 3, "down_timer_adverts is ignored: it is 3") {
+		cfg.DownTimerAdverts = 0
+	}
+	if drop(cfg.HigherPrioSendAdvert, "higher_prio_send_advert is ignored") {
+		cfg.HigherPrioSendAdvert = false
+	}
+	cfg.LowerPrioNoAdvert = true
+	if g := cfg.GARP; g != DefaultGARP() {
+		drop(true, "garp settings are ignored: one announcement per address")
+	}
+	cfg.GARP = GARP{MasterRepeat: 1}
+	return cfg, said
+}
+
 // oneLine joins what Validate found for places that show one line.
 func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
 
@@ -111,6 +167,7 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 func (c Config) clone() Config {
 	c.Addrs = slices.Clone(c.Addrs)
 	c.AltAddrs = cloneLists(c.AltAddrs)
+	c.Peers = slices.Clone(c.Peers)
 	return c
 }
 

@@ -83,7 +83,34 @@ type Config struct {
 	AltAddrs            [][]netip.Addr
 	ChecksumMessageOnly bool // v3 IPv4: send the RFC 9568 5.2.8 checksum without pseudo-header; both are accepted
 	GARP                GARP
+
+	// Peers makes it unicast: adverts go to each of them instead of the group, and multicast ones are refused.
+	Peers           []Peer
+	UnicastTTL      uint8 // of adverts to peers, 0 = 255 (unicast_ttl); a received one is looked at with CheckUnicastSrc only
+	CheckUnicastSrc bool  // refuse senders that are no peer or whose TTL is out of the peer's range (check_unicast_src)
+	OldUnicast      OldUnicast
+	McastDst        netip.Addr // group adverts are sent to (vrrp_mcast_group4, mcast_dst_ip); the zero Addr means Group
+
+	SkipCheckAddrs     bool // as BACKUP, look at the address list only when the sender changes (skip_check_adv_addr)
+	OwnerIgnoreAdverts bool // with priority 255, take no notice of others (owner_ignore_adverts)
 }
+
+// Peer is a unicast_peer line.
+type Peer struct {
+	Addr           netip.Addr
+	MinTTL, MaxTTL uint8 // with CheckUnicastSrc; 0 = no limit
+}
+
+// OldUnicast says what to do about version 3 IPv4 unicast adverts whose checksum covers 224.0.0.18, which
+// keepalived sent before 1.3.7 and sends with old_unicast_checksum.
+type OldUnicast uint8
+
+// Values of OldUnicast.
+const (
+	OldUnicastAccept OldUnicast = iota // accept both; answer a peer in the form it uses
+	OldUnicastSend                     // old_unicast_checksum
+	OldUnicastNever                    // old_unicast_checksum never
+)
 
 // GARP holds keepalived's garp_master_* and garp_lower_prio_* knobs. Zero means none, not the default;
 // DefaultGARP returns keepalived's defaults.

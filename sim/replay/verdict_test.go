@@ -3,9 +3,12 @@ package replay
 import (
 	"bytes"
 	"encoding/json"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"quorate/vrrp"
 )
 
 func decode(t testing.TB, file []byte, o Options) ([]Line, Summary) {
@@ -133,5 +136,42 @@ func TestJSON(t *testing.T) {
 	b, _ = json.Marshal(lines[0])
 	if want := `{"kind":"packet","n":1,"time":"2026-11-20T21:58:`; !strings.HasPrefix(string(b), want[:30]) {
 		t.Errorf("%s", b)
+	}
+}
+
+// TestEncodeAgain: every advert of every capture that decodes encodes to the same octets, authentication header included.
+func TestEncodeAgain(t *testing.T) {
+	files, _ := filepath.Glob("testdata/captures/*.pcap")
+	adverts, headers := 0, 0
+	for _, name := range files {
+		r, err := NewReader(bytes.NewReader(readFile(t, filepath.Base(name))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for f, err := range r.Frames() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, ok := read(f)
+			if !ok || p.fault != nil || p.proto != ProtoVRRP && p.proto != ProtoAH {
+				continue
+			}
+			message := p.ip.payload
+			if p.proto == ProtoAH {
+				if !bytes.Equal(p.ah.Append(nil), message[:vrrp.AHLen]) {
+					t.Errorf("%s frame %d: authentication header differs", name, f.N)
+				}
+				message = message[vrrp.AHLen:]
+				headers++
+			}
+			again, err := p.advert.AppendForm(nil, p.ip.src, p.ip.dst, p.advert.Checksum)
+			if err != nil || !bytes.Equal(again, message) {
+				t.Errorf("%s frame %d: %x encodes as %x, %v", name, f.N, message, again, err)
+			}
+			adverts++
+		}
+	}
+	if adverts < 550 || headers != 27 {
+		t.Errorf("only %d adverts, %d authentication headers", adverts, headers)
 	}
 }
