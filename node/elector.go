@@ -25,6 +25,7 @@ type Elector struct {
 	links      map[string]*link
 	unknown    uint64 // packets for a VRID nobody here runs
 	recovered  Recovered
+	census     census
 	stopped    bool
 	out        []Action
 }
@@ -73,6 +74,12 @@ func (e *Elector) Step(now time.Duration, ev Event) {
 		e.link(ev)
 	case Received:
 		e.received(ev)
+	case Heard:
+		e.heard(ev)
+	case Claimed:
+		e.claimed(ev)
+	case Looped:
+		e.looped(ev)
 	case ScriptResult:
 		for _, s := range e.scripts {
 			if s.cfg.Name == ev.Script {
@@ -137,7 +144,7 @@ func (e *Elector) index() {
 	for k, i := range e.instances {
 		i.at = k
 		i.updateDue(e)
-		key := vridKey{i.cfg.Interface.V, uint8(i.cfg.VRID.V), i.is6()}
+		key := i.key()
 		if e.byVRID[key] == nil {
 			e.byVRID[key] = i
 		}

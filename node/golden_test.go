@@ -25,6 +25,10 @@ import (
 //	link eth0 up 192.168.2.210/24  (or down, or gone): what the host says of an interface
 //	at 3.5s                        time passes, with a tick at every deadline on the way
 //	advert from=IP prio=N [vrid=N] [vips=IP,…]   a v2 advert heard on eth0
+//	heard from=IP mac=N vrid=N vips=IP,…   what a monitor tells of a v2 advert; MAC 02:00:00:00:00:N
+//	claimed IP mac=N               an ARP reply with that address as its sender's
+//	looped                         a frame with eth0's Ethernet address came in
+//	census                         what clusterctl vrid list shows
 //	script NAME exit=N             answers RunScript
 //	probe ID ok|DETAIL             answers RunProbe
 //	table                          answers ReadTable with the simulated kernel's table; input lines are added to it first
@@ -81,7 +85,7 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 	case "stage":
 		d.e.Step(d.now, Stage{Config: d.parse(t, td)})
 	case "link":
-		l := Link{Name: word(0), Exists: word(1) != "gone", Up: word(1) == "up"}
+		l := Link{Name: word(0), Exists: word(1) != "gone", Up: word(1) == "up", MAC: [6]byte{2, 0, 0, 0, 0, 1}}
 		for _, a := range td.CmdArgs[2:] {
 			l.Addrs = append(l.Addrs, netip.MustParsePrefix(a.Key))
 		}
@@ -116,6 +120,23 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 			td.Fatalf(t, "%v", err)
 		}
 		d.e.Step(d.now, Received{Interface: "eth0", Packet: vrrp.Packet{Src: src, Dst: dst, TTL: 255, Payload: payload}})
+	case "heard":
+		h := Heard{Interface: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, byte(number("mac", 9))}, Src: netip.MustParseAddr(arg("from", "")),
+			VRID: uint8(number("vrid", 51)), Version: 2, Priority: uint8(number("prio", 100)), Interval: time.Second, Packets: 1}
+		for _, v := range strings.Split(arg("vips", "192.168.2.240"), ",") {
+			h.VIPs = append(h.VIPs, netip.MustParseAddr(v))
+		}
+		d.e.Step(d.now, h)
+	case "claimed":
+		d.e.Step(d.now, Claimed{Interface: "eth0", Addr: netip.MustParseAddr(word(0)), MAC: [6]byte{2, 0, 0, 0, 0, byte(number("mac", 9))}, What: "ARP reply"})
+	case "looped":
+		d.e.Step(d.now, Looped{Interface: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, 1}})
+	case "census":
+		for _, h := range d.e.Census() {
+			fmt.Fprintf(&b, "%s %s vrid %d %s %s v%d prio %d %v %s packets %d ours %t rejected %q last %v\n", h.Interface, h.Family, h.VRID, h.Address, h.MAC,
+				h.Version, h.Priority, h.VIPs, h.Auth, h.Packets, h.Ours, h.Rejected, h.LastAt)
+		}
+		return b.String()
 	case "script":
 		exit := number("exit", 0)
 		d.e.Step(d.now, ScriptResult{Script: word(0), ExitCode: exit, Detail: fmt.Sprintf("exit %d", exit)})

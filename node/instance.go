@@ -79,6 +79,19 @@ func (i *instance) setConfig(c *config.Instance) {
 
 func (i *instance) is6() bool { return len(i.cfg.VIPs) > 0 && i.cfg.VIPs[0].Prefix.Addr().Is6() }
 
+// key is what a packet for this instance has.
+func (i *instance) key() vridKey {
+	return vridKey{i.cfg.Interface.V, uint8(i.cfg.VRID.V), i.is6()}
+}
+
+// virtualMAC is the address RFC 9568 7.3 gives the owner.
+func (i *instance) virtualMAC() [6]byte {
+	if i.is6() {
+		return [6]byte{0, 0, 0x5e, 0, 2, uint8(i.cfg.VRID.V)}
+	}
+	return [6]byte{0, 0, 0x5e, 0, 1, uint8(i.cfg.VRID.V)}
+}
+
 // updateDue notes the deadline where Elector.Deadline finds it.
 func (i *instance) updateDue(e *Elector) {
 	if i.at < 0 {
@@ -454,6 +467,9 @@ func (i *instance) notify(e *Elector, state string) {
 
 // note reports what is no transition, never more than once a minute for the same sender and reason.
 func (i *instance) note(e *Elector, n vrrp.Note) {
+	if n.Kind == vrrp.NoteRejected {
+		e.refused(i, n)
+	}
 	at := slices.IndexFunc(i.limits, func(l noteLimit) bool {
 		return l.kind == n.Kind && l.reject == n.Reject && l.src == n.Src
 	})

@@ -27,6 +27,7 @@ type Message struct {
 	Error      string                `json:"error,omitempty"`
 	Instances  []node.InstanceStatus `json:"instances,omitempty"`
 	Services   []node.ServiceStatus  `json:"services,omitempty"`
+	Heard      []node.HeardRouter    `json:"heard,omitempty"`   // the census of the vrrp worker
 	Missing    []string              `json:"missing,omitempty"` // what this host lacks: "IPVS: the kernel has no ip_vs …"
 	Part       int                   `json:"part,omitempty"`    // of a status, from 1, so that a receiver notices a lost one
 	Last       bool                  `json:"last,omitempty"`

@@ -12,7 +12,7 @@ const partObjects = 100
 // SplitStatus cuts a whole status into messages of at most 100 objects, each within
 // MaxMessage. head gives the fields every part repeats: Worker, Generation. There is always
 // at least one part, and Missing travels in the last.
-func SplitStatus(head Message, instances []node.InstanceStatus, services []node.ServiceStatus, missing []string) []Message {
+func SplitStatus(head Message, instances []node.InstanceStatus, services []node.ServiceStatus, missing []string, heard ...node.HeardRouter) []Message {
 	head.Kind = KindStatus
 	var out []Message
 	cur, size, objects := head, 0, 0
@@ -54,6 +54,10 @@ func SplitStatus(head Message, instances []node.InstanceStatus, services []node.
 			cur.Services = append(cur.Services, piece)
 		}
 	}
+	for _, h := range heard {
+		fits(jsonLen(h), 1)
+		cur.Heard = append(cur.Heard, h)
+	}
 	for _, m := range missing {
 		fits(len(m)*2+3, 1)
 		cur.Missing = append(cur.Missing, m)
@@ -92,6 +96,7 @@ type Status struct {
 	Instances  []node.InstanceStatus
 	Services   []node.ServiceStatus
 	Missing    []string
+	Heard      []node.HeardRouter
 }
 
 // Assembler puts the parts of one worker's statuses together. The zero value is ready.
@@ -121,6 +126,7 @@ func (a *Assembler) Add(m Message) (s Status, ok bool) {
 		}
 		a.cur.Services = append(a.cur.Services, sv)
 	}
+	a.cur.Heard = append(a.cur.Heard, m.Heard...)
 	a.cur.Missing = append(a.cur.Missing, m.Missing...)
 	if !m.Last {
 		return Status{}, false

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,7 +38,7 @@ type VRRPConfig struct {
 // what it holds. It returns an error only if it cannot start.
 func RunVRRP(ctx context.Context, cfg VRRPConfig) error {
 	m := node.NewElector()
-	return runVRRP(ctx, cfg, m, m.Status, m.Held)
+	return runVRRP(ctx, cfg, m, m.Status, m.Held, m.Census)
 }
 
 // elector is the host side of the vrrp worker.
@@ -52,6 +54,7 @@ type elector struct {
 	heldAt   time.Duration
 	wishes   map[addressKey]*wish
 	wishSeq  uint64
+	vips     atomic.Pointer[map[netip.Addr]bool] // all of the configuration, for the monitors
 }
 
 // wish is what the machine wants of an address. One that failed is tried again every second.
@@ -69,6 +72,7 @@ type iface struct {
 	news   linkNews
 	listen bool // the machine wants a VRRP socket
 	vrrp   *vrrpSocket
+	ears   *monitor
 }
 
 type addressKey struct{ dev, prefix string }
@@ -79,18 +83,20 @@ type socketLost struct {
 	err error
 }
 
-func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []node.InstanceStatus, held func() []node.Held) error {
+func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []node.InstanceStatus, held func() []node.Held, census func() []node.HeardRouter) error {
 	sealInherited()
 	nameProcess("clusterd: vrrp")
 	log, flush := newAsyncLog(cfg.Logger)
 	defer flush()
 	e := &elector{ifaces: map[string]*iface{}, wishes: map[addressKey]*wish{}}
+	e.vips.Store(&map[netip.Addr]bool{})
 	e.worker = &worker{
+		census:   census,
 		reporter: reporter{log: log, node: cfg.Node, worker: "vrrp", conn: cfg.Conn},
 		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
 		inbox: make(chan any, inboxSize),
 		setUp: e.setUp, do: e.act, news: e.take, every: e.retry, stopped: e.tearDown,
-		adopt:  func(c *config.Config) { e.scripts.SetIdentity(identityOf(c.Global)) },
+		adopt:  e.adopt,
 		refuse: refuseInterfaces,
 		status: func() ([]node.InstanceStatus, []node.ServiceStatus, []string) { return status(), nil, nil },
 	}
@@ -113,6 +119,17 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []nod
 	}
 	lockMemory(log)
 	return e.run(ctx)
+}
+
+// adopt comes before the machine sees a configuration.
+func (e *elector) adopt(c *config.Config) {
+	e.scripts.SetIdentity(identityOf(c.Global))
+	e.vips.Store(virtualAddresses(c))
+	for _, i := range e.ifaces {
+		if i.ears != nil {
+			e.Trouble("monitor on "+i.name, i.ears.Refilter())
+		}
+	}
 }
 
 // remember follows every step of the machine: a sign of life, and the list if it changed. Listing thousands of
@@ -290,7 +307,21 @@ func (e *elector) open(i *iface) {
 		_ = i.vrrp.Close()
 		i.vrrp = nil
 	}
-	if !i.listen || i.vrrp != nil || i.news.index == 0 {
+	if i.ears != nil && (!i.listen || i.ears.mac != i.news.link.MAC) {
+		_ = i.ears.Close()
+		i.ears = nil
+	}
+	if !i.listen || i.news.index == 0 {
+		return
+	}
+	if i.ears == nil && i.news.link.MAC != [6]byte{} {
+		ears, err := openMonitor(i.name, i.news.index, i.news.link.MAC, &e.vips, e.post)
+		e.Trouble("monitor on "+i.name, err)
+		if err == nil {
+			i.ears = ears
+		}
+	}
+	if i.vrrp != nil {
 		return
 	}
 	s, err := openVRRP(i.name, i.news.index)
@@ -411,6 +442,10 @@ func (e *elector) retry() {
 }
 
 func (e *elector) closeSockets(i *iface) {
+	if i.ears != nil {
+		_ = i.ears.Close()
+		i.ears = nil
+	}
 	if i.vrrp != nil {
 		_ = i.vrrp.Close()
 		i.vrrp = nil

@@ -45,6 +45,7 @@ type worker struct {
 	every   func()               // housekeeping, every second
 	adopt   func(*config.Config) // before the machine sees a new configuration
 	refuse  func(old, next *config.Config) error
+	census  func() []node.HeardRouter // of the vrrp worker
 	status  func() ([]node.InstanceStatus, []node.ServiceStatus, []string)
 	setUp   func(bg context.Context, wg *sync.WaitGroup) error // before the first action
 	stopped func()                                             // after the machine's last actions
@@ -311,8 +312,15 @@ func (w *worker) snapshot() func() []Message {
 			sv.Since = wall(sv.ChangedAt)
 		}
 	}
+	var heard []node.HeardRouter
+	if w.census != nil {
+		heard = w.census()
+		for i := range heard {
+			heard[i].First, heard[i].Last = wall(heard[i].FirstAt), wall(heard[i].LastAt)
+		}
+	}
 	head := Message{Worker: w.worker, PID: os.Getpid(), Generation: w.generation}
-	return func() []Message { return SplitStatus(head, instances, services, missing) }
+	return func() []Message { return SplitStatus(head, instances, services, missing, heard...) }
 }
 
 func (w *worker) sendStatus() {

@@ -1,0 +1,340 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"quorate/vrrp"
+)
+
+// Heard tells of VRRP adverts that arrived on an interface, as the wire has them, for this or any other virtual router. The
+// driver sends it when something about a sender is new, and every HeardEvery while it goes on.
+type Heard struct {
+	Interface string
+	MAC       [6]byte
+	Src       netip.Addr
+	VRID      uint8
+	Version   uint8
+	Priority  uint8
+	Interval  time.Duration
+	Auth      vrrp.AuthType
+	VIPs      []netip.Addr
+	Packets   uint64 // since the last Heard of this sender
+}
+
+// HeardEvery is how often the driver repeats what it hears.
+const HeardEvery = 10 * time.Second
+
+// Claimed tells that another host says it has a virtual address of ours: an ARP packet or an unsolicited
+// neighbour advertisement with that address as its sender's.
+type Claimed struct {
+	Interface string
+	Addr      netip.Addr
+	MAC       [6]byte
+	What      string // "ARP request", "ARP reply", "neighbour advertisement"
+}
+
+// Looped tells that a frame with our own Ethernet address came in from outside.
+type Looped struct {
+	Interface string
+	MAC       [6]byte
+}
+
+func (Heard) event()   {}
+func (Claimed) event() {}
+func (Looped) event()  {}
+
+// HeardRouter is one sender of adverts: a row of the census. Ours says that this director runs that VRID there too.
+type HeardRouter struct {
+	Interface string        `json:"interface"`
+	VRID      int           `json:"vrid"`
+	Family    string        `json:"family"` // ipv4 or ipv6
+	Address   netip.Addr    `json:"address"`
+	MAC       string        `json:"mac,omitempty"`
+	Version   int           `json:"version"`
+	Priority  int           `json:"priority"`
+	Interval  time.Duration `json:"interval"`
+	Auth      string        `json:"auth"`
+	VIPs      []string      `json:"vips"`
+	Packets   uint64        `json:"packets"`
+	Ours      bool          `json:"ours"`
+	Rejected  string        `json:"rejected,omitempty"` // why our instance refuses its adverts
+	First     time.Time     `json:"first"`              // stamped by the driver from FirstAt
+	Last      time.Time     `json:"last"`
+	FirstAt   time.Duration `json:"-"`
+	LastAt    time.Duration `json:"-"`
+}
+
+const (
+	censusRows  = 1024            // senders remembered; forged ones push out the longest silent, not memory
+	censusAge   = 5 * time.Minute // of silence, then a sender is forgotten
+	reportEvery = time.Minute     // for the same subject
+	claimEvery  = time.Second     // announcements that answer claims of one address
+	claimRows   = 256
+)
+
+// sender identifies a row.
+type sender struct {
+	vridKey
+	src netip.Addr
+}
+
+// census is who was heard, in the order of their first packet.
+type census struct {
+	rows []*censusRow
+	told []toldLimit
+}
+
+type censusRow struct {
+	sender
+	Heard
+	packets     uint64
+	first, last time.Duration
+	known       bool // a Heard came: the MAC is known
+	reject      vrrp.RejectReason
+	rejected    string // in words
+	reported    time.Duration
+	hasReported bool
+}
+
+// toldLimit keeps a report from being repeated.
+type toldLimit struct {
+	what string
+	at   time.Duration
+	n    int
+}
+
+func (c *census) row(now time.Duration, key sender) *censusRow {
+	c.age(now)
+	for _, r := range c.rows {
+		if r.sender == key {
+			return r
+		}
+	}
+	if len(c.rows) >= censusRows {
+		oldest := 0
+		for k, r := range c.rows {
+			if r.last < c.rows[oldest].last {
+				oldest = k
+			}
+		}
+		c.rows = slices.Delete(c.rows, oldest, oldest+1)
+	}
+	r := &censusRow{sender: key, first: now, last: now}
+	c.rows = append(c.rows, r)
+	return r
+}
+
+func (c *census) age(now time.Duration) {
+	c.rows = slices.DeleteFunc(c.rows, func(r *censusRow) bool { return now-r.last > censusAge })
+}
+
+// due says whether to report something now, and how often it was kept quiet since the last time.
+func (c *census) due(now time.Duration, what string, every time.Duration) (quiet int, ok bool) {
+	for k := range c.told {
+		t := &c.told[k]
+		if t.what != what {
+			continue
+		}
+		if now-t.at < every {
+			t.n++
+			return 0, false
+		}
+		quiet, t.n, t.at = t.n, 0, now
+		return quiet, true
+	}
+	c.told = slices.DeleteFunc(c.told, func(t toldLimit) bool { return now-t.at > reportEvery })
+	if len(c.told) >= claimRows {
+		return 0, false
+	}
+	c.told = append(c.told, toldLimit{what: what, at: now})
+	return 0, true
+}
+
+// heard takes news of a sender.
+func (e *Elector) heard(ev Heard) {
+	key := sender{vridKey{ev.Interface, ev.VRID, ev.Src.Is6()}, ev.Src}
+	r := e.census.row(e.now, key)
+	changed := r.known && r.MAC != ev.MAC
+	was := r.MAC
+	r.Heard, r.known, r.last = ev, true, e.now
+	r.VIPs = slices.Clone(ev.VIPs)
+	r.packets += ev.Packets
+	if changed {
+		if _, ok := e.census.due(e.now, "mac "+ev.Src.String(), reportEvery); ok {
+			e.report(Entry{Event: "vrrp.moved", Warn: true, Detail: fmt.Sprintf(
+				"%s, which sends adverts for virtual_router_id %d on %s, is at %s now, was at %s: it moved, or two hosts have this address",
+				ev.Src, ev.VRID, ev.Interface, MAC(ev.MAC), MAC(was))})
+		}
+	}
+	if i := e.byVRID[key.vridKey]; i != nil {
+		if l := e.links[ev.Interface]; l != nil && ev.Src == i.source && ev.MAC != l.MAC {
+			if _, ok := e.census.due(e.now, "source "+ev.Src.String(), reportEvery); ok {
+				e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.duplicate", Warn: true, Detail: fmt.Sprintf(
+					"%s on %s sends adverts from %s, our own address: give one of the two another", MAC(ev.MAC), ev.Interface, ev.Src)})
+			}
+		}
+		e.conflict(i, r)
+	}
+}
+
+// refused notes that an instance refused an advert. Who sent it, with what, may be known by then or a moment later.
+func (e *Elector) refused(i *instance, n vrrp.Note) {
+	if !n.Src.IsValid() {
+		return
+	}
+	r := e.census.row(e.now, sender{i.key(), n.Src})
+	r.reject, r.rejected, r.last = n.Reject, n.Detail, e.now
+	e.conflict(i, r)
+}
+
+// conflict reports another virtual router with a VRID of ours: who it is, what that means, what to do.
+func (e *Elector) conflict(i *instance, r *censusRow) {
+	switch r.reject {
+	case vrrp.RejectAddrList, vrrp.RejectAuth, vrrp.RejectAuthType, vrrp.RejectVersion, vrrp.RejectInterval:
+	default:
+		return // no other router, but a damaged or forged packet: counted and noted
+	}
+	if !r.known || r.hasReported && e.now-r.reported < reportEvery {
+		return
+	}
+	r.hasReported, r.reported = true, e.now
+	e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.conflict", Reason: r.reject.String(), Warn: true, Detail: fmt.Sprintf(
+		"%s (%s) uses virtual_router_id %d on %s as well, version %d, priority %d, for %s: %s. Its adverts are refused and both go on as owner of their own addresses. "+
+			"If it is to be of this group, give it the same addresses, version, authentication and advert_int; if not, give one of the two another virtual_router_id%s",
+		r.src, MAC(r.MAC), r.vrid, r.iface, r.Version, r.Priority, words(r.VIPs), r.rejected, e.freeText(r.iface))})
+}
+
+// FreeVRIDs proposes ids that nobody uses on a segment, at most n.
+func FreeVRIDs(used map[int]bool, n int) []int {
+	var free []int
+	for id := 1; id <= 255 && len(free) < n; id++ {
+		if !used[id] {
+			free = append(free, id)
+		}
+	}
+	return free
+}
+
+func (e *Elector) freeText(iface string) string {
+	used := map[int]bool{}
+	for k := range e.byVRID {
+		if k.iface == iface {
+			used[int(k.vrid)] = true
+		}
+	}
+	for _, r := range e.census.rows {
+		if r.iface == iface {
+			used[int(r.vrid)] = true
+		}
+	}
+	free := FreeVRIDs(used, 3)
+	if len(free) == 0 {
+		return " (all are in use on this segment)"
+	}
+	return " (free here: " + strings.Trim(fmt.Sprint(free), "[]") + ")"
+}
+
+// claimed answers somebody who says that an address we hold is his: the others are told again where it is.
+func (e *Elector) claimed(ev Claimed) {
+	l := e.links[ev.Interface]
+	if l == nil || ev.MAC == l.MAC {
+		return
+	}
+	for _, i := range e.instances {
+		if i.m.State() != vrrp.Master || ev.MAC == i.virtualMAC() {
+			continue
+		}
+		for _, v := range i.all {
+			if v.Prefix.Addr() != ev.Addr || i.dev(v) != ev.Interface {
+				continue
+			}
+			if _, ok := e.census.due(e.now, "answer "+ev.Addr.String(), claimEvery); ok {
+				e.emit(SendARP{Interface: ev.Interface, Addr: ev.Addr})
+			}
+			// Two owners for a moment are part of every election; a notice is due if it goes on.
+			if quiet, ok := e.census.due(e.now, "claim "+ev.Addr.String()+MAC(ev.MAC), reportEvery); ok {
+				more := ""
+				if quiet > 0 {
+					more = fmt.Sprintf(" (and %d more times in the last minute)", quiet)
+				}
+				e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.claimed", Warn: true, Detail: fmt.Sprintf(
+					"%s on %s says by %s that %s is its own, which is ours: announced again%s; find the host by its Ethernet address and take %s from it",
+					MAC(ev.MAC), ev.Interface, ev.What, ev.Addr, more, ev.Addr)})
+			}
+			return
+		}
+	}
+}
+
+func (e *Elector) looped(ev Looped) {
+	if quiet, ok := e.census.due(e.now, "loop "+ev.Interface, reportEvery); ok {
+		more := ""
+		if quiet > 0 {
+			more = fmt.Sprintf(", %d more times in the last minute", quiet)
+		}
+		e.report(Entry{Event: "vrrp.looped", Warn: true, Detail: fmt.Sprintf(
+			"frames of our own (%s) come back in on %s%s: the network has a loop, a mirror port, or another host has our Ethernet address", MAC(ev.MAC), ev.Interface, more)})
+	}
+}
+
+// Census lists who was heard in the last minutes, by interface, family, id and address.
+func (e *Elector) Census() []HeardRouter {
+	e.census.age(e.now)
+	out := make([]HeardRouter, 0, len(e.census.rows))
+	for _, r := range e.census.rows {
+		h := HeardRouter{Interface: r.iface, VRID: int(r.vrid), Family: "ipv4", Address: r.src, Version: int(r.Version), Priority: int(r.Priority),
+			Interval: r.Interval, Auth: r.Auth.String(), VIPs: []string{}, Packets: r.packets, Ours: e.byVRID[r.vridKey] != nil,
+			FirstAt: r.first, LastAt: r.last}
+		if r.v6 {
+			h.Family = "ipv6"
+		}
+		if r.known {
+			h.MAC = MAC(r.MAC)
+		}
+		if r.reject != 0 && h.Ours {
+			h.Rejected = r.reject.String()
+		}
+		for _, v := range r.VIPs {
+			h.VIPs = append(h.VIPs, v.String())
+		}
+		out = append(out, h)
+	}
+	slices.SortFunc(out, func(a, b HeardRouter) int {
+		if c := strings.Compare(a.Interface+a.Family, b.Interface+b.Family); c != 0 {
+			return c
+		}
+		if a.VRID != b.VRID {
+			return a.VRID - b.VRID
+		}
+		return a.Address.Compare(b.Address)
+	})
+	return out
+}
+
+// MAC is an Ethernet address in words.
+func MAC(m [6]byte) string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
+
+func words(list []netip.Addr) string {
+	const most = 8
+	var b strings.Builder
+	for k, a := range list {
+		if k == most {
+			fmt.Fprintf(&b, " and %d more", len(list)-most)
+			break
+		}
+		if k > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(a.String())
+	}
+	if b.Len() == 0 {
+		return "no addresses"
+	}
+	return b.String()
+}
