@@ -323,6 +323,7 @@ type Diagnostic struct {
 // Source hands file contents to the reader; paths are as written after joining
 // relative ones to the including file's directory.
 type Source interface {
+	// ReadFile returns bytes that the caller may keep and nobody changes afterwards.
 	ReadFile(path string) ([]byte, error)
 	// Glob returns the sorted paths that match an include pattern (brace expansion included).
 	Glob(pattern string) ([]string, error)

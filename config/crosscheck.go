@@ -244,28 +244,14 @@ func (c *ctx) checkTrackers() {
 // checkServices judges virtual and real servers against each other and against the
 // addresses of the instances.
 func (c *ctx) checkServices() {
-	type key struct {
-		addr     netip.Addr
-		port     int
-		protocol string
-		mark     int
-		group    string
-	}
 	f := &c.facts
-	seen := make(map[key]Pos, len(f.services))
-	for _, v := range f.services {
-		k := key{v.addr, v.port, v.protocol, v.mark, v.group.V}
-		if v.isMark {
-			k.protocol = "fwmark"
+	for _, g := range f.groups {
+		if c.serverGroup(g.V) == nil {
+			c.errorf(g.Pos, "unknown-group", "virtual_server", "define virtual_server_group "+g.V, "there is no virtual_server_group %q; keepalived notices at the start only, and leaves the service out", shorten(g.V))
 		}
-		if at, ok := seen[k]; ok {
-			c.errorf(v.pos, "duplicate-name", "virtual_server", "put the real servers into one block", "virtual_server %s %s is already defined at %s", v, v.protocol, at)
-			continue
-		}
-		seen[k] = v.pos
-		if v.group.Set && c.serverGroup(v.group.V) == nil {
-			c.errorf(v.group.Pos, "unknown-group", "virtual_server", "define virtual_server_group "+v.group.V, "there is no virtual_server_group %q; keepalived notices at the start only, and leaves the service out", shorten(v.group.V))
-		}
+	}
+	if len(c.cfg.Instances) == 0 {
+		return // health checks alone: somebody else owns the addresses
 	}
 	vips := map[netip.Addr]Pos{}
 	for _, i := range c.cfg.Instances {
@@ -273,23 +259,16 @@ func (c *ctx) checkServices() {
 			vips[a.Prefix.Addr()] = a.Pos
 		}
 	}
-	if len(c.cfg.Instances) > 0 { // otherwise health checks alone: somebody else owns the addresses
-		for _, v := range f.services {
-			if v.addr.IsValid() {
-				if _, ok := vips[v.addr]; !ok {
-					c.warnf(v.at, "address-not-owned", "virtual_server", "add it to virtual_ipaddress", "%s is in no virtual_ipaddress: nobody answers for it", v.addr)
-				}
-			}
+	for _, v := range f.services {
+		if _, ok := vips[v.addr]; !ok {
+			c.warnf(v.pos, "address-not-owned", "virtual_server", "add it to virtual_ipaddress", "%s is in no virtual_ipaddress: nobody answers for it", v.addr)
 		}
 	}
-	for _, b := range f.backends {
-		v := f.services[b.service]
-		if b.addr == v.addr {
-			c.errorf(b.pos, "server-is-service", "real_server", "write the address of the server itself", "real_server %s is the address of virtual_server %s: packets would come back to the director for ever", b.addr, v)
-			continue
-		}
-		if at, ok := vips[b.addr]; ok {
-			c.warnf(b.pos, "server-is-vip", "real_server", "write the address of the server itself", "real_server %s is a virtual_ipaddress (%s): which host that is changes with the owner", b.addr, at)
+	for _, piece := range f.backends {
+		for _, b := range piece {
+			if at, ok := vips[b.addr]; ok {
+				c.warnf(b.pos, "server-is-vip", "real_server", "write the address of the server itself", "real_server %s is a virtual_ipaddress (%s): which host that is changes with the owner", b.addr, at)
+			}
 		}
 	}
 }

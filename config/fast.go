@@ -100,11 +100,17 @@ func (r *reader) fast(f *frame) bool {
 }
 
 func (r *reader) plainStatement(words []word, segment string, start int) {
-	rest := line{}
-	if n := len(words[0].text); n < len(segment) {
-		rest.text = strings.Trim(segment[n:], blanks)
-		rest.pos = words[0].pos
-		rest.pos.Column = start + 1 + n + len(segment[n:]) - len(strings.TrimLeft(segment[n:], blanks))
+	s := r.out.statement(words)
+	if s.kw == nil || s.kw.kind != "kwq" {
+		return // nobody else asks for the text behind the keyword
 	}
-	r.out.statement(words, rest)
+	from, to := len(words[0].text), len(segment)
+	for from < to && byteClass[segment[from]] == classBlank {
+		from++
+	}
+	for from < to && byteClass[segment[to-1]] == classBlank {
+		to--
+	}
+	s.rest = line{text: segment[from:to], pos: words[0].pos}
+	s.rest.pos.Column = start + 1 + from
 }

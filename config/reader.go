@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"unsafe"
 )
 
 // reader turns files into the statements and braces that the builder makes a tree of.
@@ -290,7 +291,7 @@ func (r *reader) statement(l line) {
 	}
 	r.words = l.words(r.words[:0])
 	n := len(wordAt(l.text))
-	r.out.statement(r.words, l.slice(n, len(l.text)).trimLeft())
+	r.out.statement(r.words).rest = l.slice(n, len(l.text)).trimLeft()
 }
 
 // open starts reading a file. from is where it was asked for.
@@ -313,7 +314,7 @@ func (r *reader) open(name string, from Pos, parent *frame) error {
 		r.stop()
 		return nil
 	}
-	data, err := r.src.ReadFile(name)
+	data, err := readText(r.src, name)
 	if err != nil {
 		return err
 	}
@@ -327,8 +328,18 @@ func (r *reader) open(name string, from Pos, parent *frame) error {
 		r.stop()
 		return nil
 	}
-	r.frames = append(r.frames, &frame{file: name, data: string(data), parent: parent, level: level})
+	r.frames = append(r.frames, &frame{file: name, data: data, parent: parent, level: level})
 	return nil
+}
+
+// readText returns a file without copying it: a configuration may have megabytes, and a
+// Source gives its bytes away.
+func readText(src Source, name string) (string, error) {
+	if f, ok := src.(Files); ok {
+		return f.text(name)
+	}
+	data, err := src.ReadFile(name)
+	return unsafe.String(unsafe.SliceData(data), len(data)), err
 }
 
 // fileFrame returns the file a frame belongs to: a variable's lines are used in a file.

@@ -237,46 +237,66 @@ type facts struct {
 	names    map[string]Pos // "keyword name" of named blocks
 	vips     map[netip.Addr]Pos
 	servers  map[netip.AddrPort]Pos // of the open virtual_server, when it has many
-	services []serviceFact
-	backends []backendFact
+	seen     map[serviceKey]Pos
+	named    map[string]Pos  // services by mark or group
+	services []addrFact      // addresses of services
+	backends [][]addrFact    // addresses of real servers, in pieces that are never moved
+	groups   []Value[string] // virtual_server group NAME
 	// what FILE_CHECK and BFD_CHECK refer to
 	fileChecks, bfdChecks []Track
 }
 
-type serviceFact struct {
-	addr     netip.Addr
-	port     int
-	protocol string
-	mark     int
-	group    Value[string]
-	isMark   bool
-	pos, at  Pos
+type serviceKey struct {
+	addr     netip.AddrPort
+	protocol byte // T, U or S
 }
 
-type backendFact struct {
-	addr    netip.Addr
-	service int
-	kind    string
-	pos     Pos
+type addrFact struct {
+	addr netip.Addr
+	pos  Pos
 }
 
+// rememberService judges a service against those before it, and keeps what checkServices needs.
 func (c *ctx) rememberService(v *VirtualServer) {
 	f := &c.facts
-	n := len(f.services)
-	f.services = append(f.services, serviceFact{addr: v.Addr.V, port: v.Port.V, protocol: v.Protocol.V, mark: v.FWMark.V, isMark: v.FWMark.Set, group: v.Group, pos: v.Pos, at: v.Addr.Pos})
+	at, again := Pos{}, false
+	if v.Addr.Set {
+		k := serviceKey{netip.AddrPortFrom(v.Addr.V, uint16(v.Port.V)), v.Protocol.V[0]}
+		if f.seen == nil {
+			f.seen = map[serviceKey]Pos{}
+		}
+		if at, again = f.seen[k]; !again {
+			f.seen[k] = v.Pos
+		}
+	} else {
+		if f.named == nil {
+			f.named = map[string]Pos{}
+		}
+		if at, again = f.named[v.String()]; !again {
+			f.named[v.String()] = v.Pos
+		}
+	}
+	if again {
+		c.errorf(v.Pos, "duplicate-name", "virtual_server", "put the real servers into one block", "virtual_server %s %s is already defined at %s", v, v.Protocol.V, at)
+		return
+	}
+	if v.Group.Set {
+		f.groups = append(f.groups, v.Group)
+	}
+	if v.Addr.Set {
+		f.services = append(f.services, addrFact{v.Addr.V, v.Addr.Pos})
+	}
 	for _, r := range v.RealServers {
-		f.backends = append(f.backends, backendFact{addr: r.Addr.V, service: n, kind: r.LBKind.V, pos: r.Addr.Pos})
+		if r.Addr.V == v.Addr.V {
+			c.errorf(r.Addr.Pos, "server-is-service", "real_server", "write the address of the server itself", "real_server %s is the address of virtual_server %s: packets would come back to the director for ever", r.Addr.V, v)
+			continue
+		}
+		if n := len(f.backends); n == 0 || len(f.backends[n-1]) == cap(f.backends[n-1]) {
+			f.backends = append(f.backends, make([]addrFact, 0, 512))
+		}
+		last := &f.backends[len(f.backends)-1]
+		*last = append(*last, addrFact{r.Addr.V, r.Addr.Pos})
 	}
-}
-
-func (s serviceFact) String() string {
-	switch {
-	case s.isMark:
-		return fmt.Sprintf("fwmark %d", s.mark)
-	case s.group.Set:
-		return "group " + s.group.V
-	}
-	return fmt.Sprintf("%s %d", s.addr, s.port)
 }
 
 func openServerGroup(c *ctx, s *stmt) bool {

@@ -15,13 +15,18 @@ var _ Source = Files(nil)
 
 // ReadFile returns the contents of p, or an error that wraps fs.ErrNotExist.
 func (f Files) ReadFile(p string) ([]byte, error) {
+	s, err := f.text(p)
+	return []byte(s), err
+}
+
+func (f Files) text(p string) (string, error) {
 	if s, ok := f[p]; ok {
-		return []byte(s), nil
+		return s, nil
 	}
 	if s, ok := f[path.Clean(p)]; ok {
-		return []byte(s), nil
+		return s, nil
 	}
-	return nil, fmt.Errorf("open %s: %w", p, fs.ErrNotExist)
+	return "", fmt.Errorf("open %s: %w", p, fs.ErrNotExist)
 }
 
 // Glob returns the sorted paths that match pattern. A wildcard does not match a leading

@@ -114,8 +114,8 @@ func (b *builder) pop() {
 	}
 }
 
-// statement adds one. words is copied.
-func (b *builder) statement(words []word, rest line) {
+// statement adds one and returns it. words is copied.
+func (b *builder) statement(words []word) *stmt {
 	name := words[0].text
 	kw := b.in().lookup(name)
 	if kw == nil {
@@ -140,12 +140,13 @@ func (b *builder) statement(words []word, rest line) {
 	}
 	s := b.alloc()
 	s.words = append(s.words, words...)
-	s.pos, s.rest, s.kw, s.in = words[0].pos, rest, kw, b.in()
+	s.pos, s.kw, s.in = words[0].pos, kw, b.in()
 	if len(b.stack) > 1 {
 		top := b.stack[len(b.stack)-1].s
 		top.children = append(top.children, s)
 	}
 	b.last = s
+	return s
 }
 
 // unclosed closes the innermost block and reports that its brace is missing.

@@ -55,8 +55,7 @@ var errRange = errors.New("outside the range")
 
 // number parses a whole decimal number; a range error wraps errRange.
 func number(s string, lo, hi int64) (int64, error) {
-	digits := strings.TrimPrefix(s, "-")
-	if digits == "" || strings.Trim(digits, "0123456789") != "" {
+	if !allDigits(strings.TrimPrefix(s, "-")) {
 		return 0, fmt.Errorf("%q is not a whole number", shorten(s))
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
@@ -66,8 +65,23 @@ func number(s string, lo, hi int64) (int64, error) {
 	return n, nil
 }
 
+func allDigits(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // seconds parses decimal seconds with at most the given decimal places.
 func seconds(s string, places int, lo, hi time.Duration) (time.Duration, error) {
+	if len(s) < 10 && allDigits(s) { // nearly always
+		n, _ := strconv.ParseInt(s, 10, 64)
+		if d := time.Duration(n) * time.Second; d >= lo && d <= hi {
+			return d, nil
+		}
+	}
 	whole, frac, dotted := strings.Cut(strings.TrimPrefix(s, "-"), ".")
 	if whole+frac == "" || strings.Trim(whole+frac, "0123456789") != "" || len(whole) > 9+len(s)-len(strings.TrimLeft(s, "0")) {
 		return 0, fmt.Errorf("%q is not a number of seconds", shorten(s))
