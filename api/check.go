@@ -44,6 +44,8 @@ func (s *Server) check(req CheckRequest) *CheckResult {
 	}
 	if cfg != nil {
 		diags = append(diags, checkScripts(cfg, name)...)
+		st := s.nodeStatus()
+		diags = append(diags, checkVRIDs(cfg, st.Heard, st.Instances, s.members(), name)...)
 	}
 	s.probing.Lock()
 	err = checkWritable(s.cfg.StateDir, bundleSize(req))

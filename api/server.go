@@ -227,6 +227,7 @@ func (s *Server) nodeStatus() NodeStatus {
 		st.Instances = append(st.Instances, w.report.Instances...)
 		st.Services = append(st.Services, w.report.Services...)
 		st.Missing = append(st.Missing, w.report.Missing...)
+		st.Heard = append(st.Heard, w.report.Heard...)
 	}
 	return st
 }

@@ -64,6 +64,7 @@ type NodeLine struct {
 	Services   []node.ServiceStatus  `json:"services,omitempty"`
 	Workers    []WorkerStatus        `json:"workers,omitempty"`
 	Missing    []string              `json:"missing,omitempty"`
+	Heard      []node.HeardRouter    `json:"heard,omitempty"`
 	Error      string                `json:"error,omitempty"`
 }
 
@@ -215,7 +216,7 @@ func (s *Status) mergeNode(r NodeReport, own cluster.Status) {
 		return
 	}
 	n.Version, n.Saved, n.Missing, n.Workers = st.Version, st.Generation.Saved, st.Missing, st.Workers
-	n.Instances, n.Services = st.Instances, st.Services
+	n.Instances, n.Services, n.Heard = st.Instances, st.Services, st.Heard
 	for _, in := range st.Instances {
 		switch in.State {
 		case "MASTER":

@@ -23,6 +23,7 @@ type NodeStatus struct {
 	Instances []node.InstanceStatus `json:"instances"`
 	Services  []node.ServiceStatus  `json:"services"`
 	Missing   []string              `json:"missing,omitempty"` // what this host lacks
+	Heard     []node.HeardRouter    `json:"heard,omitempty"`   // whose VRRP adverts arrive on its interfaces
 
 	Store       cluster.Status `json:"store"`
 	StoreError  string         `json:"store_error,omitempty"` // why the store is not open

@@ -96,6 +96,7 @@ type censusRow struct {
 	known       bool // a Heard came: the MAC is known
 	reject      vrrp.RejectReason
 	rejected    string // in words
+	rejectedAt  time.Duration
 	reported    time.Duration
 	hasReported bool
 }
@@ -187,7 +188,7 @@ func (e *Elector) refused(i *instance, n vrrp.Note) {
 		return
 	}
 	r := e.census.row(e.now, sender{i.key(), n.Src})
-	r.reject, r.rejected, r.last = n.Reject, n.Detail, e.now
+	r.reject, r.rejected, r.rejectedAt, r.last = n.Reject, n.Detail, e.now, e.now
 	e.conflict(i, r)
 }
 
@@ -198,7 +199,7 @@ func (e *Elector) conflict(i *instance, r *censusRow) {
 	default:
 		return // no other router, but a damaged or forged packet: counted and noted
 	}
-	if !r.known || r.hasReported && e.now-r.reported < reportEvery {
+	if !r.known || e.now-r.rejectedAt > reportEvery || r.hasReported && e.now-r.reported < reportEvery {
 		return
 	}
 	r.hasReported, r.reported = true, e.now
@@ -295,7 +296,7 @@ func (e *Elector) Census() []HeardRouter {
 		if r.known {
 			h.MAC = MAC(r.MAC)
 		}
-		if r.reject != 0 && h.Ours {
+		if r.reject != 0 && h.Ours && e.now-r.rejectedAt <= reportEvery {
 			h.Rejected = r.reject.String()
 		}
 		for _, v := range r.VIPs {

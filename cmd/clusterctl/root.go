@@ -102,7 +102,7 @@ func (c *cli) root() *cobra.Command {
 		id, title string
 		cmds      []*cobra.Command
 	}{
-		{"look", "Look", append([]*cobra.Command{c.statusCmd(), c.eventsCmd(), c.historyCmd(), c.getCmd()}, c.vrrpCmds()...)},
+		{"look", "Look", append([]*cobra.Command{c.statusCmd(), c.eventsCmd(), c.historyCmd(), c.getCmd(), c.vridCmd()}, c.vrrpCmds()...)},
 		{"change", "Change", []*cobra.Command{c.pushCmd(), c.rollbackCmd()}},
 		{"check", "Check", []*cobra.Command{c.checkCmd()}},
 		{"cluster", "Cluster", []*cobra.Command{c.initCmd(), c.joinCmd(), c.tokenCmd(), c.memberCmd()}},
