@@ -250,7 +250,7 @@ func TestWords(t *testing.T) {
 	for s := Init; s <= Fault; s++ {
 		check(s.String())
 	}
-	for r := ReasonStartup; r <= ReasonBadConfig; r++ {
+	for r := ReasonStartup; r <= ReasonGroup; r++ {
 		check(r.String())
 	}
 	clear(seen)

@@ -65,6 +65,11 @@
 //  7. Acquire and Release may repeat; both must succeed when there is nothing to do.
 //  8. Limit what is logged of Notes: anyone on the segment can cause them. They are counted in [Counters] anyhow.
 //
+// # Sync groups and trackers
+//
+// A [SyncGroup] steps its members for you, so that they are MASTER together or not at all. A [Tracker] counts results of a script,
+// interface, process or file, and [Evaluate] turns what an instance tracks into its priority and faults.
+//
 // # Unicast, AH, IPv6
 //
 // With Config.Peers an advert is one Send per peer; TTLs are looked at with CheckUnicastSrc only, and what comes by multicast is

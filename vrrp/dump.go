@@ -16,6 +16,9 @@ func (i *Instance) String() string {
 		fmt.Fprintf(&b, " master=%v", i.master)
 	}
 	fmt.Fprintf(&b, " interval=%v", i.masterInt)
+	if i.wants {
+		b.WriteString(" wants-master")
+	}
 	for _, t := range [...]struct {
 		name string
 		t    timer

@@ -32,6 +32,19 @@ func (i *Instance) clearTimers() {
 		t.clear()
 	}
 	i.zeroFrom, i.lowerFrom = netip.Addr{}, netip.Addr{}
+	i.wants = false
+}
+
+// claim becomes MASTER, or says that it would: the members of a sync group wait for each other.
+func (i *Instance) claim(r Reason, detail string) {
+	if !i.grouped {
+		i.becomeMaster(r, detail)
+		return
+	}
+	if !i.wants {
+		i.wants, i.wantReason, i.wantDetail = true, r, detail
+	}
+	i.armDown()
 }
 
 // becomeMaster: advert, addresses, announcements, in this order (RFC 9568 6.4.2). The
@@ -142,14 +155,14 @@ func (i *Instance) masterDownFired() {
 	silence := inWords(i.now - i.heard)
 	switch {
 	case i.zeroFrom.IsValid():
-		i.becomeMaster(ReasonPriorityZero, fmt.Sprintf("%v said priority 0, skew time %s is over", i.zeroFrom, inWords(i.SkewTime())))
+		i.claim(ReasonPriorityZero, fmt.Sprintf("%v said priority 0, skew time %s is over", i.zeroFrom, inWords(i.SkewTime())))
 	case i.lowerFrom.IsValid() && i.now-i.lowerSeen < i.masterDown(i.masterInt):
-		i.becomeMaster(ReasonPreempt, fmt.Sprintf("priority %d > %d from %v, nothing better for %s",
+		i.claim(ReasonPreempt, fmt.Sprintf("priority %d > %d from %v, nothing better for %s",
 			i.prio, i.lowerPrio, i.lowerFrom, silence))
 	case i.master.IsValid():
-		i.becomeMaster(ReasonMasterDown, fmt.Sprintf("no advert from %v for %s", i.master, silence))
+		i.claim(ReasonMasterDown, fmt.Sprintf("no advert from %v for %s", i.master, silence))
 	default:
-		i.becomeMaster(ReasonMasterDown, fmt.Sprintf("no advert from anyone for %s", silence))
+		i.claim(ReasonMasterDown, fmt.Sprintf("no advert from anyone for %s", silence))
 	}
 }
 
@@ -194,6 +207,7 @@ func (i *Instance) backupReceives(src netip.Addr) {
 			i.preemptAt.clear()
 		}
 		i.learn(src)
+		i.wants = false
 		i.master, i.heard = src, i.now
 		i.armDown()
 	default:
@@ -309,6 +323,12 @@ func (i *Instance) refuteLower(src netip.Addr) {
 		return
 	}
 	i.lowerGARPAt.set(i.now + i.cfg.AdvertInt/2)
+	i.refuted = true
+	i.announceLower()
+}
+
+// announceLower takes the addresses back from the neighbours' ARP tables, now and a little later.
+func (i *Instance) announceLower() {
 	i.announce(i.cfg.GARP.LowerPrioRepeat)
 	if i.cfg.GARP.LowerPrioDelay > 0 {
 		i.lowerAt.set(i.now + i.cfg.GARP.LowerPrioDelay)

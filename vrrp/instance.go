@@ -42,6 +42,14 @@ type Instance struct {
 
 	startAt timer // INIT: the end of a startup delay
 
+	// sync group, see SyncGroup
+	grouped    bool
+	wants      bool // BACKUP: would be MASTER if the group let it
+	wantReason Reason
+	wantDetail string
+	groupFault string // another member is in FAULT
+	refuted    bool   // a lower priority was answered with announcements in this Step
+
 	// unicast and AH
 	oldPeers []bool // which of Config.Peers use the old checksum
 	key      *AHKey
@@ -124,6 +132,13 @@ func (i *Instance) Since() time.Duration { return i.since }
 // Faults returns what keeps the instance from electing, first the one reported. A missing
 // or unfit source address counts as a fault of its own.
 func (i *Instance) Faults() []FaultCause {
+	if f := i.ownFaults(); len(f) > 0 || i.groupFault == "" {
+		return f
+	}
+	return []FaultCause{{ReasonGroup, i.groupFault}}
+}
+
+func (i *Instance) ownFaults() []FaultCause {
 	if i.bad != nil {
 		return append([]FaultCause{{ReasonBadConfig, oneLine(i.bad)}}, i.causes...)
 	}
@@ -210,17 +225,21 @@ func (i *Instance) startup(e Startup) {
 
 // elect enters MASTER as owner, or BACKUP (RFC 9568 6.4.1).
 func (i *Instance) elect(r Reason, detail string) {
-	if i.prio == PriorityOwner {
-		if detail != "" {
-			detail = ", " + detail
-		}
-		i.becomeMaster(ReasonOwner, "priority 255"+detail)
+	owner := "priority 255"
+	if detail != "" {
+		owner += ", " + detail
+	}
+	if i.prio == PriorityOwner && !i.grouped {
+		i.becomeMaster(ReasonOwner, owner)
 		return
 	}
 	if i.state == Init {
 		i.push(Release{})
 	}
 	i.enterBackup(r, detail)
+	if i.prio == PriorityOwner {
+		i.claim(ReasonOwner, owner)
+	}
 }
 
 // leave goes to Init or Fault. A MASTER says priority 0, so that the next one needs to wait
@@ -289,7 +308,7 @@ func (i *Instance) changePriority(p uint8) {
 	i.out = nil
 	if i.state == Backup {
 		if p == PriorityOwner && old != PriorityOwner {
-			i.becomeMaster(ReasonOwner, fmt.Sprintf("priority 255, was %d", old))
+			i.claim(ReasonOwner, fmt.Sprintf("priority 255, was %d", old))
 			return
 		}
 		i.rearmDown()

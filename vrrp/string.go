@@ -51,6 +51,8 @@ func (r Reason) String() string {
 		return "stall"
 	case ReasonBadConfig:
 		return "bad-config"
+	case ReasonGroup:
+		return "sync-group"
 	}
 	return unknown("Reason", uint8(r))
 }

@@ -49,6 +49,7 @@ const (
 	ReasonShutdown              // the director stops or the instance was removed
 	ReasonStall                 // this process slept longer than its master-down interval
 	ReasonBadConfig             // the configuration cannot be run; see Validate
+	ReasonGroup                 // another member of its sync group made it
 )
 
 // AuthType is the v2 authentication type octet. AuthNone is the zero value on the wire too.
