@@ -64,6 +64,7 @@ func (s *Session) verbPush(args []arg, input string) (string, error) {
 			return s.w.commit(lead, near, generation{int64(len(s.w.pushed)) + 1, hosts, confs}), nil
 		}
 	}
+	s.refused++
 	return fmt.Sprintf("refused: no %d of %d members reach each other\n", len(hosts)/2+1, len(hosts)), nil
 }
 

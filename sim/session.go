@@ -33,6 +33,7 @@ type Session struct {
 	printed int           // journal events already shown
 	// recording: the scenario itself has asked for a capture.
 	recording bool
+	refused   int // pushes
 	faults    []Fault
 	verdicts  []Verdict
 	// wantFrames, frames and framesLeft are RecordFrames'.

@@ -15,6 +15,7 @@ import (
 // at it, not one transition more, and a last fail-over in the protocol's own time. Which kinds of fault occur at all is drawn first, for a
 // run with all of them hides what a run with two of them shows.
 //
+// Half the time some directors stay broken after the faults, for ever: the others must do without them.
 // The text is an ordinary scenario: what a search finds can be kept as a file.
 func Random(seed uint64) string {
 	g := &generator{dice: wire.NewStream(seed, "scenario")}
@@ -33,7 +34,12 @@ type generator struct {
 	prio  []int  // of VI_1; VI_2, if there is one, has them the other way round
 	two   bool   // VI_2 exists
 	keep  bool   // nopreempt
+	pushy bool   // configurations come by push
+	auth  bool   // a password, version 2
+	owner bool   // the first has priority 255
+	track string // weight of the tracked script, empty for none
 	harsh bool   // a daemon was killed or paused, or files differed: S1 cannot hold
+	outs  []int  // directors that stay broken after the faults
 
 	v3     bool
 	advert time.Duration
@@ -57,7 +63,7 @@ func (g *generator) say(format string, args ...any) {
 
 func (g *generator) run(d time.Duration) { g.say("run %v", d.Round(time.Millisecond)) }
 
-// cluster draws two to four directors, versions, intervals and priorities.
+// cluster draws two to four directors, versions, intervals, priorities and what else a file may say.
 func (g *generator) cluster(seed uint64) {
 	for i := range 2 + g.below(3) {
 		g.nodes = append(g.nodes, fmt.Sprintf("d%d", i+1))
@@ -78,18 +84,40 @@ func (g *generator) cluster(seed uint64) {
 	if g.v3 = g.below(2) == 0; g.v3 {
 		g.advert = []time.Duration{100 * time.Millisecond, 250 * time.Millisecond, time.Second}[g.below(3)]
 	}
+	g.pushy = g.below(3) == 0
+	g.auth = !g.v3 && g.below(2) == 0
+	if g.owner = !g.two && g.below(12) == 0; g.owner {
+		g.prio[0] = 255
+	}
+	g.track = []string{"", "weight -50", "weight 20"}[g.below(3)]
 	all := strings.Join(g.nodes, " ")
 	fmt.Fprintf(&g.b, "# Random scenario of seed %d.\n", seed)
 	g.say("world nodes=(%s) client=c1 seed=%d%s", strings.ReplaceAll(all, " ", ","), seed, shuffle)
-	g.say("conf %s\n%s", all, g.conf(g.prio, ""))
+	g.configure(all, g.conf(g.prio, ""))
+	if g.pushy {
+		g.run(time.Second)
+	}
 	g.say("load c1 10.0.0.100 every=100ms")
 	g.run(time.Duration(1+g.below(8)) * time.Second)
+}
+
+// configure gives directors a file, or pushes one to all.
+func (g *generator) configure(nodes, conf string) {
+	if g.pushy {
+		g.say("push\n%s", conf)
+		return
+	}
+	g.say("conf %s\n%s", nodes, conf)
 }
 
 // conf writes the file; extra is a line among the addresses of VI_1.
 func (g *generator) conf(prio []int, extra string) string {
 	var c strings.Builder
-	c.WriteString("vrrp_script chk {\n    script /bin/true\n    interval 1\n}\n")
+	c.WriteString("vrrp_script chk {\n    script /bin/true\n    interval 1\n")
+	if g.track != "" {
+		c.WriteString("    " + g.track + "\n")
+	}
+	c.WriteString("}\n")
 	instance := func(name string, vrid int, addrs string, prio func(i int) int) {
 		fmt.Fprintf(&c, "vrrp_instance %s {\n    interface eth0\n    virtual_router_id %d\n    state BACKUP\n", name, vrid)
 		if g.v3 {
@@ -102,6 +130,9 @@ func (g *generator) conf(prio []int, extra string) string {
 		if g.keep {
 			c.WriteString("    nopreempt\n")
 		}
+		if g.auth {
+			c.WriteString("    authentication {\n        auth_type PASS\n        auth_pass secret\n    }\n")
+		}
 		fmt.Fprintf(&c, "    track_script {\n        chk\n    }\n    virtual_ipaddress {\n%s    }\n}\n", addrs)
 	}
 	instance("VI_1", 51, "        10.0.0.100\n"+extra, func(i int) int { return prio[i] })
@@ -113,7 +144,7 @@ func (g *generator) conf(prio []int, extra string) string {
 
 // faults draws 5 to 20 steps out of a random subset of all kinds.
 func (g *generator) faults() {
-	kinds := []func(){g.stopOrKill, g.crash, g.pause, g.nic, g.cut, g.split, g.chance, g.delay, g.drift, g.revive, g.heal, g.reload, g.script}
+	kinds := []func(){g.stopOrKill, g.crash, g.pause, g.nic, g.cut, g.split, g.chance, g.delay, g.drift, g.revive, g.heal, g.reload, g.script, g.quickRestart, g.forged, g.filter, g.spanning}
 	var on []func()
 	for _, k := range kinds {
 		if g.below(2) == 0 {
@@ -198,6 +229,66 @@ func (g *generator) path() string {
 
 func (g *generator) cut() { g.say("cut %s", g.path()) }
 
+// filter loses one kind of traffic for good.
+func (g *generator) filter() {
+	g.say("cut %s proto=%s", g.path(), []string{"vrrp", "garp", "arp", "icmp", "vrrp+garp"}[g.below(5)])
+}
+
+// spanning lets switches block ports for a while after their link came up.
+func (g *generator) spanning() { g.say("stp %ds", g.below(12)) }
+
+// quickRestart kills a daemon and starts it again before anybody else could be owner, or after.
+func (g *generator) quickRestart() {
+	if i := g.pick(nodeRuns); i >= 0 {
+		g.harsh = true
+		g.say("kill %s", g.nodes[i])
+		g.run(time.Duration(1+g.below(30)) * g.advert / 10)
+		g.say("start %s", g.nodes[i])
+	}
+}
+
+// forgery writes adverts that must be refused: through a router, with another password, other addresses, another interval or
+// version.
+func (g *generator) forgery(kind, count int, every time.Duration) string {
+	version, interval, auth, vips, ttl := 2, g.advert, "", "10.0.0.100", 255
+	if g.auth {
+		auth = " auth=secret"
+	}
+	if g.v3 {
+		version = 3
+	}
+	switch kind {
+	case 0:
+		ttl = 254
+	case 1:
+		if g.v3 {
+			ttl = 1 // version 3 knows no passwords
+		} else {
+			auth = " auth=wrong"
+		}
+	case 2:
+		vips = "10.0.0.77"
+	case 3:
+		if g.v3 {
+			vips = "10.0.0.100,10.0.0.77"
+		} else {
+			interval += time.Second
+		}
+	case 4:
+		version = 5 - version
+		interval, auth = time.Second, ""
+	}
+	return fmt.Sprintf("advert c1 vrid=51 prio=%d version=%d int=%v vips=(%s) ttl=%d%s count=%d every=%v",
+		[]int{0, 1, 200, 254, 255}[g.below(5)], version, interval, vips, ttl, auth, count, every)
+}
+
+// forgeries is the number of kinds.
+const forgeries = 5
+
+func (g *generator) forged() {
+	g.say("%s", g.forgery(g.below(forgeries), 1+g.below(20), 200*time.Millisecond))
+}
+
 func (g *generator) split() {
 	sides := [2][]string{}
 	for _, h := range append(slices.Clone(g.nodes), "c1") {
@@ -208,7 +299,7 @@ func (g *generator) split() {
 }
 
 func (g *generator) chance() {
-	g.say("%s %s 1/%d", []string{"loss", "dup", "reorder"}[g.below(3)], g.path(), 2+g.below(50))
+	g.say("%s %s 1/%d", []string{"loss", "dup", "reorder", "corrupt"}[g.below(4)], g.path(), 2+g.below(50))
 }
 
 // maxDelay is the longest a random scenario delays frames; delays outlast recover.
@@ -231,7 +322,8 @@ func (g *generator) reload() {
 		return
 	}
 	prio, extra := g.prio, ""
-	switch g.below(3) {
+	kind := g.below(4)
+	switch kind {
 	case 0:
 		prio = slices.Clone(prio)
 		for k := range prio {
@@ -239,8 +331,14 @@ func (g *generator) reload() {
 		}
 	case 1:
 		extra, g.harsh = "        10.0.0.109\n", true
+	case 2:
+		if g.v3 { // another interval, which the others must learn
+			was := g.advert
+			g.advert, g.harsh = 2*was, true
+			defer func() { g.advert = was }()
+		}
 	}
-	g.say("conf %s\n%s", g.nodes[i], g.conf(prio, extra))
+	g.configure(g.nodes[i], g.conf(prio, extra))
 }
 
 func (g *generator) script() {
@@ -248,46 +346,133 @@ func (g *generator) script() {
 	g.say("script %s chk exit=%d", g.nodes[i], g.below(2))
 }
 
-// recovery undoes every fault, waits, and claims.
+// recovery is the liveness phase: the faults end, except that some directors may stay broken for ever; those that
+// are left must find one owner, and stay with it.
 func (g *generator) recovery() {
+	g.say("stp 0s")
 	g.say("recover")
 	g.run(5 * time.Second) // so that every daemon has cleared what its killed predecessor left
-	g.say("conf %s\n%s", strings.Join(g.nodes, " "), g.conf(g.prio, ""))
+	g.configure(strings.Join(g.nodes, " "), g.conf(g.prio, ""))
+	g.run(time.Second)
+	g.core()
 	// An election or two, and the longest a client without any announcement needs: see neigh.go.
 	g.run(time.Minute)
 	vips := []string{"10.0.0.100"}
 	if g.two {
 		vips = append(vips, "10.0.0.101", "10.0.0.102")
 	}
-	if !g.keep {
+	claim := func() {
+		if g.keep {
+			return
+		}
 		for i, vip := range vips {
 			g.say("expect vip=%s owner=%s", vip, g.best(i > 0))
 		}
 	}
+	claim()
 	g.say("mark")
-	g.run(30 * time.Second)
+	g.nuisance()
 	for _, event := range []string{"vrrp.master", "vrrp.backup", "vrrp.fault"} {
 		g.say("expect event=%s count=0", event)
 	}
 	for _, vip := range vips {
 		g.say("expect vip=%s owners=1", vip)
 	}
+	claim()
 	g.say("expect client=c1 outage<=0s")
-	if g.harsh {
+	if g.harsh || len(g.outs) > 0 {
 		g.say("check live")
 	} else {
 		g.say("check")
 	}
-	if !g.keep && g.distinct() {
-		// One clean fail-over: nobody may wait longer than the protocol's own time.
-		g.say("crash %s", g.best(false))
-		g.run(10 * time.Second)
-		g.say("expect client=c1 outage<=%v", g.longestDown()+300*time.Millisecond)
-		if !g.two {
-			g.say("expect event=vrrp.master count=1")
-		}
-		g.say("check live")
+	g.last()
+}
+
+// core leaves some directors broken for ever, never all: without power, without a cable, or without anybody
+// who hears them or whom they hear.
+func (g *generator) core() {
+	if g.below(2) == 0 {
+		return
 	}
+	for i := range g.nodes {
+		if len(g.outs) == len(g.nodes)-1 || g.below(3) > 0 {
+			continue
+		}
+		g.outs = append(g.outs, i)
+		switch g.below(3) {
+		case 0:
+			g.say("crash %s", g.nodes[i])
+		case 1:
+			g.say("nic %s down", g.nodes[i])
+		case 2:
+			g.say("stop %s", g.nodes[i])
+		}
+	}
+}
+
+// nuisance is half a minute in which nothing must happen although somebody tries: forged adverts, a push that
+// adds an address, the same file once more.
+func (g *generator) nuisance() {
+	switch g.below(4) {
+	case 0:
+		g.run(30 * time.Second)
+	case 1:
+		for kind := range forgeries {
+			g.say("%s", g.forgery(kind, 6, 900*time.Millisecond))
+			g.run(6 * time.Second)
+		}
+	case 2:
+		if len(g.outs)*2 < len(g.nodes) && g.pushy {
+			g.say("push\n%s", g.conf(g.prio, "        10.0.0.110\n"))
+			g.run(15 * time.Second)
+			g.say("expect event=vrrp.master count=0")
+			g.say("expect client=c1 outage<=0s")
+			g.say("expect vip=10.0.0.110 owners=1")
+			g.say("push\n%s", g.conf(g.prio, ""))
+		}
+		g.run(15 * time.Second)
+	case 3:
+		for i, n := range g.nodes {
+			if !slices.Contains(g.outs, i) && !g.pushy {
+				g.say("conf %s\n%s", n, g.conf(g.prio, ""))
+				g.run(3 * time.Second)
+			}
+		}
+		g.run(20 * time.Second)
+	}
+}
+
+// last is one clean fail-over: nobody may wait longer than the protocol's own time.
+func (g *generator) last() {
+	if g.keep || !g.distinct() || strings.Contains(g.best(false), "|") || len(g.outs) == len(g.nodes)-1 {
+		return
+	}
+	verb, bound := "crash "+g.best(false), g.longestDown()
+	switch g.below(3) {
+	case 1: // it says good-bye: a skew time is enough
+		verb, bound = "stop "+g.best(false), g.longestDown()-3*g.advert
+	case 2: // it is owner again before anybody noticed
+		verb, bound = "kill "+g.best(false), 0
+	}
+	g.say("%s", verb)
+	if bound == 0 {
+		g.run(g.advert)
+		g.say("start %s", g.best(false))
+		g.run(10 * time.Second)
+		g.say("expect client=c1 outage<=0s")
+		if !g.two {
+			g.say("expect event=vrrp.master count=1") // its own, on paper
+		}
+		g.say("expect vip=10.0.0.100 owner=%s", g.best(false))
+		g.say("check live")
+		return
+	}
+	g.run(10 * time.Second)
+	g.say("expect client=c1 outage<=%v", bound+300*time.Millisecond)
+	if !g.two {
+		g.say("expect event=vrrp.master count=1")
+	}
+	g.say("check live")
 }
 
 // distinct reports whether the priorities lie so far apart that two timers cannot run out
@@ -295,13 +480,24 @@ func (g *generator) recovery() {
 // a moment, and if their announcements cross, a client follows the wrong one until the second
 // block of them: no mistake of the machine.
 func (g *generator) distinct() bool {
-	p := slices.Sorted(slices.Values(g.prio))
+	p := slices.Sorted(slices.Values(g.effective()))
 	for i := 1; i < len(p); i++ {
 		if time.Duration(p[i]-p[i-1])*g.unit()/256 < 2*(maxDelay+wire.Late) {
 			return false
 		}
 	}
 	return true
+}
+
+// effective are the priorities while every script is good.
+func (g *generator) effective() []int {
+	prio := slices.Clone(g.prio)
+	for i, p := range prio {
+		if g.track == "weight 20" && p != 255 {
+			prio[i] = min(p+20, 254)
+		}
+	}
+	return prio
 }
 
 // unit is what skew time is a fraction of.
@@ -314,15 +510,19 @@ func (g *generator) unit() time.Duration {
 
 // longestDown is the master-down interval of the lowest priority.
 func (g *generator) longestDown() time.Duration {
-	return 3*g.advert + time.Duration(256-slices.Min(g.prio))*g.unit()/256
+	low := slices.Min(g.effective())
+	return 3*g.advert + time.Duration(256-low)*g.unit()/256
 }
 
 // best is the node with the highest priority, of VI_2 if reversed. Among equals it is whoever
 // was there first (a backup compares priorities only), so a tie at the top lists them all.
 func (g *generator) best(reversed bool) string {
-	prio := slices.Clone(g.prio)
+	prio := g.effective()
 	if reversed {
 		slices.Reverse(prio)
+	}
+	for _, i := range g.outs {
+		prio[i] = -1
 	}
 	var names []string
 	for i, p := range prio {

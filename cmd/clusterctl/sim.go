@@ -55,7 +55,7 @@ func (c *cli) simCmd() *cobra.Command {
 		Long: `sim plays scenarios: text files that say what happens to a cluster and what must hold then. FILE is a file, or the name of a
 built-in scenario (clusterctl sim list). docs/simulator.md explains the language.`,
 	}
-	cmd.AddCommand(c.simRunCmd(), c.simVerifyCmd(), c.simListCmd(), c.simExplainCmd(), c.simShrinkCmd(), c.simVerbsCmd())
+	cmd.AddCommand(c.simRunCmd(), c.simVerifyCmd(), c.simListCmd(), c.simExplainCmd(), c.simShrinkCmd(), c.simSwarmCmd(), c.simVerbsCmd())
 	return cmd
 }
 

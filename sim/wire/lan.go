@@ -254,7 +254,8 @@ func (l *LAN) forward(now time.Duration, from, to int, frame []byte) {
 		if p.reorder.Chance(p.Reorder) {
 			at += p.reorder.Between(Range{Max: Late})
 		} else {
-			at = max(at, p.last)
+			// Strictly later, or an order of tasks drawn by chance could swap two frames of one path.
+			at = max(at, p.last+1)
 			p.last = at
 		}
 		flip := 0
