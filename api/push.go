@@ -84,7 +84,7 @@ func (s *Server) handlePush(r *http.Request) (any, error) {
 
 func refused(ds config.Diagnostics, what string) *Error {
 	return &Error{Code: CodeInvalid, Diagnostics: ds,
-		Message: fmt.Sprintf("%s is refused: %d errors, %d warnings", what, ds.Count(config.Error), ds.Count(config.Warning)),
+		Message: fmt.Sprintf("%s is refused: %s", what, Findings(ds)),
 		Hint:    "nothing was changed; repair the file and push again"}
 }
 
@@ -187,7 +187,7 @@ func (p *push) ask(ctx context.Context) error {
 			}
 			e.OK, e.Diagnostics = !mine.HasErrors(), mine
 			if !e.OK {
-				e.Detail = fmt.Sprintf("refuses it: %d errors", mine.Count(config.Error))
+				e.Detail = "refuses it: " + plural(mine.Count(config.Error), "error")
 			}
 		}
 		p.emit(e)
@@ -344,4 +344,16 @@ func (p *push) state(r NodeReport) (progress, string) {
 		return waiting, strings.Join(late, " and ") + " not yet"
 	}
 	return running, "runs it"
+}
+
+// Findings counts diagnostics in words: "1 error, 2 warnings".
+func Findings(ds config.Diagnostics) string {
+	return plural(ds.Count(config.Error), "error") + ", " + plural(ds.Count(config.Warning), "warning")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }

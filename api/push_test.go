@@ -130,7 +130,7 @@ func TestPushRefused(t *testing.T) {
 	iface.Files = map[string]string{"k.conf": strings.Replace(conf("10.0.0.100")["k.conf"], "interface eth0", "interface eth7", 1)}
 	_, steps, err := ms[0].push(t, iface)
 	wantCode(t, err, CodeInvalid, "is refused")
-	if !strings.Contains(strings.Join(steps, "\n"), "ask d2 false refuses it: 1 errors") {
+	if !strings.Contains(strings.Join(steps, "\n"), "ask d2 false refuses it: 1 error") {
 		t.Errorf("steps\n%s", strings.Join(steps, "\n"))
 	}
 	script := request("c", "10.0.0.100")

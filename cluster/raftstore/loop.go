@@ -218,7 +218,9 @@ func (s *Store) tick() error {
 		}
 		if time.Duration(ls.ticks-ls.noLeaderAt)*s.cfg.Tick >= s.cfg.NoQuorumAfter {
 			s.lost.Store(true)
-			s.giveUp()
+			if !s.electing() {
+				s.giveUp()
+			}
 		}
 	}
 	s.maintainMembers()

@@ -35,7 +35,7 @@ var errGaveUp = errors.New("request time-out")
 
 // submit proposes and waits.
 func (s *Store) submit(w *waiter, limit time.Duration) (cluster.TxnResult, error) {
-	if s.lost.Load() {
+	if s.lost.Load() && !s.electing() {
 		return cluster.TxnResult{}, s.noQuorum()
 	}
 	s.waitMu.Lock()
@@ -112,7 +112,7 @@ func (s *Store) failOlder(term uint64, why string) {
 
 // readBarrier returns once this member has applied everything that was acknowledged anywhere before the call.
 func (s *Store) readBarrier(ctx context.Context) error {
-	if s.lost.Load() {
+	if s.lost.Load() && !s.electing() {
 		return s.noQuorum()
 	}
 	r := &reader{ctx: ctx, ch: make(chan error, 1)}

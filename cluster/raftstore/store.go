@@ -254,6 +254,24 @@ func (s *Store) stopped() error {
 	return cluster.ErrClosed
 }
 
+// electing says that there is no leader but nothing stands in the way of one: a majority sees each other. A request that
+// comes now waits for its time-out rather than fail at once.
+func (s *Store) electing() bool {
+	voters, reached := 0, 0
+	for _, m := range s.Status().Members {
+		if m.Learner {
+			continue
+		}
+		voters++
+		if m.ID == s.cfg.Self.ID {
+			reached++
+		} else if ok, _ := s.tr.reachable(m.ID); ok {
+			reached++
+		}
+	}
+	return reached > voters/2
+}
+
 // noQuorum explains what is missing, from what this member sees of the others.
 func (s *Store) noQuorum() error {
 	st := s.Status()

@@ -61,7 +61,7 @@ func (o overlay) Glob(p string) ([]string, error) { return o.Source.Glob(p) }
 // invalid reports findings that make a file unusable: carets in a table, an object otherwise; exit code 4.
 func (c *cli) invalid(ds config.Diagnostics, src config.Source, hint string) error {
 	e := &api.Error{Code: api.CodeInvalid, Diagnostics: ds, Hint: hint,
-		Message: fmt.Sprintf("%d errors, %d warnings", ds.Count(config.Error), ds.Count(config.Warning))}
+		Message: api.Findings(ds)}
 	if c.output == "table" {
 		showDiagnostics(c.err, ds, src)
 	}
@@ -117,7 +117,7 @@ func (c *cli) pushCmd() *cobra.Command {
 		Long: "push reads FILE with everything it includes, has every director check it, commits it as the next generation and\n" +
 			"waits until every director that answers runs it. A file with errors changes nothing.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, cl, done := c.client(cmd.Context(), c.waitFor()+defaultTimeout)
+			ctx, cl, done := c.clientFor(cmd.Context(), c.waitFor()+defaultTimeout)
 			defer done()
 			st, err := cl.Status(ctx)
 			if err != nil {
@@ -148,7 +148,7 @@ func (c *cli) rollbackCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rollback", Short: "push the previous generation again, or the one given with --to", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, cl, done := c.client(cmd.Context(), c.waitFor()+defaultTimeout)
+			ctx, cl, done := c.clientFor(cmd.Context(), c.waitFor()+defaultTimeout)
 			defer done()
 			active, err := cl.Generation(ctx, 0)
 			if err != nil {
@@ -233,7 +233,7 @@ func (c *cli) showStep(e api.PushEvent, src config.Source) {
 	ds := config.Diagnostics(e.Diagnostics)
 	switch e.Step {
 	case "render":
-		say(c.out, "render     for %s   %d errors, %d warnings\n", strings.Join(e.Nodes, " "), ds.Count(config.Error), ds.Count(config.Warning))
+		say(c.out, "render     for %s   %s\n", strings.Join(e.Nodes, " "), api.Findings(ds))
 		showDiagnostics(c.out, ds, src)
 	case "ask", "apply":
 		word := "ok"

@@ -151,7 +151,12 @@ func oneArg(what string) cobra.PositionalArgs {
 
 // client is for the local clusterd; the context ends with --timeout, or after def. The returned function frees both.
 func (c *cli) client(ctx context.Context, def time.Duration) (context.Context, *api.Client, func()) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(c.timeout, def))
+	return c.clientFor(ctx, cmp.Or(c.timeout, def))
+}
+
+// clientFor does not look at --timeout: a push hands that to the server, which then has something to say.
+func (c *cli) clientFor(ctx context.Context, limit time.Duration) (context.Context, *api.Client, func()) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	cl := api.NewClient(c.socket)
 	return ctx, cl, func() { cl.Close(); cancel() }
 }

@@ -243,14 +243,21 @@ func watch(ctx context.Context, s *settings, log *slog.Logger) error {
 	return err
 }
 
-// signals ends ctx at TERM or INT and passes HUP on.
+// signals ends ctx at TERM or INT and passes HUP on. A second TERM must not end the process: systemd sends one to
+// every process of the unit, and so does the parent, while the worker is still releasing its addresses. So the handlers
+// stay for as long as the process lives.
 func signals(ctx context.Context) (context.Context, <-chan struct{}) {
-	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	ctx, cancel := context.WithCancel(ctx)
+	term := make(chan os.Signal, 4)
+	signal.Notify(term, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-term
+		cancel()
+	}()
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	reload := make(chan struct{}, 1)
 	go func() {
-		defer cancel()
 		for {
 			select {
 			case <-hup:

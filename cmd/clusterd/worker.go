@@ -18,7 +18,7 @@ import (
 // runWorker is the whole life of a worker process.
 func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 	ctx, reload := signals(ctx)
-	log = log.With("worker", s.worker)
+	log = log.With("process", s.worker)
 	if s.worker == "cluster" {
 		return s.runCluster(ctx, log)
 	}

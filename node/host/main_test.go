@@ -30,12 +30,12 @@ func testWorker(name string, args []string) int {
 		return code
 	case "kill":
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-		select {}
+		time.Sleep(time.Hour)
 	case "deaf": // does not stop when told to
 		signal.Ignore(syscall.SIGTERM)
 		appendLine(args[1], fmt.Sprint("deaf ", os.Getpid()))
 		_ = NotifyReady()
-		select {}
+		time.Sleep(time.Hour) // an empty select would be a deadlock to the runtime
 	case "steady": // steady FILE: notes what happens to it
 		sigs := make(chan os.Signal, 4)
 		signal.Notify(sigs, syscall.SIGTERM, syscall.SIGHUP)
