@@ -149,3 +149,31 @@ func (f ChecksumForm) String() string {
 	}
 	return unknown("ChecksumForm", uint8(f))
 }
+
+// String returns interface, script, process or file.
+func (k TrackKind) String() string {
+	switch k {
+	case TrackInterface:
+		return "interface"
+	case TrackScript:
+		return "script"
+	case TrackProcess:
+		return "process"
+	case TrackFile:
+		return "file"
+	}
+	return unknown("TrackKind", uint8(k))
+}
+
+// String returns unknown, good or bad.
+func (h Health) String() string {
+	switch h {
+	case HealthUnknown:
+		return "unknown"
+	case HealthGood:
+		return "good"
+	case HealthBad:
+		return "bad"
+	}
+	return unknown("Health", uint8(h))
+}
