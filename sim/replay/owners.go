@@ -86,7 +86,7 @@ func (r *router) alive(addr netip.Addr, now time.Duration) *run {
 }
 
 // owner returns the present owner among those whose configuration is the reference.
-func (r *router) owner(time.Duration) *run {
+func (r *router) owner() *run {
 	if r.ref != nil && r.ref.last != nil && r.ref.last.active {
 		return r.ref.last
 	}
@@ -104,6 +104,9 @@ func (d *Decoder) claim(r *router, f *profile, p *packet, s *speaker) {
 	}
 	if me != nil && (me.superBy != nil && me.late(now) || now-me.last > me.down()) {
 		me.expire(now)
+	}
+	if me != nil && me.active && now-me.last > 3*me.interval && !slices.ContainsFunc(r.runs, func(u *run) bool { return u != me && u.active }) {
+		me.close("silent", me.last, me.lastN) // an owner that others do not keep from sending was not one in between
 	}
 	if me != nil && !me.active {
 		me = nil
@@ -161,11 +164,14 @@ func (d *Decoder) elect(r *router, f *profile, me *run, n int) {
 		e.cause, e.text = "remaining", fmt.Sprintf("it claimed to be owner already; %v was last heard %s before", prev.src, human(d.now-prev.last))
 	case me.adverts > 1 && !me.outranks(prev):
 		return // the owner lives: see overlap
+	case f.zeroBy == me.src:
+		e.cause, e.gap = "return", d.now-f.zeroAt
+		e.text = fmt.Sprintf("the same router again, %s after it said priority 0", human(e.gap))
 	case f.zeroBy.IsValid():
 		e.cause, e.gap, e.expected = "priority-zero", d.now-f.zeroAt, skew
 		e.text = fmt.Sprintf("%v said priority 0 %s before, skew time is %s", f.zeroBy, human(e.gap), human(skew))
 		if e.gap > skew+f.interval/2 {
-			e.text += "; it waited longer: for its sync group, or it had not heard it"
+			e.text += "; it waited longer: for its sync group, or it was not there to hear it"
 		}
 	case !prev.active || prev.late(d.now) && prev.superBy == nil:
 		e.cause, e.gap, e.expected = "master-down", d.now-prev.last, down
@@ -302,7 +308,7 @@ func (d *Decoder) conflict(r *router, p *packet, owner *run, theirs side) {
 		owner = r.ref.last
 	}
 	if owner != nil && !c.ours.src.IsValid() {
-		c.ours = side{owner.src, owner.mac, r.key.vrid, owner.addrs}
+		c.ours = side{owner.src, owner.mac, r.key.vrid, owner.addrs} // the first one it got in the way of
 	}
 	if !slices.Contains(c.reasons, p.fault.word) {
 		c.reasons = append(c.reasons, p.fault.word)

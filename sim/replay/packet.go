@@ -133,9 +133,36 @@ func (p *packet) readAdvert(message []byte) {
 	}
 	if err := p.advert.Decode(message, p.ip.src, p.ip.dst); err != nil {
 		p.fail(err)
-		return
+		if p.fault.word == vrrp.RejectShort.String() {
+			p.fault.text += p.explainLength(message)
+		}
 	}
 }
+
+// explainLength names what has another length than an advert for a reason.
+func (p *packet) explainLength(message []byte) string {
+	if len(message) < 8 {
+		return ""
+	}
+	if len(message) == 36 && message[0] == 0x21 && message[3] == 7 {
+		return "; it looks like CARP (OpenBSD, FreeBSD, pfSense), which uses the same protocol number and group: give it another VHID than any VRID here"
+	}
+	size := 4
+	if p.ip.src.Is6() {
+		size = 16
+	}
+	want := 8 + size*int(message[3])
+	if p.ver == 2 {
+		want += 8
+	}
+	if len(message) == want+hmacTrailer && message[want] == 1 {
+		return "; it ends with the trailer of auth_hmac (keepalived 2.4), which keepalived 2.2 refuses as too long"
+	}
+	return ""
+}
+
+// hmacTrailer is the size of draft-cassen-vrrp-auth-hmac's trailer: type 1, key id, reserved, time and counter, 16 octets of HMAC.
+const hmacTrailer = 28
 
 func (p *packet) fail(err error) {
 	if r, ok := err.(*vrrp.RejectError); ok { // Decode returns nothing else

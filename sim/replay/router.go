@@ -149,11 +149,21 @@ func (d *Decoder) advert(p *packet) string {
 		text += ", " + note
 	}
 	if p.fault != nil {
+		d.conflict(r, p, r.owner(), sideOf(p))
 		return text
+	}
+	before := d.now // when this profile was heard last
+	if r.ref != nil {
+		before = r.ref.seen
 	}
 	f, note := d.fit(r, p)
 	if note != "" {
 		text += "; " + note
+	}
+	if p.proto == ProtoAH && f.hasSeq && p.ah.Sequence <= f.seq && f == r.ref && d.now-before > 3*f.interval {
+		// Nobody else was there to be heard from: a restarted router counts from 1.
+		text += fmt.Sprintf("; the sequence starts again, members that heard %d refuse it", f.seq)
+		f.hasSeq = false
 	}
 	s := r.speaker(p)
 	if dup := s.repeats(p, d.now); dup != "" {
@@ -272,7 +282,7 @@ func (d *Decoder) fit(r *router, p *packet) (f *profile, note string) {
 		if f == nil {
 			f = r.add(p.profile())
 		}
-		d.conflict(r, p, r.owner(d.now), sideOf(p))
+		d.conflict(r, p, r.owner(), sideOf(p))
 	}
 	f.seen = d.now
 	if p.proto == ProtoVRRP && p.advertIs6() && !p.ip.src.IsLinkLocalUnicast() && p.ip.dst.IsMulticast() {

@@ -76,6 +76,13 @@ type Party struct {
 	VIPs []string `json:"vips"`
 }
 
+func (p Party) String() string {
+	if p.Src == "" {
+		return "nobody (no owner was heard)"
+	}
+	return fmt.Sprintf("%s (%s, %s)", p.Src, p.MAC, strings.Join(p.VIPs, ", "))
+}
+
 // Conflict is a host whose packets do not fit what others on the segment run.
 type Conflict struct {
 	VRID      uint8    `json:"vrid"`
@@ -168,6 +175,9 @@ func (r *router) family() string {
 }
 
 func (s side) party() Party {
+	if s.mac == (MAC{}) && !s.src.IsValid() {
+		return Party{VIPs: []string{}}
+	}
 	p := Party{MAC: s.mac.String(), VRID: s.vrid, VIPs: texts(s.vips)}
 	if s.src.IsValid() {
 		p.Src = s.src.String()
@@ -194,7 +204,9 @@ func explain(c *conflict) (meaning, remedy string) {
 		return "two VRIDs claim one address: two hosts answer for it", "give each virtual address to one VRID only"
 	case has("own_source"):
 		return "two hosts send from one address, or somebody forges adverts", "find the port of this MAC on the switch"
-	case has("addr_list") || len(c.theirs.vips) > 0 && !sameSet(c.theirs.vips, c.ours.vips):
+	case has("auth") && !c.ours.src.IsValid():
+		return "no advert could be verified with the password given", "give the group's own auth_pass; 8 octets count"
+	case has("addr_list") || c.ours.src.IsValid() && len(c.theirs.vips) > 0 && !sameSet(c.theirs.vips, c.ours.vips):
 		return "two clusters use one VRID on one network, or the members' address lists differ: each refuses the other's adverts and both are MASTER",
 			"give one cluster another virtual_router_id, or make virtual_ipaddress the same on all members"
 	case has("auth") || has("auth_type"):
@@ -251,9 +263,8 @@ func (s Summary) Write(w io.Writer) error {
 	}
 	section("Conflicts", len(s.Conflicts))
 	for _, c := range s.Conflicts {
-		fmt.Fprintf(&b, "  %s: %s (%s, %s) against %s (%s, %s), %d packets, %s .. %s\n      %s: %s\n      meaning: %s\n      remedy: %s\n",
-			id(c.Interface, c.VRID, c.Family), c.Foreign.Src, c.Foreign.MAC, strings.Join(c.Foreign.VIPs, ", "),
-			c.Owner.Src, c.Owner.MAC, strings.Join(c.Owner.VIPs, ", "), c.Packets, at(c.First), at(c.Last),
+		fmt.Fprintf(&b, "  %s: %v against %v, %d packets, %s .. %s\n      %s: %s\n      meaning: %s\n      remedy: %s\n",
+			id(c.Interface, c.VRID, c.Family), c.Foreign, c.Owner, c.Packets, at(c.First), at(c.Last),
 			strings.Join(c.Reasons, ", "), c.Detail, c.Meaning, c.Remedy)
 	}
 	section("Two owners", len(s.TwoOwners))
