@@ -175,25 +175,67 @@ func wordAt(s string) string {
 	return s
 }
 
-// sink gathers findings up to a limit: a hostile file must not cost memory.
+// sink gathers findings up to a limit: a hostile file must not cost memory. Errors fill it
+// up, which ends the reading. Warnings and remarks of one kind are counted from maxOfKind
+// on, so that a large file with one habit is read to its end.
 type sink struct {
-	list Diagnostics
-	full bool
+	list   Diagnostics
+	errors int
+	full   bool
+	kinds  map[string]*kindCount
+}
+
+type kindCount struct {
+	n     int
+	first Diagnostic
 }
 
 func (s *sink) add(d Diagnostic) {
 	if s.full {
 		return
 	}
-	if len(s.list) >= maxDiagnostics {
+	d.Message, d.Hint = printable(d.Message), printable(d.Hint)
+	if d.Severity < Error {
+		k := s.kinds[d.Code]
+		if k == nil {
+			if s.kinds == nil {
+				s.kinds = map[string]*kindCount{}
+			}
+			k = &kindCount{first: d}
+			s.kinds[d.Code] = k
+		}
+		if k.n++; k.n > maxOfKind {
+			return
+		}
+		s.list = append(s.list, d)
+		return
+	}
+	if s.errors++; s.errors > maxDiagnostics {
 		s.full = true
 		s.list = append(s.list, Diagnostic{Severity: Error, Code: "too-many-errors", Pos: d.Pos,
-			Message: fmt.Sprintf("more than %d findings, reading stops here", maxDiagnostics),
+			Message: fmt.Sprintf("more than %d errors, reading stops here", maxDiagnostics),
 			Hint:    "is this a keepalived.conf? repair the first findings and read again"})
 		return
 	}
-	d.Message, d.Hint = printable(d.Message), printable(d.Hint)
 	s.list = append(s.list, d)
+}
+
+// close says how many findings were counted only, and sorts.
+func (s *sink) close() Diagnostics {
+	codes := make([]string, 0, len(s.kinds))
+	for code, k := range s.kinds {
+		if k.n > maxOfKind {
+			codes = append(codes, code)
+		}
+	}
+	slices.Sort(codes)
+	for _, code := range codes {
+		k := s.kinds[code]
+		s.list = append(s.list, Diagnostic{Severity: k.first.Severity, Code: code, Pos: k.first.Pos, Keyword: k.first.Keyword,
+			Message: fmt.Sprintf("%d more findings of this kind are not listed", k.n-maxOfKind)})
+	}
+	s.list.Sort()
+	return s.list
 }
 
 func (s *sink) errorf(p Pos, code, keyword, hint, format string, args ...any) {

@@ -158,6 +158,7 @@ func (c *ctx) statementValue(v spec, k *keyword, s *stmt) (used int, ok bool) {
 		}
 		return -1, true
 	case "secret":
+		c.secretAt(s.pos, k.name)
 		return 1, true
 	case "weight":
 		return c.weightValue(v, k.name, words)
@@ -183,6 +184,7 @@ func (c *ctx) statementValue(v spec, k *keyword, s *stmt) (used int, ok bool) {
 		if !c.wordValue(spec{name: "int", params: []string{"1", "255"}}, k.name, words[0]) {
 			return 2, false
 		}
+		c.secretAt(s.pos, k.name)
 		if len(words) < 2 {
 			c.arg(s, 2, "key")
 			return 2, false

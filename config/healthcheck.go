@@ -122,9 +122,8 @@ func checkRules() []rule {
 	for _, kind := range checkKinds {
 		out = append(out, rule{block: R, keyword: kind, open: openCheck, close: closeCheck})
 		for _, r := range common {
-			if r.block = R + "." + kind; inTable(r.block, r.keyword) {
-				out = append(out, r)
-			}
+			r.block, r.maybe = R+"."+kind, true // not every kind has every keyword
+			out = append(out, r)
 		}
 	}
 	for _, block := range []string{"HTTP_GET", "SSL_GET", "HTTP_GET.url", "SSL_GET.url", "SMTP_CHECK", "SMTP_CHECK.host", "DNS_CHECK", "MISC_CHECK", "UDP_CHECK", "FILE_CHECK", "BFD_CHECK"} {
@@ -134,11 +133,6 @@ func checkRules() []rule {
 		}
 	}
 	return out
-}
-
-// inTable reports whether keywords.tsv has the keyword in the block.
-func inTable(block, kw string) bool {
-	return strings.Contains(keywordsTSV, "\n"+block+"\t"+kw+"\t")
 }
 
 func urlRules() []rule {
@@ -371,7 +365,8 @@ func (c *ctx) finishCheck(v *VirtualServer, r *RealServer, k *Check) {
 	if n := time.Duration(k.Retry.V); n > 0 && n < 1000 {
 		worst += n * (k.ConnectTimeout.V + k.DelayBeforeRetry.V)
 	}
-	if k.ConnectTimeout.V > k.DelayLoop.V && (k.ConnectTimeout.Set || r.ConnectTimeout.Set || v.ConnectTimeout.Set) {
+	if !c.facts.slow && k.ConnectTimeout.V > k.DelayLoop.V && (k.ConnectTimeout.Set || r.ConnectTimeout.Set || v.ConnectTimeout.Set) {
+		c.facts.slow = true // once per service: its servers are checked alike
 		at := k.ConnectTimeout.Pos
 		if !k.ConnectTimeout.Set {
 			at = k.Pos

@@ -35,7 +35,10 @@ func instanceRules() []rule {
 		{block: I, keyword: "preempt_delay", args: 1, set: duration(6, 0, 1000*time.Second, t(func(i *Instance) *Value[time.Duration] { return &i.PreemptDelay }))},
 		{block: I, keyword: "authentication", open: func(*ctx, *stmt) bool { return true }, close: closeAuth},
 		{block: A, keyword: "auth_type", args: 1, set: choice(func(c *ctx) *Value[string] { return &c.inst.AuthType }, "PASS", "AH")},
-		{block: A, keyword: "auth_pass", args: 1, set: text("password", func(c *ctx) *Value[string] { return &c.inst.AuthPass })},
+		{block: A, keyword: "auth_pass", args: 1, set: func(c *ctx, s *stmt) {
+			text("password", func(c *ctx) *Value[string] { return &c.inst.AuthPass })(c, s)
+			c.secretAt(s.pos, "auth_pass")
+		}},
 		{block: I, keyword: "virtual_ipaddress", each: addressList(func(c *ctx) *[]Address { return &c.inst.VIPs }, "virtual_ipaddress")},
 		{block: I, keyword: "virtual_ipaddress_excluded", each: addressList(func(c *ctx) *[]Address { return &c.inst.ExcludedVIPs }, "virtual_ipaddress_excluded")},
 		{block: I, keyword: "track_script", each: func(c *ctx, item *stmt) {

@@ -17,6 +17,7 @@ type rule struct {
 	open    func(*ctx, *stmt) bool // starts an object; false: the contents are not read
 	close   func(*ctx, *stmt)      // after the contents; may be nil
 	each    setter                 // for each entry
+	maybe   bool                   // only where keywords.tsv has the keyword
 	note    note                   // a remark that does not depend on the value
 }
 
@@ -33,6 +34,7 @@ type ctx struct {
 	schema *schema
 	cfg    *Config
 	strict *strict // the reader's default for includes
+	modes  Modes   // nil when the source does not know permissions
 	owner  string  // name of the open block of the top level
 	into   *[]Setting
 	script *Script

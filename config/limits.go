@@ -12,7 +12,8 @@ const (
 	maxExpansion     = 4 << 20  // bytes that came out of variables
 	maxSubstitutions = 200_000  // uses of variables
 	maxVariableDepth = 32       // variables inside variables
-	maxDiagnostics   = 1000
-	maxShown         = 400 // longest line printed with a caret
+	maxDiagnostics   = 1000     // errors; with them the reading ends
+	maxOfKind        = 100      // warnings with one code
+	maxShown         = 400      // longest line printed with a caret
 	keepalivedLine   = 1023
 )

@@ -25,12 +25,12 @@ func read(main string, src Source, opt Options, light bool) (*Config, Diagnostic
 	r := &reader{src: src, id: opt.ConfigID, sink: s}
 	c := &ctx{sink: s, schema: theSchema, cfg: &Config{}, strict: &r.strict, light: light}
 	c.into = &c.cfg.Settings
+	c.modes, _ = src.(Modes)
 	r.out = newBuilder(s, theSchema, c.top)
 	r.main(main)
 	if !r.stopped { // otherwise the file is cut off anywhere: more findings would mislead
 		r.out.finish()
 		c.finish()
 	}
-	s.list.Sort()
-	return c.cfg, s.list, r.ids
+	return c.cfg, s.close(), r.ids
 }

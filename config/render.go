@@ -56,8 +56,7 @@ func Render(main string, src Source, nodes []string) (map[string]*Config, Diagno
 	x := across{sink: s, nodes: nodes, configs: out}
 	x.instances()
 	x.addresses()
-	s.list.Sort()
-	return out, s.list
+	return out, s.close()
 }
 
 // merger joins findings that several directors share.

@@ -127,6 +127,9 @@ func newSchema() *schema {
 		r := &rs[i]
 		p := s.places[r.block]
 		if p == nil || p.keywords[r.keyword] == nil {
+			if r.maybe {
+				continue
+			}
 			kind := "kw"
 			if r.open != nil || r.each != nil {
 				kind = "block"

@@ -50,6 +50,26 @@ func (f Files) Glob(pattern string) ([]string, error) {
 	return slices.Compact(found), nil
 }
 
+// Modes is a Source that also knows the permissions of files, so that a password in a file
+// that everybody can read is reported.
+type Modes interface {
+	Mode(path string) (fs.FileMode, error)
+}
+
+// secretAt reports a secret in a file that others can read, once per file.
+func (c *ctx) secretAt(at Pos, kw string) {
+	if c.modes == nil || c.facts.exposed[at.File] {
+		return
+	}
+	if c.facts.exposed == nil {
+		c.facts.exposed = map[string]bool{}
+	}
+	c.facts.exposed[at.File] = true
+	if mode, err := c.modes.Mode(at.File); err == nil && mode&0o004 != 0 {
+		c.warnf(at, "readable-secret", kw, "chmod o-rwx "+at.File, "%s has the permissions %04o: every user of this host can read the %s", at.File, mode.Perm(), kw)
+	}
+}
+
 // Recorder is a Source that remembers everything read through it, so that a push can send
 // the configuration as one bundle. Hand the bundle to the
 // receiving side with the same main path; its Glob finds exactly what was read here.

@@ -64,6 +64,7 @@ func openVirtualServer(c *ctx, s *stmt) bool {
 		return false
 	}
 	v := c.newService(s.pos)
+	c.facts.slow = false
 	switch w.text {
 	case "fwmark":
 		x, ok := c.arg(s, 2, "mark")

@@ -68,33 +68,6 @@ func (c *cli) invalid(ds config.Diagnostics, src config.Source, hint string) err
 	return e
 }
 
-func (c *cli) checkCmd() *cobra.Command {
-	var nodes []string
-	var strict bool
-	cmd := &cobra.Command{
-		Use: "check FILE", Short: "check a keepalived.conf offline; - is standard input", Args: oneArg("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			main, files, ds, err := c.readBundle(args[0], nodes)
-			if err != nil {
-				return err
-			}
-			if ds.HasErrors() || strict && ds.Count(config.Warning) > 0 {
-				return c.invalid(ds, files, "")
-			}
-			if ds == nil {
-				ds = config.Diagnostics{}
-			}
-			return c.print(map[string]any{"file": main, "diagnostics": ds}, func(w io.Writer) {
-				showDiagnostics(w, ds, files)
-				say(w, "%s: good, %d warnings\n", main, ds.Count(config.Warning))
-			})
-		},
-	}
-	cmd.Flags().StringSliceVar(&nodes, "nodes", nil, "read it as each of these directors does (default: as one named like this host)")
-	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
-	return cmd
-}
-
 // pushFlags are those that push and rollback share.
 type pushFlags struct {
 	req   api.PushRequest

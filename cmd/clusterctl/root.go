@@ -81,6 +81,9 @@ func (c *cli) root() *cobra.Command {
 			if cmd.Name() == "push" || cmd.Name() == "rollback" {
 				allowed = append(allowed, "jsonl")
 			}
+			if cmd.Name() == "check" {
+				allowed = append(allowed, "sarif")
+			}
 			if !slices.Contains(allowed, c.output) {
 				return usagef("-o %s: want %s", c.output, strings.Join(allowed, " or "))
 			}
@@ -104,7 +107,7 @@ func (c *cli) root() *cobra.Command {
 	}{
 		{"look", "Look", append([]*cobra.Command{c.statusCmd(), c.eventsCmd(), c.historyCmd(), c.getCmd(), c.vridCmd()}, c.vrrpCmds()...)},
 		{"change", "Change", []*cobra.Command{c.pushCmd(), c.rollbackCmd()}},
-		{"check", "Check", []*cobra.Command{c.checkCmd()}},
+		{"check", "Check", append([]*cobra.Command{c.checkCmd()}, c.configCmds()...)},
 		{"cluster", "Cluster", []*cobra.Command{c.initCmd(), c.joinCmd(), c.tokenCmd(), c.memberCmd()}},
 		{"lab", "Lab", c.labCmds()},
 	}

@@ -1,0 +1,309 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+	"github.com/spf13/cobra"
+
+	"quorate/api"
+	"quorate/config"
+)
+
+// configCmds work on files, without a cluster: what a director would run, how a file is laid out, what a change means.
+func (c *cli) configCmds() []*cobra.Command {
+	return []*cobra.Command{c.renderCmd(), c.fmtCmd(), c.diffCmd(), c.importCmd()}
+}
+
+func (c *cli) renderCmd() *cobra.Command {
+	var node string
+	var po config.PrintOptions
+	cmd := &cobra.Command{
+		Use: "render FILE", Short: "show exactly what one director reads; - is standard input", Args: oneArg("FILE"),
+		Long: "render prints FILE as the director --node reads it: conditions, variables, repetitions and includes carried out,\n" +
+			"one statement per line. Passwords are masked unless --show-secrets is given.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			src := &disk{in: c.in}
+			main, err := src.open(args[0])
+			if err != nil {
+				return err
+			}
+			opt := config.Options{ConfigID: cmp.Or(node, shortHost())}
+			text, _ := config.Print(main, src, opt, po)
+			cfg, ds := config.Parse(main, src, opt)
+			if c.output == "json" {
+				if !po.ShowSecrets {
+					mask(cfg)
+				}
+				err = c.print(map[string]any{"node": opt.ConfigID, "text": text, "tree": written(reflect.ValueOf(*cfg)), "diagnostics": findings(ds)}, nil)
+			} else {
+				_, err = io.WriteString(c.out, text)
+			}
+			if err == nil && ds.HasErrors() {
+				if c.output == "table" {
+					c.show(c.err, onlyErrors(ds), src)
+				}
+				return exitCode(api.CodeInvalid.ExitCode())
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&node, "node", "", "the director (default: the name of this host)")
+	cmd.Flags().BoolVar(&po.ShowSecrets, "show-secrets", false, "print passwords and keys")
+	cmd.Flags().BoolVar(&po.Origin, "origin", false, "say behind each line where it comes from")
+	return cmd
+}
+
+func onlyErrors(ds config.Diagnostics) (out config.Diagnostics) {
+	for _, d := range ds {
+		if d.Severity == config.Error {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// mask replaces what nobody should see.
+func mask(cfg *config.Config) {
+	const hidden = "********"
+	for _, i := range cfg.Instances {
+		if i.AuthPass.Set {
+			i.AuthPass.V = hidden
+		}
+	}
+	var walk func(list []config.Setting)
+	walk = func(list []config.Setting) {
+		for i, s := range list {
+			if n := len(s.Values); n > 0 && (s.Keyword == "password" || s.Keyword == "key" && strings.HasSuffix(s.Block, "auth_hmac")) {
+				list[i].Values = append(append([]string{}, s.Values[:n-1]...), hidden)
+			}
+			walk(s.Items)
+		}
+	}
+	walk(cfg.Settings)
+}
+
+func (c *cli) fmtCmd() *cobra.Command {
+	var write, check bool
+	cmd := &cobra.Command{
+		Use: "fmt FILE...", Short: "lay out a keepalived.conf; - is standard input", Args: someArgs("FILE"),
+		Long: "fmt prints FILE with one layout: four blanks per level, comments in columns. Nothing that is read changes;\n" +
+			"comments, conditions, variables and includes stay. --write replaces the files, --check names those that differ (exit code 1).",
+		RunE: func(_ *cobra.Command, args []string) error {
+			differ := false
+			for _, arg := range args {
+				src := &disk{in: c.in}
+				name, err := src.open(arg)
+				if err != nil {
+					return err
+				}
+				b, err := src.ReadFile(name)
+				if err != nil {
+					return usagef("cannot read the configuration: %v", err)
+				}
+				text := config.Format(string(b))
+				switch same := text == string(b); {
+				case check:
+					if !same {
+						differ = true
+						say(c.out, "%s\n", clean(name))
+					}
+				case !write || name == stdinName:
+					if _, err := io.WriteString(c.out, text); err != nil {
+						return err
+					}
+				case !same:
+					if err := replaceFile(name, text); err != nil {
+						return err
+					}
+				}
+			}
+			if differ {
+				return exitCode(1)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&write, "write", "w", false, "replace the files")
+	cmd.Flags().BoolVar(&check, "check", false, "print the names of files that are laid out differently, change nothing")
+	return cmd
+}
+
+// replaceFile writes a file so that a reader, or a power failure, sees the old text or the new one. A symbolic link stays one.
+func replaceFile(name, text string) (err error) {
+	target, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return err
+	}
+	st, err := os.Stat(target)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(target), ".fmt-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, werr := io.WriteString(f, text)
+	if err := errors.Join(werr, f.Chmod(st.Mode().Perm()), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return os.Rename(f.Name(), target)
+}
+
+func (c *cli) diffCmd() *cobra.Command {
+	var node string
+	var textOnly, planOnly bool
+	cmd := &cobra.Command{
+		Use: "diff [OLD] NEW", Short: "what a new keepalived.conf changes; without OLD against the running generation",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 && len(args) != 2 {
+				return usagef("%s: want NEW, or OLD and NEW, got %d arguments", cmd.CommandPath(), len(args))
+			}
+			return nil
+		},
+		Long: "diff compares two configurations as one director reads them: first what changes for which address, service and\n" +
+			"server and what clients may notice, then line by line. Passwords are not printed.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			opt := config.Options{ConfigID: cmp.Or(node, shortHost())}
+			src := &disk{in: c.in}
+			var old side
+			if len(args) == 2 {
+				name, err := src.open(args[0])
+				if err != nil {
+					return err
+				}
+				old = side{name: name, main: name, src: src}
+			} else {
+				ctx, cl, done := c.client(cmd.Context(), defaultTimeout)
+				defer done()
+				g, err := cl.Generation(ctx, 0)
+				if err != nil {
+					return err
+				}
+				old = side{name: fmt.Sprintf("generation %d", g.Number), main: g.Main, src: config.Files(g.Files)}
+			}
+			name, err := src.open(args[len(args)-1])
+			if err != nil {
+				return err
+			}
+			return c.diff(old, side{name: name, main: name, src: src}, opt, textOnly, planOnly)
+		},
+	}
+	cmd.Flags().StringVar(&node, "node", "", "the director (default: the name of this host)")
+	cmd.Flags().BoolVar(&textOnly, "text", false, "the lines only")
+	cmd.Flags().BoolVar(&planOnly, "plan", false, "what changes only")
+	return cmd
+}
+
+// side is one of two configurations being compared.
+type side struct {
+	name, main string
+	src        config.Source
+}
+
+func (c *cli) diff(old, now side, opt config.Options, textOnly, planOnly bool) error {
+	a, ads := config.Parse(old.main, old.src, opt)
+	b, bds := config.Parse(now.main, now.src, opt)
+	changes := config.Diff(a, b)
+	was, _ := config.Print(old.main, old.src, opt, config.PrintOptions{})
+	is, _ := config.Print(now.main, now.src, opt, config.PrintOptions{})
+	text := udiff.Unified(old.name, now.name, was, is)
+	if c.output == "json" {
+		if changes == nil {
+			changes = []config.Change{}
+		}
+		return c.print(map[string]any{"node": opt.ConfigID, "changes": changes, "text": text}, nil)
+	}
+	for _, x := range []struct {
+		side
+		ds config.Diagnostics
+	}{{old, ads}, {now, bds}} {
+		if n := x.ds.Count(config.Error); n > 0 {
+			say(c.err, "clusterctl: %s has %d errors; what was understood is compared (clusterctl check shows them)\n", clean(x.name), n)
+		}
+	}
+	if !textOnly {
+		if len(changes) == 0 {
+			say(c.out, "nothing changes for director %s\n", clean(opt.ConfigID))
+		}
+		for _, x := range changes {
+			say(c.out, "%s\n", clean(x.String()))
+		}
+	}
+	if !planOnly && text != "" {
+		if !textOnly {
+			say(c.out, "\n")
+		}
+		say(c.out, "%s", clean(text))
+	}
+	return nil
+}
+
+func (c *cli) importCmd() *cobra.Command {
+	var out string
+	cmd := &cobra.Command{
+		Use: "import NAME=FILE...", Short: "make one file with @NAME lines out of the files that directors have now", Args: someArgs("NAME=FILE for each director"),
+		Long: "import reads the keepalived.conf of each director and writes one file for all: what they share stands once, what\n" +
+			"differs gets @NAME prefixes. Differences that look like mistakes are reported. Without NAME= a file's own name is\n" +
+			"the director's: d1.conf. Comments are lost; variables and includes are written out. The result holds the passwords.",
+		Example: "  clusterctl import d1=/tmp/d1/keepalived.conf d2=/tmp/d2/keepalived.conf --out keepalived.conf",
+		RunE: func(_ *cobra.Command, args []string) error {
+			src := &disk{in: c.in}
+			mains := map[string]string{}
+			var nodes []string
+			for _, arg := range args {
+				name, path, named := strings.Cut(arg, "=")
+				if !named {
+					path = arg
+					name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
+				}
+				if name == "" || strings.ContainsAny(name, " \t@^{}#!\"") {
+					return usagef("%q cannot be the name of a director: write NAME=FILE", clean(name))
+				}
+				if mains[name] != "" {
+					return usagef("director %q is named twice: write NAME=FILE for each", name)
+				}
+				main, err := src.open(path)
+				if err != nil {
+					return err
+				}
+				mains[name] = main
+				nodes = append(nodes, name)
+			}
+			merged := cmp.Or(out, "keepalived.conf")
+			text, ds := config.Merge(merged, nodes, mains, func(string) config.Source { return src })
+			if text == "" {
+				c.show(c.err, ds, src)
+				return exitCode(api.CodeInvalid.ExitCode())
+			}
+			if c.output == "json" {
+				return c.print(map[string]any{"text": text, "diagnostics": findings(ds)}, nil)
+			}
+			c.show(c.err, ds, config.Files{merged: text})
+			if out == "" {
+				_, err := io.WriteString(c.out, text)
+				return err
+			}
+			f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			if err != nil {
+				return fmt.Errorf("%w (import replaces no file)", err)
+			}
+			_, werr := io.WriteString(f, text)
+			return errors.Join(werr, f.Close())
+		},
+	}
+	cmd.Flags().StringVar(&out, "out", "", "write it to this file, which must not exist (default: standard output)")
+	return cmd
+}

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"quorate/api"
+	"quorate/config"
+	"quorate/internal/buildinfo"
+	"quorate/node/host"
+)
+
+// maxConfig bounds one configuration file.
+const maxConfig = 16 << 20
+
+// disk reads configuration files of this host, each into one buffer of its size.
+type disk struct {
+	host.OSFiles
+	in io.Reader // what "-" and stdinName mean
+	// text is standard input once it was read.
+	text []byte
+	read bool
+}
+
+var _ config.Modes = (*disk)(nil)
+
+func (d *disk) ReadFile(path string) ([]byte, error) {
+	if path == stdinName {
+		if !d.read {
+			d.read = true
+			b, err := io.ReadAll(io.LimitReader(d.in, maxConfig+1))
+			if err != nil {
+				return nil, fmt.Errorf("standard input: %w", err)
+			}
+			d.text = b
+		}
+		return d.text, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() || st.Size() > maxConfig {
+		return d.OSFiles.ReadFile(path) // a pipe, or the error that says what is wrong
+	}
+	b := make([]byte, st.Size())
+	n, err := io.ReadFull(f, b)
+	if err != nil && n < len(b) && err != io.ErrUnexpectedEOF {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return b[:n], nil
+}
+
+// Mode returns the permissions of a file.
+func (d *disk) Mode(path string) (fs.FileMode, error) {
+	if path == stdinName {
+		return 0o600, nil
+	}
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return st.Mode(), nil
+}
+
+// open returns the name under which a file given on the command line is read, or a usage error.
+func (d *disk) open(arg string) (string, error) {
+	if arg == "-" {
+		return stdinName, nil
+	}
+	st, err := os.Stat(arg)
+	if err == nil && st.IsDir() {
+		err = fmt.Errorf("%s is a directory", arg)
+	}
+	if err == nil {
+		var f *os.File
+		if f, err = os.Open(arg); err == nil {
+			_ = f.Close()
+		}
+	}
+	if err != nil {
+		return "", usagef("cannot read the configuration: %v", err)
+	}
+	return arg, nil
+}
+
+// finding is a diagnostic as programs read it.
+type finding struct {
+	Severity string `json:"severity"`
+	Code     string `json:"code"`
+	File     string `json:"file"`
+	Line     int    `json:"line"`
+	Column   int    `json:"column"`
+	Keyword  string `json:"keyword"`
+	Message  string `json:"message"`
+	Hint     string `json:"hint"`
+}
+
+func findings(ds config.Diagnostics) []finding {
+	out := make([]finding, 0, len(ds))
+	for _, d := range ds {
+		msg := d.Message
+		if len(d.Nodes) > 0 {
+			msg += " (for " + strings.Join(d.Nodes, ", ") + ")"
+		}
+		out = append(out, finding{d.Severity.String(), d.Code, d.File, d.Line, d.Column, d.Keyword, msg, d.Hint})
+	}
+	return out
+}
+
+func someArgs(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef("%s: name a %s", cmd.CommandPath(), what)
+		}
+		return nil
+	}
+}
+
+func (c *cli) checkCmd() *cobra.Command {
+	var nodes []string
+	var node string
+	var strict bool
+	cmd := &cobra.Command{
+		Use: "check FILE...", Short: "check a keepalived.conf offline; - is standard input", Args: someArgs("FILE"),
+		Long: "check reads each FILE with everything it includes and says what is wrong with it, once and all of it.\n" +
+			"It needs no cluster. Exit code 0: no errors (with --strict: no warnings either); 4: there are; 2: no such file.\n" +
+			"-o json prints {\"diagnostics\":[{severity,code,file,line,column,keyword,message,hint}]}, -o sarif what code\n" +
+			"hosting sites show beside the lines.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			// What is live at any moment is the file and one service: collecting less often costs little memory.
+			defer debug.SetGCPercent(debug.SetGCPercent(400))
+			src := &disk{in: c.in}
+			var all config.Diagnostics
+			bad := false
+			for _, arg := range args {
+				main, err := src.open(arg)
+				if err != nil {
+					return err
+				}
+				ds := lint(main, src, node, nodes)
+				failed := ds.HasErrors() || strict && ds.Count(config.Warning) > 0
+				bad = bad || failed
+				all = append(all, ds...)
+				if c.output != "table" {
+					continue
+				}
+				if failed {
+					c.show(c.err, ds, src)
+					say(c.err, "clusterctl: %s: %d errors, %d warnings\n", clean(main), ds.Count(config.Error), ds.Count(config.Warning))
+				} else {
+					c.show(c.out, ds, src)
+					say(c.out, "%s: good, %d warnings\n", clean(main), ds.Count(config.Warning))
+				}
+			}
+			var err error
+			switch c.output {
+			case "json":
+				err = c.print(map[string]any{"diagnostics": findings(all)}, nil)
+			case "sarif":
+				err = c.print(sarif(all), nil)
+			}
+			if err == nil && bad {
+				return exitCode(api.CodeInvalid.ExitCode())
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringSliceVar(&nodes, "nodes", nil, "read it as each of these directors does, and compare")
+	cmd.Flags().StringVar(&node, "node", "", "config-id that @NAME lines compare with (default: the name of this host)")
+	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
+	return cmd
+}
+
+func lint(main string, src config.Source, node string, nodes []string) config.Diagnostics {
+	if len(nodes) > 0 {
+		_, ds := config.Render(main, src, nodes)
+		return ds
+	}
+	return config.Lint(main, src, config.Options{ConfigID: cmp.Or(node, shortHost())})
+}
+
+// show prints findings as a compiler does, many of them quickly.
+func (c *cli) show(w io.Writer, ds config.Diagnostics, src config.Source) {
+	b := bufio.NewWriter(w)
+	_ = ds.Format(b, src) // a terminal that is gone cannot be told
+	_ = b.Flush()
+}
+
+// sarif is the Static Analysis Results Interchange Format 2.1.0 (OASIS), as far as code hosting sites read it.
+func sarif(ds config.Diagnostics) any {
+	type object = map[string]any
+	rules, seen := []object{}, map[string]bool{}
+	results := []object{}
+	level := map[config.Severity]string{config.Error: "error", config.Warning: "warning", config.Info: "note"}
+	for _, f := range findings(ds) {
+		if !seen[f.Code] {
+			seen[f.Code] = true
+			rules = append(rules, object{"id": f.Code, "shortDescription": object{"text": strings.ReplaceAll(f.Code, "-", " ")}})
+		}
+	}
+	for i, f := range findings(ds) {
+		text := f.Message
+		if f.Hint != "" {
+			text += "; " + f.Hint
+		}
+		place := object{"artifactLocation": object{"uri": f.File}}
+		if f.Line > 0 {
+			region := object{"startLine": f.Line}
+			if f.Column > 0 {
+				region["startColumn"] = f.Column
+			}
+			place["region"] = region
+		}
+		results = append(results, object{"ruleId": f.Code, "level": level[ds[i].Severity], "message": object{"text": text},
+			"locations": []object{{"physicalLocation": place}}})
+	}
+	return object{
+		"$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+		"version": "2.1.0",
+		"runs": []object{{
+			"tool":    object{"driver": object{"name": "clusterctl check", "version": buildinfo.Version, "rules": rules}},
+			"results": results,
+		}},
+	}
+}
