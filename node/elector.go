@@ -33,8 +33,8 @@ type Elector struct {
 // link is what the machine knows of an interface.
 type link struct {
 	Link
-	known     bool // a Link event was seen
-	listening bool
+	known   bool     // a Link event was seen
+	sockets []Socket // as last told to the driver
 }
 
 // vridKey finds the instance a packet is for.
@@ -170,7 +170,7 @@ func (e *Elector) configure(c Configure) {
 	for _, ci := range c.Config.Instances {
 		at := slices.IndexFunc(old, func(i *instance) bool { return i.matches(ci) })
 		if at < 0 {
-			next = append(next, newInstance(ci))
+			next = append(next, newInstance(ci, &c.Config.Global))
 			continue
 		}
 		i := old[at]
@@ -185,7 +185,7 @@ func (e *Elector) configure(c Configure) {
 	e.index()
 	for _, i := range next {
 		if ci := kept[i]; ci != nil {
-			i.reconfigure(e, ci)
+			i.reconfigure(e, ci, &c.Config.Global)
 		}
 	}
 	e.index() // now with the new addresses
@@ -208,8 +208,7 @@ func (e *Elector) configure(c Configure) {
 	}
 	for _, name := range sortedKeys(e.links) {
 		l := e.links[name]
-		listen := slices.ContainsFunc(e.instances, func(i *instance) bool { return i.cfg.Interface.V == name })
-		e.setListening(l, listen && l.Exists)
+		e.listen(l)
 		if !wanted[name] {
 			delete(e.links, name)
 		}
@@ -275,10 +274,17 @@ func (e *Elector) configureScripts(c *config.Config) {
 	}
 }
 
-func (e *Elector) setListening(l *link, on bool) {
-	if l.listening != on {
-		l.listening = on
-		e.emit(Listen{Interface: l.Name, Close: !on})
+// listen tells the driver which sockets an interface needs, if that has changed.
+func (e *Elector) listen(l *link) {
+	var want []Socket
+	for _, i := range e.instances {
+		if s := i.socket(); l.Exists && !e.stopped && i.cfg.Interface.V == l.Name && !slices.Contains(want, s) {
+			want = append(want, s)
+		}
+	}
+	if !slices.Equal(want, l.sockets) {
+		l.sockets = want
+		e.emit(Listen{Interface: l.Name, Close: len(want) == 0, Sockets: want})
 	}
 }
 
@@ -290,11 +296,10 @@ func (e *Elector) link(ev Link) {
 	}
 	was := l.Link
 	l.Link, l.known = ev, true
-	l.Addrs = slices.Clone(ev.Addrs)
-	uses := slices.ContainsFunc(e.instances, func(i *instance) bool { return i.cfg.Interface.V == ev.Name })
-	e.setListening(l, uses && l.Exists)
+	l.Addrs, l.Addrs6 = slices.Clone(ev.Addrs), slices.Clone(ev.Addrs6)
+	e.listen(l)
 	e.evaluate()
-	had, has := addressSet(was.Addrs), addressSet(ev.Addrs)
+	had, has := addressSet(was.all()), addressSet(ev.all())
 	for _, i := range e.instances {
 		i.repair(e, ev, had, has)
 	}
@@ -317,7 +322,7 @@ func (e *Elector) evaluate() {
 }
 
 func (e *Elector) received(ev Received) {
-	vrid, _, ok := vrrp.VRIDOf(ev.Packet.Payload)
+	vrid, _, ok := ev.Packet.VRID()
 	if ok {
 		if i := e.byVRID[vridKey{ev.Interface, vrid, ev.Packet.Src.Is6()}]; i != nil {
 			i.step(e, vrrp.Receive{Packet: ev.Packet})
@@ -332,10 +337,10 @@ func (e *Elector) shutdown() {
 	for _, i := range e.instances {
 		i.stop(e, "STOP")
 	}
-	for _, name := range sortedKeys(e.links) {
-		e.setListening(e.links[name], false)
-	}
 	e.stopped = true
+	for _, name := range sortedKeys(e.links) {
+		e.listen(e.links[name])
+	}
 }
 
 // script returns the tracked script of that name, nil if there is none.
@@ -348,18 +353,31 @@ func (e *Elector) script(name string) *script {
 	return nil
 }
 
-// source is the primary IPv4 address of an interface: the first that is no VIP of ours.
+// source is the address an instance sends from: the configured one, else the primary IPv4 address of the interface,
+// which is the first that is no VIP of ours, or its link-local IPv6 address.
 // After a takeover the kernel may list a VIP first if the primary was removed and added again. Where there is none but
 // the one an address owner (priority 255) has of its own, it is that one (RFC 9568 6.1).
-func (e *Elector) source(l *link) netip.Addr {
-	for _, p := range l.Addrs {
-		if p.Addr().Is4() && !e.vips[p.Addr()] {
+func (e *Elector) source(i *instance) netip.Addr {
+	l := e.links[i.cfg.Interface.V]
+	if set, ok := i.configuredSource(); ok {
+		if i.cfg.TrackSrcIP.V && !addressSet(l.all())[set] {
+			return netip.Addr{}
+		}
+		return set
+	}
+	list := l.Addrs
+	if i.is6() {
+		list = l.Addrs6
+	}
+	usable := func(a netip.Addr) bool { return a.Is4() || a.IsLinkLocalUnicast() }
+	for _, p := range list {
+		if usable(p.Addr()) && !e.vips[p.Addr()] {
 			return p.Addr()
 		}
 	}
-	for _, p := range l.Addrs {
-		owns := func(i *instance) bool { return i.cfg.Interface.V == l.Name && i.owns(p.Addr()) }
-		if p.Addr().Is4() && slices.ContainsFunc(e.instances, owns) {
+	for _, p := range list {
+		owns := func(o *instance) bool { return o.cfg.Interface.V == l.Name && o.owns(p.Addr()) }
+		if usable(p.Addr()) && slices.ContainsFunc(e.instances, owns) {
 			return p.Addr()
 		}
 	}

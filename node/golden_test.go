@@ -225,7 +225,10 @@ func (d *director) text(a Action) []string {
 		if a.Close {
 			return []string{"close " + a.Interface}
 		}
-		return []string{"listen " + a.Interface}
+		if len(a.Sockets) == 1 && a.Sockets[0] == (Socket{Group: vrrp.Group(false)}) {
+			return []string{"listen " + a.Interface}
+		}
+		return []string{fmt.Sprintf("listen %s %v", a.Interface, a.Sockets)}
 	case Watch:
 		return []string{"watch " + a.Interface}
 	case Remember:
@@ -236,7 +239,7 @@ func (d *director) text(a Action) []string {
 		return []string{fmt.Sprintf("remember %v", held)}
 	case SendAdvert:
 		var ad vrrp.Advert
-		if err := ad.Decode(a.Packet.Payload, a.Packet.Src, a.Packet.Dst); err != nil {
+		if err := ad.Decode(message(a.Packet), a.Packet.Src, a.Packet.Dst); err != nil {
 			return []string{"INVALID ADVERT: " + err.Error()}
 		}
 		return []string{fmt.Sprintf("advert %s > %s vrid %d prio %d %v", a.Packet.Src, a.Packet.Dst, ad.VRID, ad.Priority, ad.Addrs)}
@@ -270,6 +273,14 @@ func (d *director) text(a Action) []string {
 		return []string{strings.Join(strings.Fields(fmt.Sprintf("# %s %s %s %s %s", en.Event, en.Instance, arrow(en), en.Reason, en.Detail)), " ")}
 	}
 	return []string{fmt.Sprintf("UNKNOWN ACTION %T", a)}
+}
+
+// message is the advert behind an authentication header.
+func message(p vrrp.Packet) []byte {
+	if p.Proto == vrrp.ProtocolAH {
+		return p.Payload[vrrp.AHLen:]
+	}
+	return p.Payload
 }
 
 func arrow(en Entry) string {

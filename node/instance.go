@@ -15,6 +15,7 @@ import (
 // instance is one vrrp_instance: the protocol machine and what belongs to it on this host.
 type instance struct {
 	cfg     *config.Instance
+	global  *config.Global
 	m       *vrrp.Instance
 	at      int              // its place in Elector.instances, -1 when it is no more there
 	all     []config.Address // what it holds while MASTER
@@ -56,15 +57,15 @@ const (
 	noteKinds = 64 // senders times reasons remembered per instance; forged sources must not grow it
 )
 
-func newInstance(c *config.Instance) *instance {
-	i := &instance{m: vrrp.New(vrrpConfig(c)), at: -1}
-	i.setConfig(c)
+func newInstance(c *config.Instance, g *config.Global) *instance {
+	i := &instance{m: vrrp.New(vrrpConfig(c, g)), at: -1}
+	i.setConfig(c, g)
 	return i
 }
 
 // setConfig takes a configuration and what is often asked of it.
-func (i *instance) setConfig(c *config.Instance) {
-	i.cfg = c
+func (i *instance) setConfig(c *config.Instance, g *config.Global) {
+	i.cfg, i.global = c, g
 	i.all = slices.Concat(c.VIPs, c.ExcludedVIPs)
 	i.ifaces = []string{c.Interface.V}
 	for _, v := range i.all {
@@ -77,7 +78,43 @@ func (i *instance) setConfig(c *config.Instance) {
 	i.ifaces = slices.Compact(i.ifaces)
 }
 
-func (i *instance) is6() bool { return len(i.cfg.VIPs) > 0 && i.cfg.VIPs[0].Prefix.Addr().Is6() }
+func (i *instance) is6() bool { return is6(i.cfg) }
+
+// is6 says in which family an instance sends adverts: that of its first address.
+func is6(c *config.Instance) bool { return len(c.VIPs) > 0 && c.VIPs[0].Prefix.Addr().Is6() }
+
+// socket is the kind of packets it sends and hears.
+func (i *instance) socket() Socket {
+	s := Socket{IPv6: i.is6(), AH: i.cfg.AuthType.V == "AH"}
+	if len(i.cfg.UnicastPeers) == 0 {
+		if s.Group = multicastGroup(i.cfg, i.global); !s.Group.IsValid() {
+			s.Group = vrrp.Group(s.IPv6)
+		}
+	}
+	return s
+}
+
+// multicastGroup is mcast_dst_ip or vrrp_mcast_group4/6, not valid when nothing is set.
+func multicastGroup(c *config.Instance, g *config.Global) netip.Addr {
+	switch {
+	case c.McastDstIP.Set:
+		return c.McastDstIP.V
+	case is6(c) && g.McastGroup6.Set:
+		return g.McastGroup6.V
+	case !is6(c) && g.McastGroup4.Set:
+		return g.McastGroup4.V
+	}
+	return netip.Addr{}
+}
+
+// configuredSource is unicast_src_ip or mcast_src_ip.
+func (i *instance) configuredSource() (netip.Addr, bool) {
+	set := i.cfg.McastSrcIP
+	if len(i.cfg.UnicastPeers) > 0 && i.cfg.UnicastSrcIP.Set {
+		set = i.cfg.UnicastSrcIP
+	}
+	return set.V, set.Set && set.V.Is6() == i.is6()
+}
 
 // key is what a packet for this instance has.
 func (i *instance) key() vridKey {
@@ -105,11 +142,11 @@ func (i *instance) updateDue(e *Elector) {
 }
 
 func (i *instance) matches(c *config.Instance) bool {
-	return i.cfg.Interface.V == c.Interface.V && i.cfg.VRID.V == c.VRID.V && i.cfg.Version.V == c.Version.V
+	return i.cfg.Interface.V == c.Interface.V && i.cfg.VRID.V == c.VRID.V && i.cfg.Version.V == c.Version.V && i.is6() == is6(c)
 }
 
 // vrrpConfig translates the tree.
-func vrrpConfig(c *config.Instance) vrrp.Config {
+func vrrpConfig(c *config.Instance, g *config.Global) vrrp.Config {
 	v := vrrp.Config{
 		Name:                 c.Name,
 		Version:              uint8(c.Version.V),
@@ -132,8 +169,28 @@ func vrrpConfig(c *config.Instance) vrrp.Config {
 			LowerPrioDelay:      c.GARPLowerPrioDelay.V,
 		},
 	}
-	if c.AuthType.V == "PASS" {
+	v.McastDst = multicastGroup(c, g)
+	v.SkipCheckAddrs = c.SkipCheckAdvAddr.V
+	v.OwnerIgnoreAdverts = c.OwnerIgnoreAdverts.V
+	v.ChecksumMessageOnly = c.V3ChecksumAsV2.V
+	v.UnicastTTL = uint8(c.UnicastTTL.V)
+	v.CheckUnicastSrc = c.CheckUnicastSrc.V
+	for _, p := range c.UnicastPeers {
+		if p.Addr.Is6() == is6(c) {
+			v.Peers = append(v.Peers, vrrp.Peer{Addr: p.Addr, MinTTL: uint8(p.MinTTL.V), MaxTTL: uint8(p.MaxTTL.V)})
+		}
+	}
+	switch c.OldUnicastChecksum.V {
+	case "on":
+		v.OldUnicast = vrrp.OldUnicastSend
+	case "never":
+		v.OldUnicast = vrrp.OldUnicastNever
+	}
+	switch c.AuthType.V {
+	case "PASS":
 		v.AuthType = vrrp.AuthPass
+	case "AH":
+		v.AuthType = vrrp.AuthAH
 	}
 	return v
 }
@@ -168,8 +225,8 @@ func (i *instance) findOwn(e *Elector) {
 		if l == nil || containsAddress(i.leftover, v) || containsAddress(i.held, v) {
 			continue
 		}
-		for _, p := range l.Addrs {
-			alone := !slices.ContainsFunc(l.Addrs, func(p netip.Prefix) bool { return !e.vips[p.Addr()] })
+		for _, p := range l.all() {
+			alone := !slices.ContainsFunc(l.all(), func(p netip.Prefix) bool { return !e.vips[p.Addr()] })
 			if p.Addr() == v.Prefix.Addr() && (p != v.Prefix || alone) {
 				i.own = append(i.own, p.Addr())
 				break
@@ -187,15 +244,15 @@ func (i *instance) dev(a config.Address) string {
 
 // reconfigure keeps the state. Members that run the generation before for a moment longer still send its
 // address list; it stays accepted until the next change.
-func (i *instance) reconfigure(e *Elector, c *config.Instance) {
-	prev, next := vrrpConfig(i.cfg), vrrpConfig(c)
+func (i *instance) reconfigure(e *Elector, c *config.Instance, g *config.Global) {
+	prev, next := vrrpConfig(i.cfg, i.global), vrrpConfig(c, g)
 	if !i.started {
 		i.leftover = append(i.leftover, i.all...)
 	}
 	if !slices.Equal(prev.Addrs, next.Addrs) {
 		i.previous = prev.Addrs
 	}
-	i.setConfig(c)
+	i.setConfig(c, g)
 	i.staged = nil
 	i.findOwn(e)
 	next.AltAddrs = i.alternates()
@@ -236,7 +293,7 @@ func (i *instance) evaluate(e *Elector) {
 	if !adopt && !i.scriptsKnown(e) {
 		return
 	}
-	if src := e.source(e.links[i.cfg.Interface.V]); src.IsValid() && src != i.source {
+	if src := e.source(i); src.IsValid() && src != i.source {
 		i.source = src
 		i.step(e, vrrp.SetSource{Addr: src})
 	}
@@ -252,7 +309,7 @@ func (i *instance) evaluate(e *Elector) {
 		if i.adopting = adopt && len(i.faults) == 0; i.adopting {
 			i.held, i.leftover = i.leftover, nil // it never stopped being held
 		}
-		i.step(e, vrrp.Startup{Adopt: i.adopting})
+		i.step(e, vrrp.Startup{Adopt: i.adopting, Delay: i.global.StartupDelay.V})
 		i.adopting = false
 	}
 }
@@ -267,7 +324,7 @@ func (i *instance) adoptable(e *Elector) bool {
 	}
 	return !slices.ContainsFunc(i.vips(), func(v config.Address) bool {
 		onHost := func(p netip.Prefix) bool { return p.Addr() == v.Prefix.Addr() }
-		return !containsAddress(i.leftover, v) || !slices.ContainsFunc(e.links[i.dev(v)].Addrs, onHost)
+		return !containsAddress(i.leftover, v) || !slices.ContainsFunc(e.links[i.dev(v)].all(), onHost)
 	})
 }
 
@@ -291,8 +348,8 @@ func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " does not exist"})
 		case !l.Up:
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " is down"})
-		case name == i.cfg.Interface.V && !e.source(l).IsValid():
-			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonNoAddress, Detail: name + " has no IPv4 address of its own"})
+		case name == i.cfg.Interface.V && !e.source(i).IsValid():
+			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonNoAddress, Detail: i.noSource()})
 		}
 	}
 	for _, t := range i.cfg.TrackScripts {
@@ -305,6 +362,17 @@ func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
 		}
 	}
 	return faults
+}
+
+func (i *instance) noSource() string {
+	name := i.cfg.Interface.V
+	if set, ok := i.configuredSource(); ok {
+		return fmt.Sprintf("%s has no address %s", name, set)
+	}
+	if i.is6() {
+		return name + " has no link-local IPv6 address of its own"
+	}
+	return name + " has no IPv4 address of its own"
 }
 
 // effective is base priority plus weights, kept within 1..254; the address owner's 255 never changes.

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"quorate/config"
@@ -56,7 +57,11 @@ type Link struct {
 	Up     bool // administratively up and with carrier
 	MAC    [6]byte
 	Addrs  []netip.Prefix // IPv4 addresses in the kernel's order, primary first
+	Addrs6 []netip.Prefix // IPv6 addresses that can be used, in the kernel's order; none that is still tentative
 }
+
+// all addresses of both families.
+func (l Link) all() []netip.Prefix { return slices.Concat(l.Addrs, l.Addrs6) }
 
 // Received is a VRRP packet (IP protocol 112) heard on an interface.
 type Received struct {
@@ -108,16 +113,47 @@ func (Tick) event()         {}
 // Action is an output of Ready, to be carried out in order.
 type Action interface{ action() }
 
-// Listen opens (or with Close closes) the VRRP socket on an interface.
+// Listen says which VRRP sockets an interface is to have from now on; with Close, none.
 type Listen struct {
 	Interface string
 	Close     bool
+	Sockets   []Socket
+}
+
+// Socket is one kind of VRRP packets to hear and to send.
+type Socket struct {
+	IPv6  bool
+	AH    bool       // protocol 51 rather than 112
+	Group netip.Addr // the multicast group that is joined; not valid: unicast
+}
+
+// String names what differs from the ordinary one.
+func (s Socket) String() string {
+	text := "unicast"
+	if s.Group.IsValid() {
+		text = s.Group.String()
+	} else if s.IPv6 {
+		text = "unicast6"
+	}
+	if s.AH {
+		text += " ah"
+	}
+	return text
+}
+
+// SocketOf is the socket that sends a packet.
+func SocketOf(p vrrp.Packet) Socket {
+	s := Socket{IPv6: p.Dst.Is6(), AH: p.Proto == vrrp.ProtocolAH}
+	if p.Dst.IsMulticast() {
+		s.Group = p.Dst
+	}
+	return s
 }
 
 // Watch asks for Link events about an interface, now and on every change.
 type Watch struct{ Interface string }
 
-// SendAdvert transmits a VRRP message with TTL 255 and TOS 0xc0. Payload is valid until the next Step.
+// SendAdvert transmits a VRRP message with the packet's TTL (0: 255) and TOS 0xc0. Header and Payload are valid until the next Step.
 type SendAdvert struct {
 	Interface string
 	Packet    vrrp.Packet

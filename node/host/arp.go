@@ -34,6 +34,7 @@ func garpFrame(mac net.HardwareAddr, vip netip.Addr) ([]byte, error) {
 // arpSocket sends Ethernet frames on one interface. It receives nothing.
 type arpSocket struct {
 	index int
+	name  string
 	c     *packet.Conn
 }
 
@@ -43,14 +44,20 @@ func openARP(name string, index int) (*arpSocket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ARP socket on %s: %w", name, err)
 	}
-	return &arpSocket{index: index, c: c}, nil
+	return &arpSocket{index: index, name: name, c: c}, nil
 }
 
 // arpPatience bounds how long one frame may wait for room in a full device queue.
 const arpPatience = time.Second
 
+// Announce sends one gratuitous ARP, or one unsolicited neighbour advertisement for an IPv6 address.
 func (s *arpSocket) Announce(mac [6]byte, vip netip.Addr) error {
-	frame, err := garpFrame(mac[:], vip)
+	frame, err := []byte(nil), error(nil)
+	if vip.Is4() {
+		frame, err = garpFrame(mac[:], vip)
+	} else {
+		frame, err = neighbourFrame(mac[:], vip, forwards(s.name))
+	}
 	if err != nil {
 		return err
 	}
@@ -58,7 +65,7 @@ func (s *arpSocket) Announce(mac [6]byte, vip netip.Addr) error {
 		return err
 	}
 	if _, err := s.c.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}); err != nil {
-		return fmt.Errorf("gratuitous ARP for %s: %w", vip, err)
+		return fmt.Errorf("announcement of %s: %w", vip, err)
 	}
 	return nil
 }

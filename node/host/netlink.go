@@ -194,16 +194,16 @@ func (l *links) read(last map[string]linkNews, full bool) error {
 	if len(names) == 0 {
 		return nil
 	}
-	var addrs map[int][]netip.Prefix
+	var addrs, addrs6 map[int][]netip.Prefix
 	var interrupted error
 	if full {
-		addrs, interrupted = l.addresses()
+		addrs, addrs6, interrupted = l.addresses()
 		if interrupted != nil && !errors.Is(interrupted, netlink.ErrDumpInterrupted) {
 			return interrupted
 		}
 	}
 	for _, name := range names {
-		n, err := l.link(name, addrs)
+		n, err := l.link(name, addrs, addrs6)
 		if err != nil {
 			return err
 		}
@@ -214,7 +214,7 @@ func (l *links) read(last map[string]linkNews, full bool) error {
 				continue
 			}
 			if n.link.Exists {
-				n.link.Addrs = was.link.Addrs
+				n.link.Addrs, n.link.Addrs6 = was.link.Addrs, was.link.Addrs6
 			}
 		}
 		l.mu.Lock()
@@ -232,22 +232,28 @@ func (l *links) read(last map[string]linkNews, full bool) error {
 
 func sameNews(a, b linkNews) bool {
 	x, y := a.link, b.link
-	return a.index == b.index && x.Exists == y.Exists && x.Up == y.Up && x.MAC == y.MAC && slices.Equal(x.Addrs, y.Addrs)
+	return a.index == b.index && x.Exists == y.Exists && x.Up == y.Up && x.MAC == y.MAC &&
+		slices.Equal(x.Addrs, y.Addrs) && slices.Equal(x.Addrs6, y.Addrs6)
 }
 
-// addresses dumps the IPv4 addresses by interface index, in the kernel's order.
-func (l *links) addresses() (map[int][]netip.Prefix, error) {
-	list, err := l.h.AddrList(nil, netlink.FAMILY_V4)
+// addresses dumps the addresses by interface index, in the kernel's order; no IPv6 address that cannot be used yet.
+func (l *links) addresses() (v4, v6 map[int][]netip.Prefix, err error) {
+	list, err := l.h.AddrList(nil, netlink.FAMILY_ALL)
 	if err != nil {
-		return nil, fmt.Errorf("addresses: %w", err)
+		return nil, nil, fmt.Errorf("addresses: %w", err)
 	}
-	out := map[int][]netip.Prefix{}
+	v4, v6 = map[int][]netip.Prefix{}, map[int][]netip.Prefix{}
 	for _, a := range list {
-		if p, ok := prefix(a.IPNet); ok {
-			out[a.LinkIndex] = append(out[a.LinkIndex], p)
+		p, ok := prefix(a.IPNet)
+		switch {
+		case !ok || a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0:
+		case p.Addr().Is4():
+			v4[a.LinkIndex] = append(v4[a.LinkIndex], p)
+		default:
+			v6[a.LinkIndex] = append(v6[a.LinkIndex], p)
 		}
 	}
-	return out, nil
+	return v4, v6, nil
 }
 
 func prefix(n *net.IPNet) (netip.Prefix, bool) {
@@ -259,7 +265,7 @@ func prefix(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a.Unmap(), bits), ok
 }
 
-func (l *links) link(name string, addrs map[int][]netip.Prefix) (linkNews, error) {
+func (l *links) link(name string, addrs, addrs6 map[int][]netip.Prefix) (linkNews, error) {
 	n := linkNews{link: node.Link{Name: name}}
 	k, err := l.h.LinkByName(name)
 	var gone netlink.LinkNotFoundError
@@ -273,6 +279,7 @@ func (l *links) link(name string, addrs map[int][]netip.Prefix) (linkNews, error
 	const up = unix.IFF_UP | unix.IFF_RUNNING // keepalived judges by the same two
 	n.index = a.Index
 	n.link.Exists, n.link.Up, n.link.Addrs = true, a.RawFlags&up == up, addrs[a.Index]
+	n.link.Addrs6 = addrs6[a.Index]
 	if len(a.HardwareAddr) == len(n.link.MAC) {
 		n.link.MAC = [6]byte(a.HardwareAddr)
 	}

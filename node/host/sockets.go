@@ -11,63 +11,125 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"quorate/node"
 	"quorate/vrrp"
 )
 
-// allRouters is where adverts go: the VRRP group, 224.0.0.18 (RFC 9568 5.1.1.2).
-var allRouters = [4]byte{224, 0, 0, 18}
-
-// vrrpSocket sends and receives IP protocol 112 on one interface.
+// vrrpSocket sends and receives one kind of VRRP packets on one interface.
 type vrrpSocket struct {
+	node.Socket
 	name  string
 	index int
 	f     *os.File
 	rc    syscall.RawConn
 	ended atomic.Bool
+	ttl   int // of unicast packets, as last set
 }
 
-// openVRRP opens the socket of an interface. It is bound to the group address, so that unicast
-// adverts and those for other groups stay out, as in keepalived.
-func openVRRP(name string, index int) (*vrrpSocket, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, vrrp.ProtocolNumber)
-	if err != nil {
-		return nil, fmt.Errorf("VRRP socket on %s: %w", name, err)
+// openVRRP opens a socket. One for a multicast group is bound to that, so that unicast adverts and those for other
+// groups stay out, as in keepalived.
+func openVRRP(name string, index int, kind node.Socket) (*vrrpSocket, error) {
+	family, proto := unix.AF_INET, vrrp.ProtocolNumber
+	if kind.IPv6 {
+		family = unix.AF_INET6
 	}
-	if err := prepareVRRP(fd, name, index); err != nil {
+	if kind.AH {
+		proto = protocolAH
+	}
+	fail := func(err error) (*vrrpSocket, error) {
+		return nil, fmt.Errorf("VRRP socket (%s) on %s: %w", kind, name, err)
+	}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, proto)
+	if err != nil {
+		return fail(err)
+	}
+	p := preparation{fd: fd, name: name, index: index, kind: kind}
+	p.common()
+	if kind.IPv6 {
+		p.ipv6()
+	} else {
+		p.ipv4()
+	}
+	if err := errors.Join(p.errs...); err != nil {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("VRRP socket on %s: %w", name, err)
+		return fail(err)
 	}
 	f := os.NewFile(uintptr(fd), "vrrp-"+name) // non-blocking: Go's poller serves it
 	rc, err := f.SyscallConn()
 	if err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("VRRP socket on %s: %w", name, err)
+		return fail(err)
 	}
-	return &vrrpSocket{name: name, index: index, f: f, rc: rc}, nil
+	return &vrrpSocket{Socket: kind, name: name, index: index, f: f, rc: rc}, nil
 }
 
-func prepareVRRP(fd int, name string, index int) error {
-	var errs []error
-	set := func(what string, err error) {
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", what, err))
-		}
+// preparation sets the options of a new socket.
+type preparation struct {
+	fd    int
+	name  string
+	index int
+	kind  node.Socket
+	errs  []error
+}
+
+func (p *preparation) set(what string, err error) {
+	if err != nil {
+		p.errs = append(p.errs, fmt.Errorf("%s: %w", what, err))
 	}
-	group := &unix.IPMreqn{Multiaddr: allRouters, Ifindex: int32(index)}
-	set("bind to device", unix.BindToDevice(fd, name))
-	set("IP_MULTICAST_ALL", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_ALL, 0))
-	set("IP_MULTICAST_TTL", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, vrrp.TTL))
-	set("IP_MULTICAST_LOOP", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_LOOP, 0))
-	set("IP_MULTICAST_IF", unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_MULTICAST_IF, group))
-	set("IP_TOS", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TOS, vrrp.TOS)) // also sets a priority, so before:
-	set("SO_PRIORITY", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PRIORITY, 7))
+}
+
+func (p *preparation) option(what string, level, name, value int) {
+	p.set(what, unix.SetsockoptInt(p.fd, level, name, value))
+}
+
+func (p *preparation) common() {
+	p.set("bind to device", unix.BindToDevice(p.fd, p.name))
+	p.set("SO_RCVBUF", firstNil(unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<20),
+		func() error { return unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20) }))
+}
+
+func (p *preparation) ipv4() {
+	const ip = unix.IPPROTO_IP
+	p.option("IP_MULTICAST_ALL", ip, unix.IP_MULTICAST_ALL, 0)
+	p.option("IP_TTL", ip, unix.IP_TTL, vrrp.TTL)
+	p.option("IP_TOS", ip, unix.IP_TOS, vrrp.TOS) // also sets a priority, so before:
+	p.option("SO_PRIORITY", unix.SOL_SOCKET, unix.SO_PRIORITY, 7)
 	// No don't-fragment bit, as keepalived sends it.
-	set("IP_MTU_DISCOVER", unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT))
-	set("SO_RCVBUF", firstNil(unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<20),
-		func() error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20) }))
-	set("join 224.0.0.18", unix.SetsockoptIPMreqn(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, group))
-	set("bind to 224.0.0.18", unix.Bind(fd, &unix.SockaddrInet4{Addr: allRouters}))
-	return errors.Join(errs...)
+	p.option("IP_MTU_DISCOVER", ip, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT)
+	if p.kind.AH { // its check value covers the header, which therefore is not left to the kernel
+		p.option("IP_HDRINCL", ip, unix.IP_HDRINCL, 1)
+	}
+	if !p.kind.Group.IsValid() {
+		return
+	}
+	group := &unix.IPMreqn{Multiaddr: p.kind.Group.As4(), Ifindex: int32(p.index)}
+	p.option("IP_MULTICAST_TTL", ip, unix.IP_MULTICAST_TTL, vrrp.TTL)
+	p.option("IP_MULTICAST_LOOP", ip, unix.IP_MULTICAST_LOOP, 0)
+	p.set("IP_MULTICAST_IF", unix.SetsockoptIPMreqn(p.fd, ip, unix.IP_MULTICAST_IF, group))
+	p.set("join "+p.kind.Group.String(), unix.SetsockoptIPMreqn(p.fd, ip, unix.IP_ADD_MEMBERSHIP, group))
+	p.set("bind to "+p.kind.Group.String(), unix.Bind(p.fd, &unix.SockaddrInet4{Addr: group.Multiaddr}))
+}
+
+func (p *preparation) ipv6() {
+	const (
+		ip           = unix.IPPROTO_IPV6
+		multicastAll = 29 // IPV6_MULTICAST_ALL, since Linux 4.20
+	)
+	p.option("IPV6_MULTICAST_ALL", ip, multicastAll, 0)
+	p.option("IPV6_RECVPKTINFO", ip, unix.IPV6_RECVPKTINFO, 1)
+	p.option("IPV6_RECVHOPLIMIT", ip, unix.IPV6_RECVHOPLIMIT, 1)
+	p.option("IPV6_UNICAST_HOPS", ip, unix.IPV6_UNICAST_HOPS, vrrp.TTL)
+	p.option("IPV6_TCLASS", ip, unix.IPV6_TCLASS, vrrp.TOS)
+	p.option("SO_PRIORITY", unix.SOL_SOCKET, unix.SO_PRIORITY, 7)
+	if !p.kind.Group.IsValid() {
+		return
+	}
+	group := p.kind.Group.As16()
+	p.option("IPV6_MULTICAST_HOPS", ip, unix.IPV6_MULTICAST_HOPS, vrrp.TTL)
+	p.option("IPV6_MULTICAST_LOOP", ip, unix.IPV6_MULTICAST_LOOP, 0)
+	p.option("IPV6_MULTICAST_IF", ip, unix.IPV6_MULTICAST_IF, p.index)
+	p.set("join "+p.kind.Group.String(), unix.SetsockoptIPv6Mreq(p.fd, ip, unix.IPV6_JOIN_GROUP, &unix.IPv6Mreq{Multiaddr: group, Interface: uint32(p.index)}))
+	p.set("bind to "+p.kind.Group.String(), unix.Bind(p.fd, &unix.SockaddrInet6{Addr: group, ZoneId: uint32(p.index)}))
 }
 
 func firstNil(err error, other func() error) error {
@@ -79,15 +141,36 @@ func firstNil(err error, other func() error) error {
 
 // Send transmits an advert from p.Src. The kernel refuses a source the host does not have.
 func (s *vrrpSocket) Send(p vrrp.Packet) error {
-	if !p.Src.Is4() || !p.Dst.Is4() {
-		return fmt.Errorf("advert on %s from %s to %s: not IPv4", s.name, p.Src, p.Dst)
+	if p.Src.Is6() != s.IPv6 || p.Dst.Is6() != s.IPv6 {
+		return fmt.Errorf("advert on %s from %s to %s: not of the socket's family", s.name, p.Src, p.Dst)
 	}
-	oob := unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(s.index), Spec_dst: p.Src.As4()})
-	to := &unix.SockaddrInet4{Addr: p.Dst.As4()}
+	flags := unix.MSG_DONTWAIT // an advert that would have to wait is late: never wait
+	if s.Group.IsValid() {
+		flags |= unix.MSG_DONTROUTE
+	}
+	var to unix.Sockaddr
+	var oob []byte
+	payload := p.Payload
+	switch {
+	case s.IPv6:
+		oob = unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(s.index), Addr: p.Src.As16()})
+		to = &unix.SockaddrInet6{Addr: p.Dst.As16(), ZoneId: uint32(s.index)}
+	case s.AH:
+		if payload = p.Whole(); payload == nil {
+			return fmt.Errorf("advert on %s from %s: no header to authenticate", s.name, p.Src)
+		}
+		to = &unix.SockaddrInet4{Addr: p.Dst.As4()}
+	default:
+		oob = unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(s.index), Spec_dst: p.Src.As4()})
+		to = &unix.SockaddrInet4{Addr: p.Dst.As4()}
+	}
 	var serr error
-	err := s.rc.Control(func(fd uintptr) { // an advert that would have to wait is late: never wait
+	err := s.rc.Control(func(fd uintptr) {
+		if serr = s.setTTL(int(fd), p); serr != nil {
+			return
+		}
 		for {
-			serr = unix.Sendmsg(int(fd), p.Payload, oob, to, unix.MSG_DONTWAIT|unix.MSG_DONTROUTE)
+			serr = unix.Sendmsg(int(fd), payload, oob, to, flags)
 			if !errors.Is(serr, unix.EINTR) {
 				return
 			}
@@ -102,13 +185,32 @@ func (s *vrrpSocket) Send(p vrrp.Packet) error {
 	return nil
 }
 
-// Receive waits for a packet. The payload is a fresh slice.
+// setTTL takes over unicast_ttl; instances with different ones share a socket.
+func (s *vrrpSocket) setTTL(fd int, p vrrp.Packet) error {
+	ttl := int(p.TTL)
+	if s.Group.IsValid() || s.AH || ttl == 0 || ttl == s.ttl {
+		return nil
+	}
+	s.ttl = ttl
+	if s.IPv6 {
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, ttl)
+	}
+	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl)
+}
+
+// Receive waits for a packet. Header and payload are fresh slices.
 func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
+	var oob [128]byte
 	for {
-		var n int
+		var n, oobn int
+		var from unix.Sockaddr
 		var rerr error
 		err := s.rc.Read(func(fd uintptr) bool {
-			n, _, rerr = unix.Recvfrom(int(fd), buf, 0)
+			if s.IPv6 {
+				n, oobn, _, from, rerr = unix.Recvmsg(int(fd), buf, oob[:], 0)
+			} else {
+				n, _, rerr = unix.Recvfrom(int(fd), buf, 0)
+			}
 			return !errors.Is(rerr, unix.EAGAIN) && !errors.Is(rerr, unix.EINTR)
 		})
 		if err == nil {
@@ -120,7 +222,14 @@ func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
 		if err != nil {
 			return vrrp.Packet{}, fmt.Errorf("receive on %s: %w", s.name, err)
 		}
-		if p, ok := parseIPv4(buf[:n]); ok {
+		var p vrrp.Packet
+		ok := false
+		if s.IPv6 {
+			p, ok = parseIPv6(buf[:n], oob[:oobn], from)
+		} else {
+			p, ok = parseIPv4(buf[:n])
+		}
+		if ok {
 			return p, nil
 		}
 	}
@@ -138,13 +247,43 @@ func parseIPv4(b []byte) (vrrp.Packet, bool) {
 		return vrrp.Packet{}, false
 	}
 	head, total := int(b[0]&15)*4, int(binary.BigEndian.Uint16(b[2:]))
-	if head < 20 || total < head || total > len(b) || b[9] != vrrp.ProtocolNumber {
+	if head < 20 || total < head || total > len(b) || b[9] != vrrp.ProtocolNumber && b[9] != protocolAH {
 		return vrrp.Packet{}, false
 	}
-	return vrrp.Packet{
+	whole := append([]byte(nil), b[:total]...)
+	p := vrrp.Packet{
 		Src:     netip.AddrFrom4([4]byte(b[12:16])),
 		Dst:     netip.AddrFrom4([4]byte(b[16:20])),
 		TTL:     b[8],
-		Payload: append([]byte(nil), b[head:total]...),
-	}, true
+		Payload: whole[head:],
+	}
+	if b[9] == protocolAH {
+		p.Proto, p.Header = vrrp.ProtocolAH, whole[:head]
+	}
+	return p, true
+}
+
+// parseIPv6 takes a payload, as a raw IPv6 socket delivers it, and what its control messages say of the header.
+func parseIPv6(b, oob []byte, from unix.Sockaddr) (vrrp.Packet, bool) {
+	sa, ok := from.(*unix.SockaddrInet6)
+	if !ok {
+		return vrrp.Packet{}, false
+	}
+	p := vrrp.Packet{Src: netip.AddrFrom16(sa.Addr), Payload: append([]byte(nil), b...)}
+	list, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return vrrp.Packet{}, false
+	}
+	for _, m := range list {
+		if m.Header.Level != unix.IPPROTO_IPV6 {
+			continue
+		}
+		switch {
+		case m.Header.Type == unix.IPV6_HOPLIMIT && len(m.Data) >= 4:
+			p.TTL = uint8(binary.NativeEndian.Uint32(m.Data))
+		case m.Header.Type == unix.IPV6_PKTINFO && len(m.Data) >= 16:
+			p.Dst = netip.AddrFrom16([16]byte(m.Data[:16]))
+		}
+	}
+	return p, p.Dst.IsValid()
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,8 +71,8 @@ type wish struct {
 type iface struct {
 	name   string
 	news   linkNews
-	listen bool // the machine wants a VRRP socket
-	vrrp   *vrrpSocket
+	listen []node.Socket // what the machine wants
+	vrrp   map[node.Socket]*vrrpSocket
 	ears   *monitor
 }
 
@@ -229,7 +230,7 @@ func usedInterfaces(c *config.Config) map[string]config.Pos {
 func (e *elector) iface(name string) *iface {
 	i := e.ifaces[name]
 	if i == nil {
-		i = &iface{name: name}
+		i = &iface{name: name, vrrp: map[node.Socket]*vrrpSocket{}}
 		e.ifaces[name] = i
 	}
 	return i
@@ -240,7 +241,7 @@ func (e *elector) act(a node.Action) {
 	switch a := a.(type) {
 	case node.Listen:
 		i := e.iface(a.Interface)
-		i.listen = !a.Close
+		i.listen = a.Sockets
 		e.open(i)
 	case node.Watch:
 		e.links.Watch(a.Interface)
@@ -286,32 +287,32 @@ func (e *elector) take(v any) {
 		}
 	case announceResult:
 		if v.err == nil || e.iface(v.dev).news.link.Up { // of a link that is down others tell
-			e.Trouble("gratuitous ARP on "+v.dev, v.err)
+			e.Trouble("announcements on "+v.dev, v.err)
 		}
 	case memoryResult:
 		e.Trouble("memory of held addresses", v.err)
 	case socketLost:
-		for _, i := range e.ifaces {
-			if i.vrrp == v.s {
-				_ = i.vrrp.Close()
-				i.vrrp = nil // retry opens it again
-				e.Trouble("VRRP socket on "+i.name, v.err)
-			}
+		if i := e.iface(v.s.name); i.vrrp[v.s.Socket] == v.s {
+			_ = v.s.Close()
+			delete(i.vrrp, v.s.Socket) // retry opens it again
+			e.Trouble("VRRP socket on "+i.name, v.err)
 		}
 	}
 }
 
-// open brings the VRRP socket of an interface to what is wanted.
+// open brings the sockets of an interface to what is wanted.
 func (e *elector) open(i *iface) {
-	if !i.listen && i.vrrp != nil {
-		_ = i.vrrp.Close()
-		i.vrrp = nil
+	for kind, s := range i.vrrp {
+		if !slices.Contains(i.listen, kind) {
+			_ = s.Close()
+			delete(i.vrrp, kind)
+		}
 	}
-	if i.ears != nil && (!i.listen || i.ears.mac != i.news.link.MAC) {
+	if i.ears != nil && (len(i.listen) == 0 || i.ears.mac != i.news.link.MAC) {
 		_ = i.ears.Close()
 		i.ears = nil
 	}
-	if !i.listen || i.news.index == 0 {
+	if len(i.listen) == 0 || i.news.index == 0 {
 		return
 	}
 	if i.ears == nil && i.news.link.MAC != [6]byte{} {
@@ -321,16 +322,17 @@ func (e *elector) open(i *iface) {
 			i.ears = ears
 		}
 	}
-	if i.vrrp != nil {
-		return
+	for _, kind := range i.listen {
+		if i.vrrp[kind] != nil {
+			continue
+		}
+		s, err := openVRRP(i.name, i.news.index, kind)
+		e.Trouble("VRRP socket on "+i.name, err)
+		if err == nil {
+			i.vrrp[kind] = s
+			go e.receive(s)
+		}
 	}
-	s, err := openVRRP(i.name, i.news.index)
-	e.Trouble("VRRP socket on "+i.name, err)
-	if err != nil {
-		return
-	}
-	i.vrrp = s
-	go e.receive(s)
 }
 
 // receive feeds the machine until the socket is closed.
@@ -354,10 +356,11 @@ func (e *elector) receive(s *vrrpSocket) {
 
 func (e *elector) send(a node.SendAdvert) {
 	i := e.iface(a.Interface)
-	if i.vrrp == nil {
+	s := i.vrrp[node.SocketOf(a.Packet)]
+	if s == nil {
 		return // that it cannot be opened was reported
 	}
-	err := i.vrrp.Send(a.Packet)
+	err := s.Send(a.Packet)
 	if err != nil && !i.news.link.Up {
 		return // the machine is about to hear why
 	}
@@ -415,10 +418,6 @@ func (e *elector) announce(a node.SendARP) {
 	if i.news.index == 0 || i.news.link.MAC == [6]byte{} {
 		return // lo, a tunnel: nobody there asks
 	}
-	if !a.Addr.Is4() {
-		e.Trouble("announcing "+a.Addr.String(), fmt.Errorf("%s is not announced: neighbours are told of IPv4 addresses only", a.Addr))
-		return
-	}
 	e.install.Announce(a.Interface, i.news.index, i.news.link.MAC, a.Addr)
 }
 
@@ -446,8 +445,8 @@ func (e *elector) closeSockets(i *iface) {
 		_ = i.ears.Close()
 		i.ears = nil
 	}
-	if i.vrrp != nil {
-		_ = i.vrrp.Close()
-		i.vrrp = nil
+	for kind, s := range i.vrrp {
+		_ = s.Close()
+		delete(i.vrrp, kind)
 	}
 }

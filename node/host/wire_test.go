@@ -19,10 +19,11 @@ import (
 	"golang.org/x/sys/unix"
 
 	"quorate/config"
+	"quorate/node"
 	"quorate/vrrp"
 )
 
-var group = netip.AddrFrom4(allRouters)
+var group = vrrp.Group(false)
 
 func TestAdvertOnTheWire(t *testing.T) {
 	if !inNetns(t) {
@@ -31,7 +32,7 @@ func TestAdvertOnTheWire(t *testing.T) {
 	v0, v1 := cable(t)
 	ipAdd(t, v0, "10.9.0.77/24") // an advert must not take another address than the one it is told
 	wire := openTap(t, v1)
-	s, err := openVRRP("v0", v0.Attrs().Index)
+	s, err := openVRRP("v0", v0.Attrs().Index, node.Socket{Group: group})
 	must(t, err)
 	for _, src := range []string{"10.9.0.1", "10.9.0.77"} {
 		must(t, s.Send(vrrp.Packet{Src: netip.MustParseAddr(src), Dst: group, Payload: []byte("advert!!")}))
@@ -86,7 +87,7 @@ func TestAdvertOnTheWire(t *testing.T) {
 	if err := <-ended; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
-	if _, err := openVRRP("none", 99); err == nil || !strings.Contains(err.Error(), "none") {
+	if _, err := openVRRP("none", 99, node.Socket{Group: group}); err == nil || !strings.Contains(err.Error(), "none") {
 		t.Errorf("on no interface: %v", err)
 	}
 }
@@ -110,8 +111,22 @@ func TestGratuitousARPOnTheWire(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("\n got %x\nwant %x", got, want)
 	}
-	if err := s.Announce([6]byte{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("2001:db8::1")); err == nil {
-		t.Error("announced an IPv6 address by ARP")
+	// An IPv6 address is announced by an unsolicited neighbour advertisement, to all nodes, from the address itself.
+	must(t, s.Announce([6]byte{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("2001:db8::1")))
+	vip := "20010db8000000000000000000000001"
+	got = wire.next(0x86dd, func(f []byte) bool { return len(f) > 54 && f[54] == 136 })
+	want, err = hex.DecodeString("333300000001" + "020000000001" + "86dd" + "60000000" + "0020" + "3aff" + vip + "ff020000000000000000000000000001" +
+		"8800" + hex.EncodeToString(got[56:58]) + "20000000" + vip + "0201" + "020000000001")
+	must(t, err)
+	if !bytes.Equal(got, want) {
+		t.Errorf("\n got %x\nwant %x", got, want)
+	}
+	sum := uint32(32 + 58) // RFC 8200 8.1: the pseudo-header's length and protocol, addresses, message
+	for k := 22; k < len(got); k += 2 {
+		sum += uint32(got[k])<<8 | uint32(got[k+1])
+	}
+	if sum = sum>>16 + sum&0xffff; sum>>16+sum&0xffff != 0xffff {
+		t.Errorf("checksum % x is wrong: %x", got[56:58], sum)
 	}
 }
 
