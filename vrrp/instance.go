@@ -301,6 +301,16 @@ func (i *Instance) setPriority(e SetPriority) {
 	i.push(Note{Kind: NotePriority, Detail: detail})
 }
 
+// reconsider keeps an owner that was about to be pre-empted when our priority has just fallen to its own or
+// below: its last advert counts as accepted. Otherwise we would claim the addresses, only to be refuted.
+func (i *Instance) reconsider() {
+	if !i.lowerFrom.IsValid() || i.lowerPrio < i.prio || i.zeroFrom.IsValid() {
+		return
+	}
+	i.master, i.heard, i.downBase = i.lowerFrom, i.lowerSeen, i.lowerSeen
+	i.lowerFrom, i.wants = netip.Addr{}, false
+}
+
 // changePriority recomputes what depends on it. A MASTER keeps its rhythm, the next advert tells.
 func (i *Instance) changePriority(p uint8) {
 	old := i.prio
@@ -311,6 +321,7 @@ func (i *Instance) changePriority(p uint8) {
 			i.claim(ReasonOwner, fmt.Sprintf("priority 255, was %d", old))
 			return
 		}
+		i.reconsider()
 		i.rearmDown()
 	}
 }

@@ -105,6 +105,9 @@ func (d *Decoder) claim(r *router, f *profile, p *packet, s *speaker) {
 	if me != nil && (me.superBy != nil && me.late(now) || now-me.last > me.down()) {
 		me.expire(now)
 	}
+	if me != nil && me.active && me.superBy != nil && me.superAt >= me.last && !me.superBy.active {
+		me.close("outranked", me.superAt, me.superN) // it had yielded, and the better one is gone
+	}
 	if me != nil && me.active && now-me.last > 3*me.interval && !slices.ContainsFunc(r.runs, func(u *run) bool { return u != me && u.active }) {
 		me.close("silent", me.last, me.lastN) // an owner that others do not keep from sending was not one in between
 	}
@@ -160,6 +163,9 @@ func (d *Decoder) elect(r *router, f *profile, me *run, n int) {
 	switch {
 	case prev == nil:
 		e.cause, e.text = "first-heard", "nobody was heard before it in this capture"
+	case me.adverts > 1 && me.superBy == prev && me.outranks(prev) && d.now-me.superAt < lastWord:
+		f.last, me.superBy = me, nil // its priority had risen unheard: it answers, and has never given way
+		return
 	case me.adverts > 1 && !prev.active:
 		e.cause, e.text = "remaining", fmt.Sprintf("it claimed to be owner already; %v was last heard %s before", prev.src, human(d.now-prev.last))
 	case me.adverts > 1 && !me.outranks(prev):
@@ -167,6 +173,10 @@ func (d *Decoder) elect(r *router, f *profile, me *run, n int) {
 	case f.zeroBy == me.src:
 		e.cause, e.gap = "return", d.now-f.zeroAt
 		e.text = fmt.Sprintf("the same router again, %s after it said priority 0", human(e.gap))
+	case f.zeroBy.IsValid() && d.now-f.zeroAt < skew*9/10 && me.prio > prev.prio:
+		e.cause = "preempt"
+		e.text = fmt.Sprintf("priority %d > %d of %v, which had said priority 0 %s before: sooner than skew time %s, so it was about to anyway",
+			me.prio, prev.prio, prev.src, human(d.now-f.zeroAt), human(skew))
 	case f.zeroBy.IsValid():
 		e.cause, e.gap, e.expected = "priority-zero", d.now-f.zeroAt, skew
 		e.text = fmt.Sprintf("%v said priority 0 %s before, skew time is %s", f.zeroBy, human(e.gap), human(skew))
