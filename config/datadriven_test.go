@@ -85,6 +85,11 @@ func dumpValue(b *strings.Builder, indent, name string, v reflect.Value) {
 	case Command:
 		fmt.Fprintf(b, "%s%s %q user=%q group=%q @%d:%d\n", indent, name, x.Argv, x.User, x.Group, x.Pos.Line, x.Pos.Column)
 		return
+	case netip.Addr, netip.Prefix:
+		if !v.IsZero() {
+			fmt.Fprintf(b, "%s%s %v\n", indent, name, x)
+		}
+		return
 	case Value[string], Value[int], Value[bool], Value[time.Duration], Value[netip.Addr]:
 		val, set, pos := v.Field(0), v.Field(1).Bool(), v.Field(2).Interface().(Pos)
 		if set {

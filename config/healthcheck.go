@@ -159,10 +159,17 @@ func urlRules() []rule {
 		{keyword: "virtualhost", args: 1, set: t("name", func(u *URL) *Value[string] { return &u.VirtualHost })},
 		{keyword: "regex", args: anyWords, set: regex},
 		{keyword: "regex_no_match", set: func(c *ctx, _ *stmt) { c.url.NoMatch = true }},
-		{keyword: "regex_options", args: anyWords, set: func(c *ctx, s *stmt) { c.url.Options = append(c.url.Options, texts(s.words[1:])...) }},
+		{keyword: "regex_options", args: anyWords, set: func(c *ctx, s *stmt) {
+			if _, ok := c.arg(s, 1, "option"); ok {
+				c.url.Options = append(c.url.Options, texts(s.words[1:])...)
+			}
+		}},
 		{keyword: "regex_min_offset", args: 1, set: integer(0, maxInt, func(c *ctx) *Value[int] { return &c.url.MinOffset })},
 		{keyword: "regex_max_offset", args: 1, set: integer(0, maxInt, func(c *ctx) *Value[int] { return &c.url.MaxOffset })},
 		{keyword: "regex_stack", args: 2, set: func(c *ctx, s *stmt) {
+			if _, ok := c.arg(s, 2, "second number"); !ok {
+				return
+			}
 			for _, w := range s.words[1:] {
 				if !c.wordValue(spec{name: "int", params: []string{"1", "2147483647"}}, "regex_stack", w) {
 					return

@@ -83,7 +83,7 @@ func seconds(s string, places int, lo, hi time.Duration) (time.Duration, error) 
 		}
 	}
 	whole, frac, dotted := strings.Cut(strings.TrimPrefix(s, "-"), ".")
-	if whole+frac == "" || strings.Trim(whole+frac, "0123456789") != "" || len(whole) > 9+len(s)-len(strings.TrimLeft(s, "0")) {
+	if whole+frac == "" || strings.Trim(whole+frac, "0123456789") != "" || len(strings.TrimLeft(whole, "0")) > 18 {
 		return 0, fmt.Errorf("%q is not a number of seconds", shorten(s))
 	}
 	if dotted && len(strings.TrimRight(frac, "0")) > places {
@@ -93,6 +93,9 @@ func seconds(s string, places int, lo, hi time.Duration) (time.Duration, error) 
 		return 0, fmt.Errorf("%q has more than %d decimal places", shorten(s), places)
 	}
 	n, _ := strconv.ParseInt("0"+whole, 10, 64)
+	if n > int64(maxSeconds/time.Second) {
+		return 0, fmt.Errorf("%s is %w %s..%s seconds", shorten(s), errRange, secs(lo), secs(hi))
+	}
 	f, _ := strconv.ParseInt((frac + "000000000")[:9], 10, 64)
 	d := time.Duration(n)*time.Second + time.Duration(f)
 	if strings.HasPrefix(s, "-") {
