@@ -159,7 +159,7 @@ func TestStory(t *testing.T) {
 		}
 		slices.SortStableFunc(truth, func(a, b won) int { return cmp.Compare(a.at, b.at) })
 		causes := map[vrrp.Reason][]string{
-			vrrp.ReasonMasterDown:   {"master-down", "return"},
+			vrrp.ReasonMasterDown: {"master-down", "return"},
 			// A backup whose priority changes while it waits may do either; on the wire that looks alike.
 			vrrp.ReasonPriorityZero: {"priority-zero", "preempt"},
 			vrrp.ReasonPreempt:      {"preempt", "priority-zero", "master-down", "return"},

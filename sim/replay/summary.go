@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"quorate/vrrp"
 )
 
 // Summary is what happened in a capture. Its JSON has the keys kind, owners, elections, conflicts and two_owners.
@@ -202,27 +204,13 @@ func explain(c *conflict) (meaning, remedy string) {
 			"take the address off the host with this MAC; a router that was killed may have left it behind"
 	case has("foreign_owner"):
 		return "two VRIDs claim one address: two hosts answer for it", "give each virtual address to one VRID only"
-	case has("own_source"):
-		return "two hosts send from one address, or somebody forges adverts", "find the port of this MAC on the switch"
-	case has("auth") && !c.ours.src.IsValid():
-		return "no advert could be verified with the password given", "give the group's own auth_pass; 8 octets count"
-	case has("addr_list") || c.ours.src.IsValid() && len(c.theirs.vips) > 0 && !sameSet(c.theirs.vips, c.ours.vips):
-		return "two clusters use one VRID on one network, or the members' address lists differ: each refuses the other's adverts and both are MASTER",
-			"give one cluster another virtual_router_id, or make virtual_ipaddress the same on all members"
-	case has("auth") || has("auth_type"):
-		return "members with different authentication refuse each other's adverts and are both MASTER",
-			"make the authentication block the same on all members, or give one cluster another virtual_router_id"
-	case has("interval"):
-		return "version 2 members with different intervals refuse each other's adverts and are both MASTER",
-			"make advert_int the same on all members, or give one cluster another virtual_router_id"
-	case has("version"):
-		return "members with different VRRP versions refuse each other's adverts and are both MASTER",
-			"make vrrp_version the same on all members"
-	case has("checksum"):
-		return "version 3 members sum their checksums in two ways; keepalived 2.2.7 and FRR 8.4 refuse one of them",
-			"set v3_checksum_as_v2 (keepalived), checksum-with-ipv4-pseudoheader (FRR) alike on all members"
-	case has("destination"):
-		return "unicast and multicast members of one VRID do not hear each other", "set unicast_peer on all members or on none"
+	}
+	other := c.ours.src.IsValid() && len(c.theirs.vips) > 0 && !sameSet(c.theirs.vips, c.ours.vips)
+	for _, r := range [...]vrrp.RejectReason{vrrp.RejectOwnSource, vrrp.RejectAddrList, vrrp.RejectAuth, vrrp.RejectAuthType,
+		vrrp.RejectInterval, vrrp.RejectVersion, vrrp.RejectChecksum, vrrp.RejectDestination, vrrp.RejectSequence} {
+		if has(r.String()) {
+			return vrrp.Explain(r, other)
+		}
 	}
 	return "somebody else uses this VRID", "find the port of this MAC on the switch"
 }
