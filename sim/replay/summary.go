@@ -204,6 +204,8 @@ func explain(c *conflict) (meaning, remedy string) {
 			"take the address off the host with this MAC; a router that was killed may have left it behind"
 	case has("foreign_owner"):
 		return "two VRIDs claim one address: two hosts answer for it", "give each virtual address to one VRID only"
+	case has("auth") && !c.ours.src.IsValid():
+		return "no advert could be verified with the password given", "give the group's own auth_pass; 8 octets count"
 	}
 	other := c.ours.src.IsValid() && len(c.theirs.vips) > 0 && !sameSet(c.theirs.vips, c.ours.vips)
 	for _, r := range [...]vrrp.RejectReason{vrrp.RejectOwnSource, vrrp.RejectAddrList, vrrp.RejectAuth, vrrp.RejectAuthType,
