@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -123,6 +124,8 @@ func TestDecodeLive(t *testing.T) {
 			t.Fatal(err)
 		}
 		frames = append(frames, bytes.Clone(f.Data))
+		// The kernel takes the tag off and tells it beside the frame.
+		frames = append(frames, slices.Concat(f.Data[:12], []byte{0x81, 0, 0, 7}, f.Data[12:]))
 	}
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -150,7 +153,7 @@ func TestDecodeLive(t *testing.T) {
 	if code := <-done; code != 0 {
 		t.Errorf("exit %d: %s", code, errs.String())
 	}
-	for _, want := range []string{`"src":"10.99.0.11","verdict":"ok"`, `"verdict":"reject","reason":"addr_list`, `{"kind":"summary"`} {
+	for _, want := range []string{`"interface":"vlan7","src":"10.99.0.11"`, `"src":"10.99.0.11","verdict":"ok"`, `"verdict":"reject","reason":"addr_list`, `{"kind":"summary"`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())
 		}

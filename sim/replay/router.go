@@ -252,6 +252,13 @@ func (d *Decoder) fit(r *router, p *packet) (f *profile, note string) {
 		}
 		r.ref = r.add(p.profile())
 		f, note = r.ref, fmt.Sprintf("first advert of VRID %d", r.key.vrid)
+		switch {
+		case f.version != 3 || p.advertIs6():
+		case f.form == vrrp.ChecksumMessage:
+			note += "; checksum over the " + sumOf(f.form) + ", which keepalived 2.2.7 and FRR 8.4 refuse"
+		case f.form == vrrp.ChecksumOldUnicast:
+			note += "; checksum over the " + sumOf(f.form)
+		}
 		if p.fault != nil {
 			r.ref = nil // the next speaker may be the genuine one
 		}
