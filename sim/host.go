@@ -44,8 +44,12 @@ type Host struct {
 type process struct {
 	m       Machine
 	paused  bool
-	backlog []node.Event // what waits in its sockets while it is stopped
-	pending []node.Event // answers to its own actions, within one feed
+	stopped time.Duration // since when it is paused
+	owned   []uint8       // the VRIDs it was MASTER of then
+	slept   time.Duration // how long it was, the last time
+	woke    time.Duration // and when that ended
+	backlog []node.Event  // what waits in its sockets while it is stopped
+	pending []node.Event  // answers to its own actions, within one feed
 	watched []string
 	wake    uint64 // generation of the current wake-up
 	wakeAt  time.Duration
@@ -67,6 +71,8 @@ type advertStat struct {
 	last   time.Duration
 	maxGap time.Duration // between two adverts of one mastership, since the last fault verb
 	active bool          // last belongs to the present mastership
+	second time.Duration // when the present second of the budget began
+	inIt   int           // adverts in it
 }
 
 // socketBuffer is how many adverts wait for a stopped process: net.core.rmem_default
@@ -167,7 +173,12 @@ func (h *Host) endProcess() {
 // pause stops the process between two instructions (SIGSTOP, a VM that is not scheduled).
 // The kernel goes on: it answers ARP and fills the socket.
 func (h *Host) pause() {
-	h.proc.paused = true
+	h.proc.paused, h.proc.stopped, h.proc.owned = true, h.w.now, nil
+	for _, st := range h.proc.m.Status() {
+		if st.State == vrrp.Master.String() {
+			h.proc.owned = append(h.proc.owned, uint8(st.VRID))
+		}
+	}
 	h.w.lives(h, "paused")
 }
 
@@ -177,6 +188,7 @@ func (h *Host) pause() {
 func (h *Host) resume() {
 	p := h.proc
 	p.paused = false
+	p.slept, p.woke = h.w.now-p.stopped, h.w.now
 	h.w.lives(h, "")
 	waiting := p.backlog
 	p.backlog = nil
@@ -315,6 +327,10 @@ func (h *Host) sendAdvert(a node.SendAdvert) {
 	}, a.Packet.Payload))
 }
 
+// advertBudget is how many adverts of one VRID a host may send in a second: ten times what the shortest
+// interval keepalived's users have (10 ms) needs.
+const advertBudget = 1000
+
 func (h *Host) countAdvert(payload []byte) {
 	if len(payload) < 2 {
 		return
@@ -329,6 +345,13 @@ func (h *Host) countAdvert(payload []byte) {
 		s.maxGap = max(s.maxGap, h.w.now-s.last)
 	}
 	s.sent, s.last, s.active = s.sent+1, h.w.now, true
+	if h.w.now-s.second > time.Second {
+		s.second, s.inIt = h.w.now, 0
+	}
+	if s.inIt++; s.inIt > advertBudget && h.w.storm == "" {
+		h.w.storm = fmt.Sprintf("L2 VIOLATED: %s has sent %d adverts of VRID %d within %s: a storm", h.Name, s.inIt, s.vrid, seconds(h.w.now-s.second))
+		h.w.note("", EventViolation, h.w.storm)
+	}
 }
 
 func (h *Host) sendARP(p *process, a node.SendARP) {

@@ -254,6 +254,8 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		wrong = fmt.Sprintf("to %v", p.Dst)
 	case !n.has(p.Src) || slices.Contains(j.vips, p.Src):
 		wrong = fmt.Sprintf("from %v, which is no address of its own on %s", p.Src, n.name)
+	case p.Payload[2] != vrrp.PriorityStop && p.Payload[2] != vrrp.PriorityOwner && h.overslept(p.Payload[1]):
+		wrong = fmt.Sprintf("with priority %d in the moment it wakes up after %s, in which others must have taken over", p.Payload[2], seconds(h.proc.slept))
 	case p.Payload[2] != vrrp.PriorityStop:
 		for _, s := range h.proc.m.Status() {
 			if s.VRID == int(p.Payload[1]) && s.State != vrrp.Master.String() && !h.lastWord(s.Name) {
@@ -265,6 +267,16 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		j.unlawful++
 		j.w.note("", EventViolation, fmt.Sprintf("S4 VIOLATED: %s sends an advert %s", h.Name, wrong))
 	}
+}
+
+// overslept reports whether a director wakes up this moment from a sleep longer than others wait for the owner of a VRID.
+func (h *Host) overslept(vrid uint8) bool {
+	if h.proc.woke != h.w.now || h.proc.slept == 0 || !slices.Contains(h.proc.owned, vrid) {
+		return false
+	}
+	return slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool {
+		return i.VRID.V == int(vrid) && h.proc.slept > masterDown(i)+i.AdvertInt.V
+	})
 }
 
 // lastWord reports whether an instance may still advertise when it has yielded

@@ -44,6 +44,14 @@ func (s *Session) verbStage(args []arg, input string) (string, error) {
 // stage it, then each activates it at a moment of its own; others follow when they run and reach one
 // that has it. Without a majority nothing happens.
 func (s *Session) verbPush(args []arg, input string) (string, error) {
+	spread := activateWithin
+	if i := slices.IndexFunc(args, func(a arg) bool { return a.key == "spread" && a.op == "=" }); i >= 0 {
+		d, err := duration("spread", args[i].val)
+		if err != nil {
+			return "", err
+		}
+		spread, args = d, slices.Delete(slices.Clone(args), i, i+1)
+	}
 	if len(args) == 0 {
 		for _, h := range s.w.hosts {
 			if h.director {
@@ -61,7 +69,7 @@ func (s *Session) verbPush(args []arg, input string) (string, error) {
 		}
 		near := slices.DeleteFunc(slices.Clone(hosts), func(h *Host) bool { return h != lead && (!h.member() || !linked(lead, h)) })
 		if 2*len(near) > len(hosts) {
-			return s.w.commit(lead, near, generation{int64(len(s.w.pushed)) + 1, hosts, confs}), nil
+			return s.w.commit(lead, near, generation{int64(len(s.w.pushed)) + 1, hosts, confs}, spread), nil
 		}
 	}
 	s.refused++
@@ -167,7 +175,7 @@ func linked(a, b *Host) bool {
 }
 
 // commit makes g the newest generation.
-func (w *World) commit(lead *Host, near []*Host, g generation) string {
+func (w *World) commit(lead *Host, near []*Host, g generation, spread time.Duration) string {
 	w.pushed = append(w.pushed, g)
 	when := wire.NewStream(w.opt.Seed, fmt.Sprintf("push/%d", g.number))
 	var names []string
@@ -181,9 +189,9 @@ func (w *World) commit(lead *Host, near []*Host, g generation) string {
 		})
 	}
 	for _, h := range near {
-		w.after(stageWithin+when.Between(wire.Range{Max: activateWithin}), func() { w.activate(h, g) })
+		w.after(stageWithin+when.Between(wire.Range{Max: spread}), func() { w.activate(h, g) })
 	}
-	w.after(stageWithin+activateWithin+catchUpEvery, func() { w.catchUp(g) })
+	w.after(stageWithin+spread+catchUpEvery, func() { w.catchUp(g) })
 	return fmt.Sprintf("generation %d: committed by %s, staged on %s\n", g.number, lead.Name, strings.Join(names, " "))
 }
 

@@ -64,7 +64,7 @@ func verbs() []verb {
 			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201", true, (*Session).verbWorld},
 		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
 		{"stage", "stage NODE…  (input: keepalived.conf)", "tells running daemons which configuration is about to be activated", true, (*Session).verbStage},
-		{"push", "push [NODE…]  (input: keepalived.conf)", "makes it the cluster's next generation: staged, then activated by each member at its own moment; refused without a majority", true, (*Session).verbPush},
+		{"push", "push [NODE…] [spread=200ms]  (input: keepalived.conf)", "makes it the cluster's next generation: staged, then activated by each member at its own moment within spread; refused without a majority", true, (*Session).verbPush},
 		{"load", "load CLIENT VIP [every=20ms]", "makes a client ask a VIP for an answer at a steady rate", false, (*Session).verbLoad},
 		{"run", "run 3s", "lets time pass and prints what happens", false, (*Session).verbRun},
 		{"stop", "stop NODE…", "ends daemons in order, as SIGTERM does", true, each((*Session).stop)},
@@ -154,6 +154,9 @@ func (s *Session) Exec(line, input string) (string, error) {
 		}
 	}
 	out = s.fresh() + out
+	if s.w.storm != "" {
+		return "", failed("%s\n%s", s.w.storm, strings.TrimSuffix(out, "\n"))
+	}
 	if out == "" {
 		out = "ok\n"
 	}

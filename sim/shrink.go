@@ -9,14 +9,21 @@ import (
 
 // Shrink removes directives from a scenario for as long as it fails at the same directive, and
 // returns what is left: the shortest story that still shows it. fails runs a text and
-// returns the error of Play. The world, its first conf, and everything from the last recover on
-// stay, for a claim without the time it speaks of would fail for no reason.
+// returns the error of Play. What comes after the failure goes first. The world, its first conf, and from the last recover on
+// everything but other claims stay, for a claim without the time it speaks of would fail for no reason.
 func Shrink(text string, fails func(text string) error) string {
 	sc, err := ParseScenario("shrink", text)
 	if err != nil {
 		return text
 	}
 	whole := sc.Directives
+	first := fails(text)
+	var at *FailedError
+	if errors.As(first, &at) {
+		if i := slices.IndexFunc(whole, func(d Directive) bool { return d.Line == at.Directive.Line }); i >= 0 {
+			whole = whole[:i+1]
+		}
+	}
 	head := min(2, len(whole))
 	tail := len(whole) - 1
 	for i, d := range whole {
@@ -24,7 +31,7 @@ func Shrink(text string, fails func(text string) error) string {
 			tail = i
 		}
 	}
-	same := sameFailure(fails(text))
+	same := sameFailure(first)
 	left := whole[head:max(head, tail)]
 	rest := whole[max(head, tail):]
 	for size := max(1, len(left)/2); size > 0; {
@@ -38,6 +45,13 @@ func Shrink(text string, fails func(text string) error) string {
 		}
 		if !removed {
 			size /= 2
+		}
+	}
+	for i := len(rest) - 2; i >= 0; i-- {
+		if strings.HasPrefix(rest[i].Text, "expect ") || strings.HasPrefix(rest[i].Text, "check") || strings.HasPrefix(rest[i].Text, "show ") {
+			if shorter := slices.Concat(rest[:i], rest[i+1:]); same(fails(render(slices.Concat(whole[:head], left, shorter)))) {
+				rest = shorter
+			}
 		}
 	}
 	list := slices.Concat(whole[:head], left, rest)

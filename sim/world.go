@@ -72,6 +72,8 @@ type World struct {
 	// stp is how long a switch port is blocked after its link came up.
 	stp  time.Duration
 	life []life
+	// storm, once set, ends the run: a host that answers an answer would keep it busy for ever.
+	storm string
 	// pushed are the generations that push has committed, oldest first.
 	pushed []generation
 }
@@ -233,7 +235,7 @@ func (w *World) Run(until time.Duration) {
 	same, at := 0, w.now
 	for {
 		t, ok := w.queue.pop(until)
-		if !ok {
+		if !ok || w.storm != "" {
 			break
 		}
 		if t.at != at {

@@ -37,6 +37,7 @@ var layer = map[string][]string{
 	"sim":                   {"sim/wire", "node", "cluster", "config", "vrrp", "checker", "ipvs"},
 	"sim/report":            {"sim"},
 	"sim/corpus":            {},
+	"sim/planted":           {"sim"},
 	"sim/replay":            {"vrrp", "sim/wire"},
 	"sim/netns":             {},
 	"sim/uml":               {},
