@@ -70,10 +70,7 @@
 // A [SyncGroup] steps its members for you, so that they are MASTER together or not at all. A [Tracker] counts results of a script,
 // interface, process or file, and [Evaluate] turns what an instance tracks into its priority and faults.
 //
-// # Who else is there
-//
-// A [Census] remembers every sender of every VRID on every interface, ours or not, and proposes free VRIDs. A Note about a rejected
-// packet names its source; Census.Find adds MAC, addresses and the rest, [Explain] what it means and what to do.
+// A Note about a rejected packet names its source; [Explain] says what it means and what to do.
 //
 // # Unicast, AH, IPv6
 //

@@ -48,13 +48,34 @@ func (t GroupTransition) String() string {
 	return fmt.Sprintf("group %v -> %v %v (%s)", t.From, t.To, t.Reason, t.Detail)
 }
 
-// NewSyncGroup ties instances that are still in INIT together.
+// NewSyncGroup ties instances together, which are in INIT or have run alone or in another group before. Those that are of
+// one mind go on undisturbed, the others are made to agree by the first event. A member that joins while
+// the rest is MASTER is best started with Startup.Adopt: as a BACKUP it would take the others down with it.
 func NewSyncGroup(name string, members []*Instance) *SyncGroup {
 	g := &SyncGroup{name: name, members: members, state: Init}
 	for _, m := range members {
 		m.grouped = true
 	}
+	if to, ok := g.whole(); ok {
+		g.state = to
+	}
 	return g
+}
+
+// Dissolve lets the members go their own ways from now on, in the state they are in; those that were in FAULT
+// because of another member leave it. Take what Ready has before anything else.
+func (g *SyncGroup) Dissolve(now time.Duration, cause uint64) {
+	g.begin(cause)
+	for _, m := range g.members {
+		m.grouped = false
+		if m.groupFault != "" {
+			m.groupFault = ""
+			g.direct(now, m, m.updateFaults)
+		}
+		m.wants = false
+	}
+	g.collect()
+	g.members = nil
 }
 
 // Name returns the name.
@@ -260,19 +281,8 @@ func (g *SyncGroup) culprit(to State) *Instance {
 
 // settle reports a change of the whole.
 func (g *SyncGroup) settle() {
-	n := g.count()
-	to := Backup
-	switch {
-	case n[Init] == len(g.members):
-		to = Init
-	case n[Init] > 0:
-		return // starting or stopping one by one
-	case n[Fault] > 0:
-		to = Fault
-	case n[Master] == len(g.members):
-		to = Master
-	}
-	if to == g.state {
+	to, ok := g.whole()
+	if !ok || to == g.state {
 		return
 	}
 	t := GroupTransition{From: g.state, To: to, Reason: ReasonGroup, Detail: g.reasonFor(to), Cause: g.cause}
@@ -281,6 +291,21 @@ func (g *SyncGroup) settle() {
 	}
 	g.state = to
 	g.actions = append(g.actions, GroupAction{-1, t})
+}
+
+// whole is the state of all together; not ok while they are started or stopped one by one.
+func (g *SyncGroup) whole() (State, bool) {
+	switch n := g.count(); {
+	case n[Init] == len(g.members):
+		return Init, true
+	case n[Init] > 0:
+		return 0, false
+	case n[Fault] > 0:
+		return Fault, true
+	case n[Master] == len(g.members):
+		return Master, true
+	}
+	return Backup, true
 }
 
 // String lists the members, one per line.

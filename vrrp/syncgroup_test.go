@@ -273,6 +273,65 @@ func TestSyncGroupNeverSplits(t *testing.T) {
 	})
 }
 
+// TestRegroup: a reload puts running instances into groups and takes them out without a transition, where they agree.
+func TestRegroup(t *testing.T) {
+	var all []*Instance
+	for k := range 3 {
+		cfg := testConfig()
+		cfg.Name, cfg.VRID = fmt.Sprint("VI_", k), uint8(k+1)
+		m := New(cfg)
+		m.Step(0, SetSource{own})
+		all = append(all, m)
+	}
+	quiet := func(what string, g *SyncGroup) {
+		t.Helper()
+		for _, a := range g.Ready() {
+			switch a.Action.(type) {
+			case Transition, GroupTransition, Release:
+				t.Errorf("%s: %v", what, a.Action)
+			}
+		}
+	}
+	for _, m := range all[:2] {
+		m.Step(0, Startup{Adopt: true})
+		m.Ready()
+	}
+	g := NewSyncGroup("VG", all[:2])
+	if g.State() != Master {
+		t.Fatal(g)
+	}
+	g.Tick(time.Second, 0)
+	quiet("grouped", g)
+	g.Dissolve(time.Second, 0)
+	quiet("dissolved", g)
+	g = NewSyncGroup("VG", all) // one more joins
+	g.Tick(2*time.Second, 0)
+	quiet("joining", g)
+	g.Step(2*time.Second, 2, Startup{Adopt: true}, 0)
+	if g.State() != Master || all[2].State() != Master {
+		t.Fatal(g)
+	}
+	g.Ready()
+	g.Step(2*time.Second, 0, SetFaults{[]FaultCause{{ReasonInterfaceDown, "down"}}}, 0)
+	if g.Ready(); all[1].State() != Fault {
+		t.Fatal(g)
+	}
+	g.Dissolve(3*time.Second, 9)
+	left := 0
+	for _, a := range g.Ready() {
+		if tr, ok := a.Action.(Transition); ok && tr.To == Backup && tr.Cause == 9 && a.Member > 0 {
+			left++
+		}
+	}
+	if left != 2 || all[0].State() != Fault {
+		t.Errorf("%d left FAULT, the one with a fault of its own is %v", left, all[0])
+	}
+	at, _ := all[1].Deadline()
+	if all[1].Step(at, Tick{}); all[1].State() != Master {
+		t.Error("alone again, it waits for nobody:", all[1])
+	}
+}
+
 func packetOf2(cfg Config, src netip.Addr, prio uint8) Packet {
 	a := Advert{Version: cfg.Version, VRID: cfg.VRID, Priority: prio, AuthType: cfg.AuthType, AuthData: Password(cfg.AuthPass), Interval: cfg.AdvertInt, Addrs: cfg.Addrs}
 	b, err := a.Append(nil, src, Group(false), false)
