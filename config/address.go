@@ -112,9 +112,6 @@ func (c *ctx) prefix(w word, kw string) (netip.Prefix, bool) {
 			return netip.Prefix{}, false
 		}
 	}
-	if a.Is6() {
-		c.ipv6(w, kw)
-	}
 	return netip.PrefixFrom(a, int(bits)), true
 }
 

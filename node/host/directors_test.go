@@ -37,6 +37,20 @@ func parse(path string) (*config.Config, error) {
 func directorProcess(address, path string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	err := awaitEth0(address)
+	if err == nil {
+		err = RunVRRP(ctx, VRRPConfig{Node: "lb", Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+			Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// awaitEth0 waits for an eth0 that the test moves in, and brings it up.
+func awaitEth0(address string) error {
 	var eth0 netlink.Link
 	for eth0 == nil {
 		if l, err := netlink.LinkByName("eth0"); err == nil {
@@ -51,15 +65,7 @@ func directorProcess(address, path string) int {
 	if err == nil {
 		err = netlink.LinkSetUp(eth0)
 	}
-	if err == nil {
-		err = RunVRRP(ctx, VRRPConfig{Node: "lb", Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
-			Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
-	}
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	return 0
+	return err
 }
 
 // director is what the test holds of one.
@@ -71,8 +77,14 @@ type director struct {
 
 func startDirector(t *testing.T, name, address, path string) *director {
 	t.Helper()
+	return startInside(t, "--worker="+name, "director", address, path)
+}
+
+// startInside runs a worker of main_test.go in a namespace with a cable to the bridge.
+func startInside(t *testing.T, args ...string) *director {
+	t.Helper()
 	d := &director{log: &logBuffer{}}
-	d.cmd = exec.Command("/proc/self/exe", "--worker="+name, "director", address, path)
+	d.cmd = exec.Command("/proc/self/exe", args...)
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	must(t, d.cmd.Start())
@@ -102,7 +114,7 @@ func startDirector(t *testing.T, name, address, path string) *director {
 
 // holds judges the kernel of the director, not what it says.
 func (d *director) holds(vip string) bool {
-	addrs, _ := d.h.AddrList(nil, netlink.FAMILY_V4)
+	addrs, _ := d.h.AddrList(nil, netlink.FAMILY_ALL)
 	return slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.IP.String() == vip })
 }
 

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/signal"
@@ -18,6 +19,10 @@ func TestMain(m *testing.M) {
 		if name, ok := strings.CutPrefix(a, "--worker="); ok {
 			os.Exit(testWorker(name, os.Args[i+2:]))
 		}
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		_ = f.Value.Set("8") // tests in namespaces of their own mostly wait
 	}
 	os.Exit(m.Run())
 }
@@ -52,6 +57,8 @@ func testWorker(name string, args []string) int {
 			return 1
 		}
 		return 0
+	case "exec": // exec ADDRESS PROGRAM...: see interop_test.go
+		return execProcess(args[1], args[2:])
 	case "director": // director ADDRESS CONFIG: see directors_test.go
 		return directorProcess(args[1], args[2])
 	case "echo": // echo PEER: says hello, answers each message with its own pid, crashes when told to

@@ -40,7 +40,7 @@ func TestMonitor(t *testing.T) {
 	text := func() string {
 		mu.Lock()
 		defer mu.Unlock()
-		return strings.Join(got, "\n")
+		return strings.Join(slices.Sorted(slices.Values(got)), "\n")
 	}
 	var vips atomic.Pointer[map[netip.Addr]bool]
 	vips.Store(&map[netip.Addr]bool{netip.MustParseAddr("10.9.0.100"): true})
@@ -78,8 +78,8 @@ func TestMonitor(t *testing.T) {
 	}
 	want := []string{
 		"claimed 10.9.0.100 02:00:00:00:00:09 ARP request",
-		"looped 02:00:00:00:00:01",
 		"heard 10.9.0.9 02:00:00:00:00:02 vrid 77 v3 prio 50 [10.9.0.200] none",
+		"looped 02:00:00:00:00:01",
 	}
 	eventually(t, 10*time.Second, func() bool { return text() == strings.Join(want, "\n") }, text)
 

@@ -33,6 +33,8 @@ type links struct {
 	out  func(linkNews)
 	kick chan struct{}
 
+	gone map[int][]netip.Prefix // by index: deleted since the last reading of addresses; Run's alone
+
 	mu      sync.Mutex
 	watched map[string]bool // value: news is owed even if nothing changed
 }
@@ -53,7 +55,8 @@ func newLinks(log *slog.Logger, out func(linkNews)) (*links, error) {
 		h.Close()
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	return &links{log: log, h: h, out: out, kick: make(chan struct{}, 1), watched: map[string]bool{}}, nil
+	return &links{log: log, h: h, out: out, kick: make(chan struct{}, 1),
+		gone: map[int][]netip.Prefix{}, watched: map[string]bool{}}, nil
 }
 
 // Watch asks for news of an interface, at once and on every change.
@@ -150,16 +153,19 @@ func (l *links) session(ctx context.Context, last map[string]linkNews) error {
 			again = time.After(time.Until(due))
 		}
 		ok := true
+		var u netlink.AddrUpdate
 		select {
 		case <-ctx.Done():
 		case <-again:
 		case <-l.kick:
 			addrs = true
 		case _, ok = <-lch: // links are read at once and alone: what goes down must not wait for addresses
-		case _, ok = <-ach:
+		case u, ok = <-ach:
 			addrs = true
+			l.deleted(u)
 			for ok && len(ach) > 0 {
-				_, ok = <-ach
+				u, ok = <-ach
+				l.deleted(u)
 			}
 			if again != nil && ok { // nothing to do before due
 				select {
@@ -179,6 +185,39 @@ func (l *links) session(ctx context.Context, last map[string]linkNews) error {
 		}
 	}
 	return nil
+}
+
+// deleted remembers an address that went: one that came and went between two readings is to be missed all the same.
+func (l *links) deleted(u netlink.AddrUpdate) {
+	if p, ok := prefix(&u.LinkAddress); ok && !u.NewAddr && len(l.gone[u.LinkIndex]) < goneLimit {
+		l.gone[u.LinkIndex] = append(l.gone[u.LinkIndex], p)
+	}
+}
+
+// goneLimit bounds what is remembered of one interface.
+const goneLimit = 1 << 14
+
+// passed is the news of an interface as it was before the addresses went that no reading saw; ok is false if there are none.
+func (l *links) passed(was, n linkNews) (linkNews, bool) {
+	had, missed := map[netip.Prefix]bool{}, 0
+	for _, p := range slices.Concat(was.link.Addrs, was.link.Addrs6, n.link.Addrs, n.link.Addrs6) {
+		had[p] = true
+	}
+	between := n
+	between.link.Addrs, between.link.Addrs6 = slices.Clone(n.link.Addrs), slices.Clone(n.link.Addrs6)
+	for _, p := range l.gone[n.index] {
+		if had[p] {
+			continue
+		}
+		had[p] = true
+		missed++
+		if p.Addr().Is4() {
+			between.link.Addrs = append(between.link.Addrs, p)
+		} else {
+			between.link.Addrs6 = append(between.link.Addrs6, p)
+		}
+	}
+	return between, missed > 0
 }
 
 func drain[T any](ch <-chan T) {
@@ -221,11 +260,20 @@ func (l *links) read(last map[string]linkNews, full bool) error {
 		owed := l.watched[name]
 		l.watched[name] = false
 		l.mu.Unlock()
+		if full && interrupted == nil && n.index != 0 {
+			if between, ok := l.passed(last[name], n); ok {
+				l.out(between)
+				owed = true
+			}
+		}
 		if was, known := last[name]; known && !owed && sameNews(was, n) {
 			continue
 		}
 		last[name] = n
 		l.out(n)
+	}
+	if full && interrupted == nil {
+		clear(l.gone)
 	}
 	return interrupted
 }

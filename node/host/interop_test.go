@@ -1,0 +1,130 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"quorate/internal/testenv"
+)
+
+// execProcess becomes another program, in a namespace with an eth0 of its own.
+func execProcess(address string, argv []string) int {
+	if err := awaitEth0(address); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println(syscall.Exec(argv[0], argv, os.Environ()))
+	return 1
+}
+
+// TestInterop: with a real keepalived, as owner and as backup, in every mode. Both get the same file.
+func TestInterop(t *testing.T) {
+	for _, tt := range []struct {
+		name, lines string
+		vip         string
+		nopreempt   bool
+	}{
+		{name: "v2", lines: "version 2\n advert_int 1"},
+		{name: "v2pass", lines: "version 2\n advert_int 1\n authentication {\n auth_type PASS\n auth_pass secret\n }"},
+		{name: "v2ah", lines: "version 2\n advert_int 1\n authentication {\n auth_type AH\n auth_pass secret\n }"},
+		{name: "v3", lines: "version 3\n advert_int 0.2"},
+		{name: "v3ipv6", lines: "version 3\n advert_int 0.2", vip: "2001:db8::100"},
+		{name: "v2unicast", lines: "version 2\n advert_int 1\n @ours unicast_src_ip 10.9.0.1\n @theirs unicast_src_ip 10.9.0.2\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
+		{name: "v3unicast", lines: "version 3\n advert_int 0.2\n unicast_ttl 33\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
+		{name: "v3group", lines: "version 3\n advert_int 0.2\n mcast_dst_ip 224.0.0.77\n mcast_src_ip @SRC@"},
+		{name: "nopreempt", lines: "version 3\n advert_int 0.2\n nopreempt", nopreempt: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			testenv.Need(t, "keepalived")
+			if !inNetns(t) {
+				return
+			}
+			if tt.vip == "" {
+				tt.vip = "10.9.0.100"
+			}
+			interop(t, tt.lines, tt.vip, tt.nopreempt)
+		})
+	}
+}
+
+func interop(t *testing.T, lines, vip string, nopreempt bool) {
+	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
+	br, err := netlink.LinkByName("br0")
+	must(t, err)
+	must(t, netlink.LinkSetUp(br))
+	dir := t.TempDir()
+	conf := func(name, src string, priority int) string {
+		text := fmt.Sprintf("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority %d\n %s\n virtual_ipaddress {\n %s\n }\n}\n",
+			priority, strings.ReplaceAll(lines, "@SRC@", src), vip)
+		// What one of them is to read: config-id lines, done by hand for both.
+		text = regexp.MustCompile(`(?m)^ @`+map[string]string{"ours": "theirs", "theirs": "ours"}[name]+` .*\n`).ReplaceAllString(text, "")
+		text = strings.ReplaceAll(text, "@"+name+" ", "")
+		path := filepath.Join(dir, name+".conf")
+		must(t, os.WriteFile(path, []byte(text), 0o600))
+		return path
+	}
+	oursConf, theirsConf := conf("ours", "10.9.0.1", 150), conf("theirs", "10.9.0.2", 100)
+	keepalived, _ := testenv.Find("keepalived")
+	theirs := startInside(t, "--worker=k", "exec", "10.9.0.2/24", keepalived, "-n", "-l", "-D", "-P", "-f", theirsConf,
+		"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+	ours := startDirector(t, "o", "10.9.0.1/24", oursConf)
+	why := func() string { return "ours:\n" + ours.log.String() + "\nkeepalived:\n" + theirs.log.String() }
+	owner := func(yes, no *director, what string) {
+		t.Helper()
+		eventually(t, 20*time.Second, func() bool { return yes.holds(vip) && (no == nil || !no.holds(vip)) },
+			func() string { return what + "\n" + why() })
+	}
+	refused := func() {
+		t.Helper()
+		for _, bad := range []string{"vrrp.rejected", "host.error"} {
+			if strings.Contains(ours.log.String(), bad) {
+				t.Errorf("we refuse theirs\n%s", why())
+			}
+		}
+		for _, bad := range []string{"invalid", "mismatch", "not present", "unexpected", "IPSEC", "sequence", "wrong version", "Expected"} {
+			if strings.Contains(theirs.log.String(), bad) {
+				t.Errorf("they refuse ours (%s)\n%s", bad, why())
+			}
+		}
+	}
+	if !nopreempt {
+		owner(ours, theirs, "we have the higher priority")
+	} else { // whoever was up first stays
+		eventually(t, 20*time.Second, func() bool { return ours.holds(vip) != theirs.holds(vip) }, why)
+		if theirs.holds(vip) {
+			must(t, theirs.cmd.Process.Signal(syscall.SIGTERM))
+			_ = theirs.cmd.Wait()
+			owner(ours, nil, "they stopped")
+			theirs = startInside(t, "--worker=k", "exec", "10.9.0.2/24", keepalived, "-n", "-l", "-D", "-P", "-f", theirsConf,
+				"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+		}
+	}
+	time.Sleep(1500 * time.Millisecond) // they hear us as BACKUP
+	owner(ours, theirs, "we still have it")
+	refused()
+	must(t, ours.cmd.Process.Signal(syscall.SIGTERM))
+	if err := ours.cmd.Wait(); err != nil || ours.holds(vip) {
+		t.Errorf("stop: %v\n%s", err, why())
+	}
+	owner(theirs, nil, "we stopped")
+
+	ours = startDirector(t, "o", "10.9.0.1/24", oursConf)
+	if nopreempt {
+		time.Sleep(2 * time.Second)
+		owner(theirs, ours, "they keep it")
+		refused()
+		must(t, theirs.cmd.Process.Signal(syscall.SIGTERM))
+		owner(ours, theirs, "they stopped")
+		return
+	}
+	owner(ours, theirs, "we came back")
+	refused()
+}
