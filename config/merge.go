@@ -76,6 +76,7 @@ type merge struct {
 	name  string
 	b     strings.Builder
 	lines int
+	col   int // where the statement of the last line starts
 }
 
 // perNode are settings that may well differ: a difference in another one is worth a look.
@@ -167,7 +168,7 @@ func (m *merge) remark(t *tree, have []string, what string) {
 	if strings.Contains(what, "%s") {
 		what = fmt.Sprintf(what, strings.Join(have, ", "))
 	}
-	m.warnf(Pos{File: m.name, Line: max(1, m.lines), Column: 1}, "files-differ", t.kw, "if that is a mistake, write it once, without @", "%s %s", t.kw, what)
+	m.warnf(Pos{File: m.name, Line: max(1, m.lines), Column: m.col}, "files-differ", t.kw, "if that is a mistake, write it once, without @", "%s %s", t.kw, what)
 }
 
 // line writes a line for some of the directors.
@@ -179,23 +180,23 @@ func (m *merge) line(who []string, depth int, text string) {
 			others = append(others, n)
 		}
 	}
+	write := func(condition string) {
+		m.b.WriteString(indent + condition + text + "\n")
+		m.lines++
+		m.col = len(indent) + len(condition) + 1
+	}
 	switch {
 	case len(others) == 0:
 		if depth == 0 && strings.HasSuffix(text, "{") && m.b.Len() > 0 {
 			m.b.WriteByte('\n')
 			m.lines++
 		}
-		m.put(indent + text)
+		write("")
 	case len(others) == 1 && len(who) > 1:
-		m.put(indent + "@^" + others[0] + " " + text)
+		write("@^" + others[0] + " ")
 	default:
 		for _, n := range who {
-			m.put(indent + "@" + n + " " + text)
+			write("@" + n + " ")
 		}
 	}
-}
-
-func (m *merge) put(s string) {
-	m.b.WriteString(s + "\n")
-	m.lines++
 }

@@ -270,7 +270,7 @@ func (c *ctx) routeLine(item *stmt, kw string) (Route, bool) {
 		return r, false
 	}
 	if r.Dev == "" && !r.NoTrack && kw == "virtual_routes" && (r.Type == "unicast") && !hasOption(r.Options, "nexthop") {
-		c.infof(item.pos, "untracked-route", kw, "add: dev INTERFACE, or no_track", "keepalived 2.2.7 cannot track a route without dev and says so")
+		c.warnf(item.pos, "untracked-route", kw, "add: dev INTERFACE, or no_track", "keepalived 2.2.7 cannot track a route without dev and says so")
 	}
 	return r, true
 }
