@@ -96,7 +96,6 @@ type Decoder struct {
 	index   map[routerKey]*router
 	hosts   map[hostKey]host      // who has which source address
 	vips    map[hostKey][]*router // whose virtual address it is
-	arps    []*conflict           // about addresses of no router in particular
 
 	elections []Election
 	owners    []*run

@@ -48,9 +48,7 @@ const maxTags = 8
 
 // netPacket is what the link layer carried.
 type netPacket struct {
-	mac   MAC  // sender's, if the link layer tells
-	hasTo bool // dst is known
-	dst   MAC
+	mac   MAC    // sender's, if the link layer tells
 	port  string // interface and VLANs: what tells one segment from another
 	ether uint16
 	body  []byte
@@ -66,7 +64,7 @@ func (f Frame) link() (p netPacket, ok bool) {
 		if len(b) < 14 {
 			return p, false
 		}
-		p.dst, p.mac, p.hasTo = MAC(b[0:6]), MAC(b[6:12]), true
+		p.mac = MAC(b[6:12])
 		p.ether, p.body = binary.BigEndian.Uint16(b[12:]), b[14:]
 	case LinkSLL: // type 2, ARPHRD 2, address length 2, address 8, protocol 2
 		if len(b) < 16 {

@@ -37,9 +37,8 @@ type profile struct {
 	unicast  bool
 	form     vrrp.ChecksumForm
 
-	src    netip.Addr // who was heard first and last with it
+	src    netip.Addr // who was heard last with it
 	seen   time.Duration
-	firstN int
 	seq    uint32 // AH: the highest that was seen
 	hasSeq bool
 
@@ -49,13 +48,11 @@ type profile struct {
 }
 
 type speaker struct {
-	src   netip.Addr
-	mac   MAC
-	id    uint16 // of the last IPv4 packet
-	sum   [2]byte
-	seen  time.Duration
-	n     int
-	first int
+	src  netip.Addr
+	mac  MAC
+	id   uint16 // of the last IPv4 packet
+	seen time.Duration
+	n    int
 }
 
 func (p *packet) profile() *profile {
@@ -63,7 +60,7 @@ func (p *packet) profile() *profile {
 	return &profile{
 		proto: p.proto, version: a.Version, auth: a.AuthType, data: a.AuthData, interval: a.Interval,
 		addrs: slices.Clone(a.Addrs), unicast: !p.ip.dst.IsMulticast(), form: a.Checksum,
-		src: p.ip.src, firstN: p.frame.N,
+		src: p.ip.src,
 	}
 }
 
