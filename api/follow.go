@@ -47,6 +47,7 @@ func (s *Server) runStore(ctx context.Context) {
 		s.mu.Lock()
 		s.storeErr = err.Error()
 		s.mu.Unlock()
+		s.triedOnce.Do(func() { close(s.tried) })
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):
@@ -67,6 +68,7 @@ func (s *Server) openAndFollow(ctx context.Context) error {
 	s.mu.Lock()
 	s.store, s.storeErr = st, ""
 	s.mu.Unlock()
+	s.triedOnce.Do(func() { close(s.tried) })
 	defer func() {
 		s.mu.Lock()
 		s.store = nil

@@ -27,7 +27,7 @@ func offlineServer(t testing.TB, st *memStorage) *Server {
 	if _, err := Init(InitOptions{Cluster: "lab", Name: "d1", Address: "127.0.0.1:8470", StateDir: dir, Storage: ms, Now: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := newServer(Config{StateDir: dir, Interfaces: func() ([]string, error) { return []string{"eth0"}, nil }})
+	s, err := newServer(Config{StateDir: dir, OpenPatience: time.Millisecond, Interfaces: func() ([]string, error) { return []string{"eth0"}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,8 +38,9 @@ type Config struct {
 	Logger   *slog.Logger
 
 	// For tests; nil means the real thing.
-	Now        func() time.Time
-	Interfaces func() ([]string, error) // names of this host's network interfaces
+	Now          func() time.Time
+	Interfaces   func() ([]string, error) // names of this host's network interfaces
+	OpenPatience time.Duration
 }
 
 // Server is one member's cluster worker: it owns the store, follows the active generation and serves the API.
@@ -55,6 +57,8 @@ type Server struct {
 	mu        sync.Mutex
 	store     Replica
 	storeErr  string
+	tried     chan struct{} // closed when opening the store has succeeded or failed once
+	triedOnce sync.Once
 	certErr   string
 	gen       GenerationStatus
 	workers   []*workerState
@@ -67,7 +71,7 @@ func newServer(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, now: cfg.Now, storeErr: "not open yet", workerFor: map[string]*workerState{}}
+	s := &Server{cfg: cfg, log: cfg.Logger, now: cfg.Now, storeErr: "not open yet", tried: make(chan struct{}), workerFor: map[string]*workerState{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -99,10 +103,22 @@ func isNil(w Worker) bool {
 	return w == nil || ok && c == nil
 }
 
+// openPatience is how long a request waits for a store that is being opened for the first time: an operator who has just
+// started clusterd should not be told to come back.
+const openPatience = 5 * time.Second
+
 // replica is the open store, or why there is none.
 func (s *Server) replica() (Replica, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.store == nil {
+		s.mu.Unlock()
+		select {
+		case <-s.tried:
+		case <-time.After(cmp.Or(s.cfg.OpenPatience, openPatience)):
+		}
+		s.mu.Lock()
+	}
 	if s.store == nil {
 		return nil, errf(CodeStore, "the store of %s is not open: %s", s.id.Load().Name, s.storeErr).
 			withHint("VRRP and health checks go on with the last configuration; the store is opened again by itself once the cause is gone")
