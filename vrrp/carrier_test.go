@@ -245,7 +245,7 @@ func TestCarriersAllocateNothing(t *testing.T) {
 			m.Step(at, Tick{})
 			for _, a := range m.Ready() {
 				if s, ok := a.(Send); ok {
-					b.Step(at, Receive{s.Packet})
+					b.Step(at, Receive(s))
 					b.Ready()
 				}
 			}

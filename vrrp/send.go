@@ -66,11 +66,9 @@ func (i *Instance) form(f ChecksumForm) ChecksumForm {
 func (i *Instance) encodeTo(a *Advert, dst netip.Addr, ttl uint8, form ChecksumForm) outgoing {
 	p := Packet{Src: i.src, Dst: dst, TTL: ttl}
 	var b []byte
-	at := 0
 	if i.key != nil {
 		p.Proto = ProtocolAH
-		at = 20 + AHLen
-		b = i.appendHeader(make([]byte, 0, at+headerLen+4*len(a.Addrs)+authLen), dst, ttl)
+		b = i.appendHeader(make([]byte, 0, 20+AHLen+headerLen+4*len(a.Addrs)+authLen), dst, ttl)
 		b = append(b, make([]byte, AHLen)...)
 	}
 	b, err := a.AppendForm(b, i.src, dst, form)

@@ -280,7 +280,8 @@ func (c *Reader) packet(kind uint32, b []byte) (Frame, bool, error) {
 	if len(b) < fixed {
 		return Frame{}, false, fmt.Errorf("frame %d: a block of %d octets; the file is damaged here", c.n+1, len(b))
 	}
-	index, length, have, stamp := uint32(0), uint32(0), uint32(0), uint64(0)
+	var index, length, have uint32
+	var stamp uint64
 	switch kind {
 	case 2:
 		index = uint32(c.order.Uint16(b))

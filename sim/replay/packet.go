@@ -2,6 +2,7 @@ package replay
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -165,7 +166,8 @@ func (p *packet) explainLength(message []byte) string {
 const hmacTrailer = 28
 
 func (p *packet) fail(err error) {
-	if r, ok := err.(*vrrp.RejectError); ok { // Decode returns nothing else
+	var r *vrrp.RejectError
+	if errors.As(err, &r) { // Decode returns nothing else
 		p.refuse(r.Reason.String(), "%s", r.Detail)
 		return
 	}

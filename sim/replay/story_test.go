@@ -102,7 +102,7 @@ func TestStory(t *testing.T) {
 					see(frameOf(m.mac, m.id, a.Packet))
 					for _, o := range members {
 						if o != m && !o.dead {
-							step(o, vrrp.Receive{Packet: a.Packet})
+							step(o, vrrp.Receive(a))
 						}
 					}
 				case vrrp.Announce:
