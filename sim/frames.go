@@ -2,7 +2,6 @@ package sim
 
 import (
 	"fmt"
-	"slices"
 
 	"quorate/sim/wire"
 	"quorate/vrrp"
@@ -46,7 +45,11 @@ func describeFrame(data []byte) (kind, text string) {
 		if err := a.Decode(f.Payload, f.IP.Src, f.IP.Dst); err != nil {
 			return "advert", "undecodable: " + err.Error()
 		}
-		return "advert", fmt.Sprintf("v%d vrid %d prio %d int %v %v", a.Version, a.VRID, a.Priority, a.Interval, slices.Clone(a.Addrs))
+		text := fmt.Sprintf("v%d vrid %d prio %d %v", a.Version, a.VRID, a.Priority, a.Interval)
+		for _, ip := range a.Addrs {
+			text += " " + ip.String()
+		}
+		return "advert", text
 	}
 	return "", ""
 }

@@ -151,6 +151,9 @@ func (h *Host) kill() {
 // crash takes the power away: kernel, addresses and neighbour table are gone.
 func (h *Host) crash() {
 	h.endProcess()
+	if h.director {
+		h.w.lives(h, "crashed")
+	}
 	h.on, h.held = false, nil
 	for _, n := range h.nics {
 		n.lan.SetUp(n.port, false)
