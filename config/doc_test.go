@@ -77,7 +77,11 @@ func keywordsDocument() string {
 	for i := range features {
 		f := &features[i]
 		if f.name != "yes" {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", f.name, f.status(), cell(f.why))
+			instead := cell(f.why)
+			if f.done {
+				instead = ""
+			}
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", f.name, f.status(), instead)
 		}
 	}
 	b.WriteString("\n# Keywords by block\n")
