@@ -1,9 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -20,7 +20,9 @@ func (c *ctx) finishRouter(i *Instance) {
 	}
 	def(&i.Accept, !i.Strict.V)
 
-	if len(i.UnicastPeers) == 0 {
+	if at, ok := c.facts.noPeers[i]; ok && len(i.UnicastPeers) == 0 {
+		c.errorf(at, "no-unicast-peer", "unicast_peer", "list the address of each other director, or delete the block", "unicast_peer is empty: vrrp_instance %s would use multicast, and this director would not hear the others", i.Name)
+	} else if len(i.UnicastPeers) == 0 {
 		// keepalived, measured: it goes on with multicast and reports it.
 		for _, v := range []struct {
 			kw  string
@@ -304,30 +306,50 @@ func (x *across) timers(name string, all []placed) {
 	}
 }
 
+// reach finds weights that can never move the addresses: all of them together are less
+// than what lies between the two highest priorities.
+func (x *across) reach(name string, all []placed) {
+	if len(all) < 2 {
+		return
+	}
+	order := slices.Clone(all)
+	slices.SortStableFunc(order, func(a, b placed) int { return b.Priority.V - a.Priority.V })
+	top, gap := order[0], order[0].Priority.V-order[1].Priority.V
+	sum, at, what := 0, Pos{}, ""
+	for _, t := range slices.Concat(top.TrackScripts, top.WeightedIfaces, top.TrackProcesses) {
+		w := t.Weight.V
+		if !t.Weight.Set {
+			for _, s := range x.configs[top.node].Scripts {
+				if s.Name == t.Name {
+					w = s.Weight.V
+				}
+			}
+			for _, p := range x.configs[top.node].TrackProcesses {
+				if p.Name == t.Name {
+					w = p.Weight.V
+				}
+			}
+		}
+		if w == 0 {
+			return // a fault moves them
+		}
+		if w < 0 {
+			w = -w
+		}
+		if sum += w; what == "" {
+			at, what = t.Pos, t.Name
+		}
+	}
+	if sum > 0 && sum < gap && len(top.TrackFiles) == 0 {
+		x.warnf(at, "weight-too-small", "weight", fmt.Sprintf("use weights of more than %d, bring the priorities closer together, or leave the weight out", gap),
+			"vrrp_instance %s: whatever %s finds, %s keeps the addresses: its priority is %d above the next one (%s), the weights together make %d",
+			name, what, top.node, gap, order[1].node, sum)
+	}
+}
+
 func positionOr(a, b Pos) Pos {
 	if a.Line == 0 {
 		return b
 	}
 	return a
-}
-
-// stuck finds an address that can be left without an owner: nopreempt everywhere, and
-// weights that lower the priority of a living owner.
-func (x *across) stuck(name string, all []placed) {
-	var who []string
-	for _, p := range all {
-		if !p.NoPreempt.V || len(p.TrackScripts)+len(p.WeightedIfaces) == 0 {
-			return
-		}
-		who = append(who, p.node)
-	}
-	for _, p := range all {
-		for _, t := range slices.Concat(p.TrackScripts, p.WeightedIfaces) {
-			if t.Weight.V < 0 {
-				x.warnf(t.Pos, "nopreempt-weight", "weight", "leave the weight out: a broken director is then in fault and gives the address up",
-					"vrrp_instance %s has nopreempt on %s, and %s only lowers the priority: a broken owner keeps the addresses for ever", name, strings.Join(who, ", "), t.Name)
-				return
-			}
-		}
-	}
 }

@@ -270,6 +270,10 @@ func (s *sink) close() Diagnostics {
 			Message: fmt.Sprintf("%d more findings of this kind are not listed", k.n-maxOfKind)})
 	}
 	s.list.Sort()
+	// A line that is repeated, or a variable that is used twice, has its findings once.
+	s.list = slices.CompactFunc(s.list, func(a, b Diagnostic) bool {
+		return a.Pos == b.Pos && a.Code == b.Code && a.Message == b.Message && slices.Equal(a.Nodes, b.Nodes)
+	})
 	return s.list
 }
 

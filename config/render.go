@@ -128,7 +128,7 @@ func (x *across) instances() {
 		}
 		x.priorities(name, all)
 		x.timers(name, all)
-		x.stuck(name, all)
+		x.reach(name, all)
 	}
 }
 

@@ -21,7 +21,15 @@ func routerRules() []rule {
 		return trackList(kw, lo, hi, func(c *ctx) *[]Track { return list(c.inst) })
 	}
 	return []rule{
-		{block: I, keyword: "unicast_peer", each: peer},
+		{block: I, keyword: "unicast_peer", open: func(c *ctx, s *stmt) bool {
+			if len(s.children) == 0 {
+				if c.facts.noPeers == nil {
+					c.facts.noPeers = map[*Instance]Pos{}
+				}
+				c.facts.noPeers[c.inst] = s.pos
+			}
+			return true
+		}, each: peer},
 		{block: I, keyword: "unicast_src_ip", args: 1, set: ip(func(i *Instance) *Value[netip.Addr] { return &i.UnicastSrcIP })},
 		{block: I, keyword: "mcast_src_ip", args: 1, set: ip(func(i *Instance) *Value[netip.Addr] { return &i.McastSrcIP })},
 		{block: I, keyword: "mcast_dst_ip", args: 1, set: func(c *ctx, s *stmt) {

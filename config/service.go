@@ -234,9 +234,10 @@ func (c *ctx) family(v *VirtualServer, a Value[netip.Addr], kind, kw string) {
 // facts is what the checks of the whole file need about objects that Lint does not keep.
 type facts struct {
 	told     map[*feature]bool
-	slow     bool            // the open virtual_server was told that its checks are slow
-	exposed  map[string]bool // files whose permissions were looked at
-	names    map[string]Pos  // "keyword name" of named blocks
+	slow     bool              // the open virtual_server was told that its checks are slow
+	noPeers  map[*Instance]Pos // an empty unicast_peer
+	exposed  map[string]bool   // files whose permissions were looked at
+	names    map[string]Pos    // "keyword name" of named blocks
 	vips     map[netip.Addr]Pos
 	servers  map[netip.AddrPort]Pos // of the open virtual_server, when it has many
 	seen     map[serviceKey]Pos
