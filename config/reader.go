@@ -235,6 +235,13 @@ func (r *reader) split(l line, f *frame) {
 			if r.include(rest, f) {
 				return
 			}
+			if kw := firstWord(rest.text); kw == "~SEQ" || kw == "~SEQx" || kw == "~LST" {
+				r.sink.errorf(rest.pos, "bad-repetition", kw, "start a new line with it", "%s repeats a whole line and must stand at its start", kw)
+				for i < len(l.text) && l.text[i] != '{' && l.text[i] != '}' {
+					i++
+				}
+				start = i
+			}
 		}
 		if i == len(l.text) {
 			break
