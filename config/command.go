@@ -38,6 +38,9 @@ func (c *ctx) commandOf(s *stmt) (Command, bool) {
 	case strings.HasPrefix(cmd.Argv[0], "<"):
 		c.need("readable-script", at, kw, "use a command such as \"/usr/bin/test -r FILE\"")
 	}
+	if strings.IndexByte(parts[0].text, '\\') >= 0 {
+		c.infof(at, "escapes-differ", kw, "a script file of its own avoids the question", "the backslashes are read once, as keepalived 2.4 does; keepalived 2.2.7 reads them twice")
+	}
 	if len(parts) > 1 {
 		cmd.User = plain(parts[1].text)
 		if !parts[0].quoted {

@@ -120,8 +120,8 @@ func (s spec) bounds() (lo, hi int64) {
 func (s spec) timeBounds() (places int, lo, hi time.Duration) {
 	_, p, _ := strings.Cut(s.name, "/")
 	places, _ = strconv.Atoi(p)
-	lo, _ = seconds(s.param(0), 9, 0, maxSeconds)
-	hi, _ = seconds(s.param(1), 9, 0, maxSeconds)
+	lo, _ = seconds(s.param(0), 9, 0, maxTimer)
+	hi, _ = seconds(s.param(1), 9, 0, maxTimer)
 	return places, lo, hi
 }
 

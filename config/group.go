@@ -161,7 +161,7 @@ func bfdRules() []rule {
 	ms := func(lo string, f func(*BFD) *Value[time.Duration]) setter {
 		return func(c *ctx, s *stmt) {
 			if w, ok := c.arg(s, 1, "time in milliseconds"); ok && c.wordValue(spec{name: "ms/3", params: []string{lo, "4294967"}}, s.keyword(), w) {
-				d, _ := seconds(w.text, 3, 0, maxSeconds)
+				d, _ := seconds(w.text, 3, 0, maxTimer)
 				put(c, s, f(lastOf(c.cfg.BFDs)), d/1000, w.pos)
 			}
 		}

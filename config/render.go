@@ -56,6 +56,7 @@ func Render(main string, src Source, nodes []string) (map[string]*Config, Diagno
 	x := across{sink: s, nodes: nodes, configs: out}
 	x.instances()
 	x.addresses()
+	x.numbers()
 	return out, s.close()
 }
 
@@ -227,6 +228,35 @@ func (x *across) priorities(name string, all []placed) {
 			who = append(who, p.node+" ("+p.at(p.State.Pos)+")")
 		}
 		x.warnf(pos, "several-masters", "state", "write state BACKUP for all; the priority decides", "vrrp_instance %s: state MASTER on %s", name, strings.Join(who, ", "))
+	}
+}
+
+// numbers finds one virtual_router_id on one network under two names: the directors would
+// take each other's adverts for their own virtual router's.
+func (x *across) numbers() {
+	type key struct {
+		iface string
+		vrid  int
+		six   bool
+	}
+	seen := map[key]placed{}
+	for _, node := range x.nodes {
+		for _, i := range x.configs[node].Instances {
+			if !i.VRID.Set || !i.Interface.Set || len(i.UnicastPeers) > 0 {
+				continue
+			}
+			k := key{i.Interface.V, i.VRID.V, i.Family.V == 6}
+			old, ok := seen[k]
+			if !ok {
+				seen[k] = placed{node, i}
+				continue
+			}
+			if old.node != node && old.Name != i.Name {
+				x.errorf(i.VRID.Pos, "duplicate-vrid", "virtual_router_id", "give the two different numbers, or one name",
+					"virtual_router_id %d on %s is vrrp_instance %s on %s and %s on %s (%s): each would take the other's adverts for its own",
+					i.VRID.V, i.Interface.V, i.Name, node, old.Name, old.node, old.VRID.Pos)
+			}
+		}
 	}
 }
 

@@ -262,7 +262,8 @@ type addrFact struct {
 // rememberService judges a service against those before it, and keeps what checkServices needs.
 func (c *ctx) rememberService(v *VirtualServer) {
 	f := &c.facts
-	at, again := Pos{}, false
+	var at Pos
+	again := false
 	if v.Addr.Set {
 		k := serviceKey{netip.AddrPortFrom(v.Addr.V, uint16(v.Port.V)), v.Protocol.V[0]}
 		if f.seen == nil {

@@ -93,7 +93,7 @@ func seconds(s string, places int, lo, hi time.Duration) (time.Duration, error) 
 		return 0, fmt.Errorf("%q has more than %d decimal places", shorten(s), places)
 	}
 	n, _ := strconv.ParseInt("0"+whole, 10, 64)
-	if n > int64(maxSeconds/time.Second) {
+	if n > int64(maxTimer/time.Second) {
 		return 0, fmt.Errorf("%s is %w %s..%s seconds", shorten(s), errRange, secs(lo), secs(hi))
 	}
 	f, _ := strconv.ParseInt((frac + "000000000")[:9], 10, 64)

@@ -12,8 +12,8 @@ import (
 var schedulers = []string{"rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "mh", "dh", "fo", "ovf", "sed", "nq", "twos"}
 
 const (
-	maxSeconds = maxInt * time.Second
-	minTimer   = time.Microsecond
+	maxTimer = maxInt * time.Second
+	minTimer = time.Microsecond
 )
 
 func virtualServerRules() []rule {
@@ -25,7 +25,7 @@ func virtualServerRules() []rule {
 	algo := choice(func(c *ctx) *Value[string] { return &c.vs.LBAlgo }, schedulers...)
 	return []rule{
 		{block: "", keyword: V, args: 2, open: openVirtualServer, close: closeVirtualServer},
-		{block: V, keyword: "delay_loop", args: 1, set: duration(6, minTimer, maxSeconds, t(func(v *VirtualServer) *Value[time.Duration] { return &v.DelayLoop }))},
+		{block: V, keyword: "delay_loop", args: 1, set: duration(6, minTimer, maxTimer, t(func(v *VirtualServer) *Value[time.Duration] { return &v.DelayLoop }))},
 		{block: V, keyword: "lb_algo", args: 1, set: algo},
 		{block: V, keyword: "lvs_sched", args: 1, set: algo},
 		{block: V, keyword: "lb_kind", args: anyWords, set: kind},
@@ -48,10 +48,10 @@ func virtualServerRules() []rule {
 				c.need("quorum", q.Pos, "quorum", "")
 			}
 		}},
-		{block: V, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, maxSeconds, t(func(v *VirtualServer) *Value[time.Duration] { return &v.ConnectTimeout }))},
+		{block: V, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, maxTimer, t(func(v *VirtualServer) *Value[time.Duration] { return &v.ConnectTimeout }))},
 		{block: V, keyword: "retry", args: 1, set: integer(1, maxUint32, func(c *ctx) *Value[int] { return &c.vs.Retry })},
-		{block: V, keyword: "delay_before_retry", args: 1, set: duration(6, 0, maxSeconds, t(func(v *VirtualServer) *Value[time.Duration] { return &v.DelayBeforeRetry }))},
-		{block: V, keyword: "warmup", args: 1, set: duration(6, 0, maxSeconds, t(func(v *VirtualServer) *Value[time.Duration] { return &v.Warmup }))},
+		{block: V, keyword: "delay_before_retry", args: 1, set: duration(6, 0, maxTimer, t(func(v *VirtualServer) *Value[time.Duration] { return &v.DelayBeforeRetry }))},
+		{block: V, keyword: "warmup", args: 1, set: duration(6, 0, maxTimer, t(func(v *VirtualServer) *Value[time.Duration] { return &v.Warmup }))},
 		{block: V, keyword: "weight", args: 1, set: integer(1, maxInt, func(c *ctx) *Value[int] { return &c.vs.Weight })},
 	}
 }

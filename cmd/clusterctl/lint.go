@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -58,7 +59,7 @@ func (d *disk) ReadFile(path string) ([]byte, error) {
 	}
 	b := make([]byte, st.Size())
 	n, err := io.ReadFull(f, b)
-	if err != nil && n < len(b) && err != io.ErrUnexpectedEOF {
+	if err != nil && n < len(b) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return b[:n], nil
