@@ -87,6 +87,13 @@ func dumpValue(b *strings.Builder, indent, name string, v reflect.Value) {
 				fmt.Fprintf(b, " %s %s", kv[0], kv[1])
 			}
 		}
+		if x.NoTrack {
+			b.WriteString(" no_track")
+		}
+		if x.UseVMAC {
+			b.WriteString(" use_vmac")
+		}
+		b.WriteString(strings.TrimRight(" "+x.Options, " "))
 		fmt.Fprintf(b, " @%d:%d\n", x.Pos.Line, x.Pos.Column)
 		return
 	case Command:

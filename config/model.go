@@ -35,10 +35,11 @@ type Peer struct {
 
 // VMAC is use_vmac: adverts and addresses use the virtual MAC address of the VRID.
 type VMAC struct {
-	Name  string // of the interface; empty: vrrp.VRID
-	MAC   string // empty: that of the RFC
-	Group string
-	Pos   Pos
+	Name    string // of the interface; empty: vrrp.VRID
+	MAC     string // empty: that of the RFC
+	Group   string
+	Netlink bool // netlink_notify_msg
+	Pos     Pos
 }
 
 // Option is a word of a line with its value, for what has no field of its own.

@@ -159,6 +159,7 @@ func vmac(c *ctx, s *stmt) {
 		words = words[1:]
 		switch {
 		case w.text == "netlink_notify_msg":
+			v.Netlink = true
 		case w.text == "name" || w.text == "group":
 			if len(words) == 0 {
 				c.errorf(w.pos, "missing-value", kw, "write: "+w.text+" NAME", "%s needs a name", w.text)
