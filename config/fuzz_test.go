@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -46,5 +47,36 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		Render("k", src, []string{id, "other"})
+		if err := sameWays(src, id); err != nil {
+			t.Fatal(err)
+		}
 	})
+}
+
+// sameWays compares the ways of reading: the short one for plain lines with the long one,
+// and Lint, which keeps nothing, with Parse.
+func sameWays(src Files, id string) error {
+	cfg, ds, _ := read("k", src, Options{ConfigID: id}, mode{})
+	slow, sds, _ := read("k", src, Options{ConfigID: id}, mode{slow: true})
+	if a, b := dump(cfg), dump(slow); a != b {
+		return fmt.Errorf("the long way reads another tree: %s", firstDifference(a, b))
+	}
+	if a, b := ds.Text(nil), sds.Text(nil); a != b {
+		return fmt.Errorf("the long way finds something else: %s", firstDifference(a, b))
+	}
+	if a, b := ds.Text(nil), Lint("k", src, Options{ConfigID: id}).Text(nil); a != b {
+		return fmt.Errorf("lint finds something else: %s", firstDifference(a, b))
+	}
+	return nil
+}
+
+func TestWaysOfReading(t *testing.T) {
+	for name, text := range corpus(t) {
+		if err := sameWays(Files{"k": text}, "d1"); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := sameWays(Files{"k": manyServices(300) + "vrrp_instance X { interface eth0\n virtual_ipaddress { 10.0.0.7 } }\n"}, "d1"); err != nil {
+		t.Error(err)
+	}
 }

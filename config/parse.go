@@ -11,19 +11,25 @@ func Parse(main string, src Source, opt Options) (*Config, Diagnostics) {
 // Lint is Parse for somebody who wants the findings only: services are judged one by one
 // and not kept, so that memory does not grow with their number.
 func Lint(main string, src Source, opt Options) Diagnostics {
-	_, ds, _ := read(main, src, opt, true)
+	_, ds, _ := read(main, src, opt, mode{light: true})
 	return ds
 }
 
 // parse also returns the config-ids that conditions of the file compare with.
 func parse(main string, src Source, opt Options) (*Config, Diagnostics, []word) {
-	return read(main, src, opt, false)
+	return read(main, src, opt, mode{})
 }
 
-func read(main string, src Source, opt Options, light bool) (*Config, Diagnostics, []word) {
+// mode is how a reading is done; what it finds is always the same.
+type mode struct {
+	light bool // services are not kept
+	slow  bool // no short way for plain lines
+}
+
+func read(main string, src Source, opt Options, how mode) (*Config, Diagnostics, []word) {
 	s := &sink{}
-	r := &reader{src: src, id: opt.ConfigID, sink: s}
-	c := &ctx{sink: s, schema: theSchema, cfg: &Config{}, strict: &r.strict, light: light}
+	r := &reader{src: src, id: opt.ConfigID, sink: s, slow: how.slow}
+	c := &ctx{sink: s, schema: theSchema, cfg: &Config{}, strict: &r.strict, light: how.light}
 	c.into = &c.cfg.Settings
 	c.modes, _ = src.(Modes)
 	r.out = newBuilder(s, theSchema, c.top)

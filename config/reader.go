@@ -25,6 +25,7 @@ type reader struct {
 	strict  strict // what include_check asks for
 	words   []word // of the segment being read
 	stopped bool
+	slow    bool // read every line the long way
 }
 
 // frame is a source of physical lines: a file being read, or the rest of a multi-line
@@ -72,7 +73,7 @@ func (r *reader) run() {
 			r.repeat(f)
 			continue
 		}
-		if f.body == nil && r.fast(f) {
+		if f.body == nil && !r.slow && r.fast(f) {
 			if r.sink.full {
 				r.stop()
 			}
