@@ -16,6 +16,7 @@ func (c *ctx) finish() {
 	c.checkServices()
 	c.checkGroups()
 	c.checkTrackers()
+	c.checkTrackGroups()
 }
 
 // checkVRIDs: two virtual routers with one id on one network would answer each other.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -241,6 +242,47 @@ func (c *ctx) checkTrackers() {
 	}
 	look(c.facts.fileChecks, files, "track_file", "track_file")
 	look(c.facts.bfdChecks, bfds, "name", "bfd_instance")
+}
+
+// checkTrackGroups finds static lines that name a track_group nobody defines.
+func (c *ctx) checkTrackGroups() {
+	var names []string
+	for _, s := range c.cfg.Settings {
+		if s.Keyword == "track_group" && s.Block == "" && len(s.Values) > 0 {
+			names = append(names, s.Values[0])
+		}
+	}
+	look := func(at Pos, name string) {
+		if slices.Contains(names, name) {
+			return
+		}
+		hint := "define track_group " + name + " { group { INSTANCE } }"
+		if n, ok := nearest(name, names); ok {
+			hint = "did you mean " + n + "?"
+		}
+		c.errorf(at, "unknown-group", "track_group", hint, "there is no track_group %q", shorten(name))
+	}
+	for _, a := range c.cfg.StaticAddresses {
+		f := strings.Fields(a.Options)
+		for i, o := range f {
+			if o == "track_group" && i+1 < len(f) {
+				look(a.Pos, f[i+1])
+			}
+		}
+	}
+	options := func(list []Option) {
+		for _, o := range list {
+			if o.Name == "track_group" {
+				look(o.Pos, o.Value)
+			}
+		}
+	}
+	for _, r := range c.cfg.StaticRoutes {
+		options(r.Options)
+	}
+	for _, r := range c.cfg.StaticRules {
+		options(r.Options)
+	}
 }
 
 // checkServices judges virtual and real servers against each other and against the

@@ -164,8 +164,8 @@ func urlRules() []rule {
 				c.url.Options = append(c.url.Options, texts(s.words[1:])...)
 			}
 		}},
-		{keyword: "regex_min_offset", args: 1, set: integer(0, maxInt, func(c *ctx) *Value[int] { return &c.url.MinOffset })},
-		{keyword: "regex_max_offset", args: 1, set: integer(0, maxInt, func(c *ctx) *Value[int] { return &c.url.MaxOffset })},
+		{keyword: "regex_min_offset", args: 1, set: integer(0, maxUint32, func(c *ctx) *Value[int] { return &c.url.MinOffset })},
+		{keyword: "regex_max_offset", args: 1, set: integer(0, maxUint32, func(c *ctx) *Value[int] { return &c.url.MaxOffset })},
 		{keyword: "regex_stack", args: 2, set: func(c *ctx, s *stmt) {
 			if _, ok := c.arg(s, 2, "second number"); !ok {
 				return

@@ -9,9 +9,9 @@ import (
 // lineOf has, for each kind of line with options, a file with such a line; %s is the option.
 // IPv6 addresses take some of the options only, labels and broadcast addresses IPv4 ones.
 var lineOf = map[string]string{
-	"(address line)":              "static_ipaddress {\n10.0.0.1/24 %s\n}\n",
-	"(route line)":                "static_routes {\n10.1.0.0/16 %s\n}\n",
-	"(rule line)":                 "static_rules {\nfrom 10.0.0.0/8 preference 7 table 5 %s\n}\n",
+	"(address line)":              "static_ipaddress {\n10.0.0.1/24 %s\n}\ntrack_group 5 { group { w } }\n",
+	"(route line)":                "static_routes {\n10.1.0.0/16 %s\n}\ntrack_group 5 { group { w } }\n",
+	"(rule line)":                 "static_rules {\nfrom 10.0.0.0/8 preference 7 %s\n}\ntrack_group 5 { group { w } }\n",
 	"(track line)":                "vrrp_script T { script /bin/true }\nvrrp_instance X { track_script {\nT %s\n} }\n",
 	"(lvs_method)":                "virtual_server 10.0.0.1 80 {\nlvs_method TUN %s\n}\n",
 	"global_defs.lvs_timeouts":    "global_defs {\nlvs_timeouts %s\n}\n",
@@ -70,6 +70,8 @@ func optionExample(k *keyword) (good, bad string) {
 		return "blackhole", "blackhol"
 	case "(rule line) type":
 		return "type prohibit", "type nothing"
+	case "(route line) from":
+		return "from 2001:db8:1::/64", "from nowhere"
 	case "(rule line) goto":
 		return "goto 50", "goto 5"
 	case "(rule line) priority", "(rule line) preference", "(rule line) order":
@@ -108,7 +110,7 @@ func optionExample(k *keyword) (good, bad string) {
 		return with("lock 20ms", "soon")
 	case "mark":
 		return with("0x10/0xff", "0xzz")
-	case "ports":
+	case "ports", "range":
 		return with("80-90", "90-80")
 	case "int":
 		return with(v.param(1), "x")
@@ -140,6 +142,15 @@ func TestEveryOption(t *testing.T) {
 					t.Fatalf("no line with options %s", p.path)
 				}
 				good, bad := optionExample(k)
+				if actions := []string{"table", "lookup", "nop", "goto", "l3mdev", "type", "(type)"}; p.path == "(rule line)" && !slices.Contains(actions, name) {
+					good += " table 5"
+				}
+				if six := []string{"from", "expires", "pref", "inet6"}; p.path == "(route line)" && slices.Contains(six, name) {
+					template = strings.Replace(template, "10.1.0.0/16", "2001:db8::/64", 1)
+				}
+				if p.path == "(rule line)" && name == "inet6" {
+					template = strings.Replace(template, "10.0.0.0/8", "2001:db8::/64", 1)
+				}
 				parse := func(option string) (*Config, Diagnostics) {
 					return Parse("k", Files{"k": strings.Replace(template, "%s", option, 1)}, Options{ConfigID: "d1"})
 				}

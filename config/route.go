@@ -155,15 +155,18 @@ func (l *lineWords) option(k *keyword, w word) (Option, bool) {
 			l.c.bad(x, l.kw, "write a number, or NUMBER/MASK", fmt.Errorf("%s %q is not a mark", w.text, shorten(x.text)))
 			return o, false
 		}
-	case "ports":
+	case "ports", "range":
+		most := int64(65535)
 		a, b, isRange := strings.Cut(x.text, "-")
-		if !isRange {
+		if v.name == "range" {
+			most = maxUint32
+		} else if !isRange {
 			b = a
 		}
-		lo, err1 := number(a, 0, 65535)
-		hi, err2 := number(b, 0, 65535)
+		lo, err1 := number(a, 0, most)
+		hi, err2 := number(b, 0, most)
 		if err1 != nil || err2 != nil || lo > hi {
-			l.c.bad(x, l.kw, "write a port, or FIRST-LAST", fmt.Errorf("%s %q is not a port range", w.text, shorten(x.text)))
+			l.c.bad(x, l.kw, "write FIRST-LAST", fmt.Errorf("%s %q is not a range", w.text, shorten(x.text)))
 			return o, false
 		}
 	default:
@@ -269,10 +272,37 @@ func (c *ctx) routeLine(item *stmt, kw string) (Route, bool) {
 		c.errorf(item.pos, "missing-value", kw, "write: NETWORK/LENGTH via GATEWAY dev INTERFACE", "the route has no destination")
 		return r, false
 	}
-	if r.Dev == "" && !r.NoTrack && kw == "virtual_routes" && (r.Type == "unicast") && !hasOption(r.Options, "nexthop") {
+	if !c.routeFamily(&r, kw) {
+		return r, false
+	}
+	if r.Dev == "" && !r.NoTrack && r.Type == "unicast" && !hasOption(r.Options, "nexthop") {
 		c.warnf(item.pos, "untracked-route", kw, "add: dev INTERFACE, or no_track", "keepalived 2.2.7 cannot track a route without dev and says so")
 	}
 	return r, true
+}
+
+// routeFamily judges what only one of the families has.
+func (c *ctx) routeFamily(r *Route, kw string) bool {
+	six := r.Dest.Addr().Is6()
+	for _, o := range r.Options {
+		switch {
+		case o.Name == "inet6" && !six, o.Name == "inet" && six:
+			c.errorf(o.Pos, "mixed-families", kw, "delete it", "%s does not go with %s", o.Name, r.Dest)
+			return false
+		case !six && (o.Name == "from" || o.Name == "expires" || o.Name == "pref"):
+			c.errorf(o.Pos, "mixed-families", kw, "delete it", "%s exists for IPv6 routes only", o.Name)
+			return false
+		case o.Name == "protocol" && !r.NoTrack && o.Value != "18" && o.Value != "keepalived":
+			c.warnf(o.Pos, "untracked-route", kw, "delete it, or write no_track", "keepalived resets protocol %s to its own, since it could not track the route", o.Value)
+		}
+	}
+	for _, a := range []netip.Addr{r.Via, r.Src} {
+		if a.IsValid() && a.Is6() != six && !strings.Contains(r.Text, "via inet") {
+			c.errorf(r.Pos, "mixed-families", kw, "write addresses of one family", "%s is not of the family of %s", a, r.Dest)
+			return false
+		}
+	}
+	return true
 }
 
 func hasOption(list []Option, name string) bool {
@@ -300,16 +330,28 @@ func (c *ctx) ruleLine(item *stmt, kw string) (Rule, bool) {
 	actions := newSpec(c.schema.places[ruleLine].keywords["(type)"].value).params
 	six := strings.Contains(r.Text, "inet6") || strings.Contains(r.Text, "::")
 	var goTo word
+	chosen := ""
+	choose := func(w word) bool { // a rule has one action
+		if chosen != "" {
+			c.errorf(w.pos, "bad-value", kw, "write one action per rule", "%s: the rule has an action already, %s", w.text, chosen)
+			return false
+		}
+		chosen = w.text
+		return true
+	}
 	for l.more() {
 		w := l.words[l.i]
 		l.i++
 		k := c.schema.option(ruleLine, w.text)
 		if k == nil {
-			if contains(actions, w.text) {
-				r.Action = w.text
-				continue
+			if !contains(actions, w.text) {
+				return r, l.unknown(w, ruleLine)
 			}
-			return r, l.unknown(w, ruleLine)
+			if !choose(w) {
+				return r, false
+			}
+			r.Action = w.text
+			continue
 		}
 		ok := true
 		switch w.text {
@@ -318,11 +360,12 @@ func (c *ctx) ruleLine(item *stmt, kw string) (Rule, bool) {
 		case "no_track":
 			r.NoTrack = true
 		case "nop", "l3mdev":
+			ok = choose(w)
 			r.Action = w.text
 		case "type":
 			var x word
 			if x, ok = l.value(w); ok {
-				ok = c.oneOf(x, kw+" type", actions...)
+				ok = c.oneOf(x, kw+" type", actions...) && choose(w)
 				r.Action = x.text
 			}
 		case "from", "to":
@@ -344,6 +387,7 @@ func (c *ctx) ruleLine(item *stmt, kw string) (Rule, bool) {
 			}
 			switch w.text {
 			case "table", "lookup":
+				ok = choose(w)
 				if r.Table = o.Value; o.Value == "0" {
 					c.bad(l.words[at], kw, "write the number or the name of a table", fmt.Errorf("table cannot be 0"))
 					ok = false
@@ -351,6 +395,7 @@ func (c *ctx) ruleLine(item *stmt, kw string) (Rule, bool) {
 			case "preference", "order", "priority":
 				r.Preference, _ = number(o.Value, 0, 1<<32)
 			case "goto":
+				ok = choose(w)
 				r.Action, goTo = "goto "+o.Value, l.words[at]
 			default:
 				r.Options = append(r.Options, o)
@@ -366,6 +411,17 @@ func (c *ctx) ruleLine(item *stmt, kw string) (Rule, bool) {
 		return r, false
 	case r.Preference < 0:
 		c.warnf(item.pos, "missing-value", kw, "add: preference NUMBER", "the rule has no preference; keepalived counts down from 16384 and reports it")
+	}
+	for _, o := range r.Options {
+		v4 := (r.From.IsValid() && r.From.Addr().Is4()) || (r.To.IsValid() && r.To.Addr().Is4())
+		v6 := (r.From.IsValid() && r.From.Addr().Is6()) || (r.To.IsValid() && r.To.Addr().Is6())
+		if (o.Name == "inet6" && v4) || (o.Name == "inet" && v6) {
+			c.errorf(o.Pos, "mixed-families", kw, "delete it", "%s does not go with the addresses of the rule", o.Name)
+			return r, false
+		}
+		if o.Name == "protocol" && !r.NoTrack && o.Value != "18" && o.Value != "keepalived" {
+			c.warnf(o.Pos, "untracked-route", kw, "delete it, or write no_track", "keepalived resets protocol %s to its own, since it could not track the rule", o.Value)
+		}
 	}
 	if goTo.text != "" {
 		if n, _ := number(goTo.text, 0, 1<<32); r.Preference >= 0 && n <= r.Preference {

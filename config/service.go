@@ -22,7 +22,7 @@ func serviceRules() []rule {
 		{block: V, keyword: "persistence_engine", args: 1, set: text("name", func(c *ctx) *Value[string] { return &c.vs.PersistenceEngine })},
 		{block: V, keyword: "ha_suspend", set: on(func(v *VirtualServer) *bool { return &v.HASuspend })},
 		{block: V, keyword: "omega", set: on(func(v *VirtualServer) *bool { return &v.Omega })},
-		{block: V, keyword: "hysteresis", args: 1, set: integer(0, maxInt, func(c *ctx) *Value[int] { return &c.vs.Hysteresis })},
+		{block: V, keyword: "hysteresis", args: 1, set: integer(0, maxUint32, func(c *ctx) *Value[int] { return &c.vs.Hysteresis })},
 		{block: V, keyword: "quorum_up", args: anyWords, set: cmd(func(v *VirtualServer) **Command { return &v.QuorumUp })},
 		{block: V, keyword: "quorum_down", args: anyWords, set: cmd(func(v *VirtualServer) **Command { return &v.QuorumDown })},
 		{block: V, keyword: "virtualhost", args: 1, set: text("name", func(c *ctx) *Value[string] { return &c.vs.VirtualHost })},

@@ -43,7 +43,7 @@ func virtualServerRules() []rule {
 		{block: V, keyword: "alpha", set: flag(func(c *ctx) *Value[bool] { return &c.vs.Alpha })},
 		{block: V, keyword: "inhibit_on_failure", set: flag(func(c *ctx) *Value[bool] { return &c.vs.InhibitOnFailure })},
 		{block: V, keyword: "quorum", args: 1, set: func(c *ctx, s *stmt) {
-			integer(1, maxInt, func(c *ctx) *Value[int] { return &c.vs.Quorum })(c, s)
+			integer(1, maxUint32, func(c *ctx) *Value[int] { return &c.vs.Quorum })(c, s)
 			if q := c.vs.Quorum; q.V > 1 {
 				c.need("quorum", q.Pos, "quorum", "")
 			}
