@@ -36,7 +36,12 @@ func (c Change) String() string {
 // written makes no difference, nor does a default that is written out. Secrets are not in
 // the result.
 func Diff(from, to *Config) []Change {
-	d := &differ{}
+	d := &differ{owner: map[netip.Addr]string{}}
+	for _, i := range to.Instances {
+		for _, a := range slices.Concat(i.VIPs, i.ExcludedVIPs) {
+			d.owner[a.Prefix.Addr()] = "vrrp_instance " + i.Name
+		}
+	}
 	d.fields("global", "global_defs", reflect.ValueOf(from.Global), reflect.ValueOf(to.Global), nil)
 	match(from.Scripts, to.Scripts, func(s *Script) string { return "vrrp_script " + s.Name }, one[Script](d, "script", "", "it does not run any more", "its result counts anew"))
 	match(from.SyncGroups, to.SyncGroups, func(g *SyncGroup) string { return "vrrp_sync_group " + g.Name }, one[SyncGroup](d, "group", "its members change state together from now on", "its members change state one by one from now on", ""))
@@ -82,7 +87,18 @@ func match[T any](from, to []*T, name func(*T) string, f func(name string, from,
 	}
 }
 
-type differ struct{ list []Change }
+type differ struct {
+	list  []Change
+	owner map[netip.Addr]string // of each virtual IP afterwards
+}
+
+// gone says what becomes of an address that an instance loses.
+func (d *differ) gone(a netip.Addr) string {
+	if o := d.owner[a]; o != "" {
+		return "it moves to " + o + " and may be without owner until the election there is over"
+	}
+	return "nobody answers for it any more"
+}
 
 func (d *differ) add(c Change) { d.list = append(d.list, c) }
 
@@ -213,7 +229,10 @@ func (d *differ) instance(name string, from, to *Instance) {
 		d.add(Change{Op: "add", Kind: "instance", Object: name, To: show(reflect.ValueOf(to.VIPs)), Effect: "an election begins; " + show(reflect.ValueOf(to.VIPs)) + " appears on its winner"})
 		return
 	case to == nil:
-		d.add(Change{Op: "remove", Kind: "instance", Object: name, Effect: "nobody answers for " + show(reflect.ValueOf(from.VIPs)) + " any more"})
+		d.add(Change{Op: "remove", Kind: "instance", Object: name})
+		for _, a := range slices.Concat(from.VIPs, from.ExcludedVIPs) {
+			d.add(Change{Op: "remove", Kind: "vip", Object: name + ", " + a.Prefix.Addr().String(), Effect: d.gone(a.Prefix.Addr())})
+		}
 		return
 	}
 	d.fields("instance", name, reflect.ValueOf(*from), reflect.ValueOf(*to), func(field string) string {
@@ -247,7 +266,7 @@ func (d *differ) instance(name string, from, to *Instance) {
 		b := find(now, a.Prefix.Addr())
 		switch {
 		case b == nil:
-			d.add(Change{Op: "remove", Kind: "vip", Object: object, Effect: "nobody answers for it any more"})
+			d.add(Change{Op: "remove", Kind: "vip", Object: object, Effect: d.gone(a.Prefix.Addr())})
 		case show(reflect.ValueOf(a)) != show(reflect.ValueOf(*b)):
 			d.add(Change{Op: "change", Kind: "vip", Object: object, From: show(reflect.ValueOf(a)), To: show(reflect.ValueOf(*b)), Field: "virtual_ipaddress", Effect: "it is removed and added again on its owner"})
 		}

@@ -3,7 +3,7 @@ package config
 import "strings"
 
 // Format lays a file out anew: four blanks per level, one blank between words, a brace at
-// the end of its line, trailing comments of neighbouring lines in one column. Comments,
+// the end of its line, trailing comments of a block in one column. Comments,
 // conditions, variables and includes stay. It changes nothing that is read; what it does
 // not understand (an open quotation, the lines of a multi-line variable) it leaves alone.
 func Format(text string) string {
@@ -217,38 +217,41 @@ func squeeze(s string) string {
 	return b.String()
 }
 
-// String joins the lines, the comments of a run of lines in one column.
+// commentColumn is where trailing comments stand when the lines are short enough.
+const commentColumn = 36
+
+// String joins the lines; the trailing comments of a block of the top level stand in one column.
 func (f *formatter) String() string {
 	for n := len(f.out); n > 0 && f.out[n-1] == (formatted{}); n-- {
 		f.out = f.out[:n-1]
 	}
 	var b strings.Builder
-	for i := 0; i < len(f.out); {
-		j, width := i, 0
-		for j < len(f.out) && f.out[j].code != "" && f.out[j].comment != "" {
-			width = max(width, 4*f.out[j].depth+len(f.out[j].code))
-			j++
+	for start := 0; start < len(f.out); {
+		end, column := start, commentColumn
+		for end < len(f.out) {
+			l := f.out[end]
+			if l.comment != "" && l.code != "" {
+				column = max(column, 4*l.depth+len(l.code)+2)
+			}
+			if end++; l.depth == 0 && (l.code == "}" || l.code == "") {
+				break
+			}
 		}
-		for ; i < max(j, i+1) && i < len(f.out); i++ {
-			l := f.out[i]
+		for _, l := range f.out[start:end] {
 			switch {
 			case l.verbatim:
 				b.WriteString(l.code)
-			case l.code == "" && l.comment == "":
-			default:
+			case l.code != "" || l.comment != "":
 				b.WriteString(strings.Repeat("    ", l.depth))
 				b.WriteString(l.code)
 				if l.comment != "" && l.code != "" {
-					b.WriteString(strings.Repeat(" ", width-4*l.depth-len(l.code)+4))
+					b.WriteString(strings.Repeat(" ", column-4*l.depth-len(l.code)))
 				}
 				b.WriteString(l.comment)
 			}
 			b.WriteByte('\n')
-			if j <= i+1 {
-				i++
-				break
-			}
 		}
+		start = end
 	}
 	return b.String()
 }

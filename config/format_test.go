@@ -97,6 +97,15 @@ func TestFormatKeepsMeaning(t *testing.T) {
 	}
 }
 
+// The examples are laid out as fmt does it.
+func TestExamplesAreFormatted(t *testing.T) {
+	for name, text := range corpus(t) {
+		if strings.HasPrefix(name, "../examples/") && Format(text) != text {
+			t.Errorf("%s: clusterctl fmt would change it: %s", name, firstDifference(text, Format(text)))
+		}
+	}
+}
+
 func sameMeaning(text, laidOut string) error {
 	if again := Format(laidOut); again != laidOut {
 		return fmt.Errorf("laid out twice it is different: %s", firstDifference(laidOut, again))

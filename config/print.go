@@ -87,7 +87,7 @@ func (s *stmt) text(secrets bool) string {
 
 // written puts a word into quotes when it would not be read back as one word without.
 func written(w word) string {
-	if w.text == "" || w.quoted || strings.ContainsAny(w.text, " \t#!{}$@~\"") {
+	if w.text == "" || w.quoted || strings.ContainsAny(w.text, " \t#!{}$\"") || strings.IndexByte("@~", w.text[0]) >= 0 {
 		if strings.ContainsAny(w.text, `"`) {
 			return w.text
 		}
