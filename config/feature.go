@@ -17,7 +17,7 @@ var features = []feature{
 	{name: "yes", done: true},
 
 	// Elections.
-	{name: "sync-group", level: Error, why: "its members would change state one by one"},
+	{name: "sync-group", done: true, level: Error, why: "its members would change state one by one"},
 	{name: "unicast", done: true, level: Error, why: "adverts would be sent by multicast"},
 	{name: "source-address", done: true, level: Error, why: "adverts would come from the first address of the interface"},
 	{name: "mcast-group", done: true, level: Error, why: "adverts would be sent to 224.0.0.18 or ff02::12"},
@@ -28,8 +28,8 @@ var features = []feature{
 	{name: "strict", level: Error, why: "the rules of the RFC would not be enforced"},
 	{name: "checksum-v2", done: true, level: Error, why: "routers that use this checksum would discard the adverts"},
 	{name: "startup-delay", done: true, level: Error, why: "the election would begin at once"},
-	{name: "dont-track-primary", level: Error, why: "the instance would be in fault while its interface is down"},
-	{name: "weighted-links", level: Error, why: "the priority would not follow the interface"},
+	{name: "dont-track-primary", done: true, level: Error, why: "the instance would be in fault while its interface is down"},
+	{name: "weighted-links", done: true, level: Error, why: "the priority would not follow the interface"},
 	{name: "track-file", level: Error, why: "nothing would follow the file"},
 	{name: "track-process", level: Error, why: "nothing would follow the process"},
 	{name: "bfd", level: Error, why: "no BFD session would be run"},
@@ -54,10 +54,12 @@ var features = []feature{
 	{name: "firewall", level: Warning, why: "no firewall rules are made"},
 
 	// Telling others.
-	{name: "mail", level: Warning, once: true, why: "mail is not sent yet"},
-	{name: "notify-fifo", level: Error, why: "a program that reads the pipe would wait for ever"},
-	{name: "priority-notes", level: Warning, why: "changes of the priority are not reported"},
-	{name: "notify-more", level: Error, why: "the command would never run"},
+	{name: "mail", done: true, level: Warning, once: true, why: "mail is not sent yet"},
+	{name: "mail-services", level: Warning, once: true, why: "mail is sent about VRRP only"},
+	{name: "lvs-fifo", level: Error, why: "a program that reads the pipe would wait for ever"},
+	{name: "notify-fifo", done: true, level: Error, why: "a program that reads the pipe would wait for ever"},
+	{name: "priority-notes", done: true, level: Warning, why: "changes of the priority are not reported"},
+	{name: "notify-more", done: true, level: Error, why: "the command would never run"},
 	{name: "daemon-scripts", level: Error, why: "the command would never run"},
 	{name: "snmp", level: Warning, why: "there is no SNMP agent; use the metrics and the API of clusterd"},
 	{name: "dbus", level: Warning, never: true, why: "there is no D-Bus interface; use the API of clusterd"},

@@ -21,6 +21,7 @@ type Elector struct {
 	due        []time.Duration       // deadline of each instance, never for none
 	byVRID     map[vridKey]*instance // whom a packet is for
 	vips       map[netip.Addr]bool   // every virtual address of ours, held or not
+	groups     []*group
 	scripts    []*script
 	links      map[string]*link
 	unknown    uint64 // packets for a VRID nobody here runs
@@ -156,6 +157,13 @@ func (e *Elector) index() {
 
 func (e *Elector) emit(a Action) { e.out = append(e.out, a) }
 
+// notify passes on what somebody is to hear of.
+func (e *Elector) notify(n Notify) {
+	if len(n.Commands) > 0 || n.Fifo || n.Mail {
+		e.emit(n)
+	}
+}
+
 func (e *Elector) report(en Entry) { e.emit(Report{Entry: en}) }
 
 // configure matches instances by interface and VRID, as keepalived does at a reload, so that
@@ -189,14 +197,19 @@ func (e *Elector) configure(c Configure) {
 		}
 	}
 	e.index() // now with the new addresses
+	e.configureGroups(c.Config)
 	e.inherit()
 	for _, i := range old {
-		i.stop(e, "FAULT") // keepalived: a deleted instance notifies FAULT unless it has notify_deleted
+		state := "FAULT" // keepalived: a deleted instance notifies FAULT unless it has notify_deleted
+		if i.cfg.NotifyDeleted != nil {
+			state = "DELETED"
+		}
+		i.stop(e, state)
 	}
 
 	wanted := map[string]bool{}
 	for _, i := range e.instances {
-		for _, name := range i.ifaces {
+		for _, name := range i.watched {
 			wanted[name] = true
 		}
 	}
@@ -258,6 +271,8 @@ func (e *Elector) configureScripts(c *config.Config) {
 	for _, cs := range c.Scripts {
 		tracked := slices.ContainsFunc(c.Instances, func(i *config.Instance) bool {
 			return slices.ContainsFunc(i.TrackScripts, func(t config.Track) bool { return t.Name == cs.Name })
+		}) || slices.ContainsFunc(c.SyncGroups, func(g *config.SyncGroup) bool {
+			return slices.ContainsFunc(g.TrackScripts, func(t config.Track) bool { return t.Name == cs.Name })
 		})
 		if !tracked {
 			continue
@@ -334,8 +349,15 @@ func (e *Elector) received(ev Received) {
 
 // shutdown releases everything; nothing happens after it.
 func (e *Elector) shutdown() {
+	for _, g := range e.groups {
+		g.g.Shutdown(e.now, 0)
+		g.carryOut(e)
+	}
 	for _, i := range e.instances {
 		i.stop(e, "STOP")
+	}
+	for _, g := range e.groups { // keepalived tells of groups last
+		g.notify(e, "STOP")
 	}
 	e.stopped = true
 	for _, name := range sortedKeys(e.links) {

@@ -251,6 +251,12 @@ func (d *director) text(a Action) []string {
 		return []string{fmt.Sprintf("run %s: timeout %s %s", a.Script, a.Timeout, strings.Join(a.Command.Argv, " "))}
 	case Notify:
 		var out []string
+		if a.Fifo {
+			out = append(out, "fifo "+strings.TrimSpace(a.Line()))
+		}
+		if a.Mail {
+			out = append(out, fmt.Sprintf("mail %s %s %s", a.Kind, a.Name, a.State))
+		}
 		for _, c := range a.Commands {
 			out = append(out, "notify "+strings.Join(append(append([]string{}, c.Command.Argv...), c.Extra...), " "))
 		}

@@ -15,11 +15,13 @@ import (
 // instance is one vrrp_instance: the protocol machine and what belongs to it on this host.
 type instance struct {
 	cfg     *config.Instance
+	group   *group // nil: it is in none
 	global  *config.Global
 	m       *vrrp.Instance
 	at      int              // its place in Elector.instances, -1 when it is no more there
 	all     []config.Address // what it holds while MASTER
-	ifaces  []string         // its own, those of its addresses and those it tracks; sorted
+	ifaces  []string         // its own, those of its addresses and those it tracks without a weight: one that is down is a fault; sorted
+	watched []string         // and those with a weight
 	started bool
 	// own are virtual addresses that are this host's own: of an address owner (priority 255), on the interface
 	// before this instance came. They are neither added nor removed.
@@ -76,6 +78,12 @@ func (i *instance) setConfig(c *config.Instance, g *config.Global) {
 	}
 	slices.Sort(i.ifaces)
 	i.ifaces = slices.Compact(i.ifaces)
+	i.watched = slices.Clone(i.ifaces)
+	for _, t := range c.WeightedIfaces {
+		i.watched = append(i.watched, t.Name)
+	}
+	slices.Sort(i.watched)
+	i.watched = slices.Compact(i.watched)
 }
 
 func (i *instance) is6() bool { return is6(i.cfg) }
@@ -309,7 +317,8 @@ func (i *instance) evaluate(e *Elector) {
 		if i.adopting = adopt && len(i.faults) == 0; i.adopting {
 			i.held, i.leftover = i.leftover, nil // it never stopped being held
 		}
-		i.step(e, vrrp.Startup{Adopt: i.adopting, Delay: i.global.StartupDelay.V})
+		joins := i.group != nil && i.group.othersMaster(i) && len(i.faults) == 0
+		i.step(e, vrrp.Startup{Adopt: i.adopting || joins, Delay: i.global.StartupDelay.V})
 		i.adopting = false
 	}
 }
@@ -329,12 +338,12 @@ func (i *instance) adoptable(e *Elector) bool {
 }
 
 func (i *instance) linksKnown(e *Elector) bool {
-	return !slices.ContainsFunc(i.ifaces, func(n string) bool { l := e.links[n]; return l == nil || !l.known })
+	return !slices.ContainsFunc(i.watched, func(n string) bool { l := e.links[n]; return l == nil || !l.known })
 }
 
 // scriptsKnown: an instance with an unweighted script waits for its first result, for it might have to start in FAULT.
 func (i *instance) scriptsKnown(e *Elector) bool {
-	return !slices.ContainsFunc(i.cfg.TrackScripts, func(t config.Track) bool {
+	return !slices.ContainsFunc(i.tracks(e), func(t config.Track) bool {
 		s := e.script(t.Name)
 		return s != nil && s.verdict == unknown && !s.weighted(t)
 	})
@@ -346,13 +355,14 @@ func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
 		switch l := e.links[name]; {
 		case !l.Exists:
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " does not exist"})
+		case !l.Up && name == i.cfg.Interface.V && i.cfg.DontTrackPrimary.V:
 		case !l.Up:
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " is down"})
 		case name == i.cfg.Interface.V && !e.source(i).IsValid():
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonNoAddress, Detail: i.noSource()})
 		}
 	}
-	for _, t := range i.cfg.TrackScripts {
+	for _, t := range i.tracks(e) {
 		s := e.script(t.Name)
 		if s == nil {
 			continue // the configuration reader has refused it
@@ -383,7 +393,7 @@ func (i *instance) effective(e *Elector) (uint8, string) {
 	}
 	var why []string
 	sum := base
-	for _, t := range i.cfg.TrackScripts {
+	for _, t := range i.tracks(e) {
 		if s := e.script(t.Name); s != nil {
 			if w, _ := s.effect(t); w != 0 {
 				sum += w
@@ -391,33 +401,56 @@ func (i *instance) effective(e *Elector) (uint8, string) {
 			}
 		}
 	}
+	for _, t := range i.cfg.WeightedIfaces {
+		if i.group != nil && !i.group.cfg.TrackingWeights.V {
+			break
+		}
+		w, l := t.Weight.V, e.links[t.Name]
+		up := l != nil && l.Exists && l.Up
+		if w > 0 != up { // a positive weight counts while it is up, a negative one while it is down
+			continue
+		}
+		if t.Reverse {
+			w = -w
+		}
+		sum += w
+		why = append(why, fmt.Sprintf("%s %s %+d", t.Name, map[bool]string{true: "up", false: "down"}[up], w))
+	}
 	return uint8(min(max(sum, 1), 254)), strings.Join(why, ", ")
 }
 
 // step feeds the protocol machine and turns its actions into the host's.
 func (i *instance) step(e *Elector, ev vrrp.Event) {
+	if i.group != nil {
+		i.group.step(e, i, ev)
+		return
+	}
 	i.m.Step(e.now, ev)
 	for _, a := range i.m.Ready() {
-		switch a := a.(type) {
-		case vrrp.Send:
-			e.emit(SendAdvert{Interface: i.cfg.Interface.V, Packet: a.Packet})
-		case vrrp.Acquire:
-			i.acquire(e)
-		case vrrp.Release:
-			i.release(e)
-		case vrrp.Announce:
-			for range a.Repeat {
-				for _, v := range i.all { // also those that are the host's own
-					e.emit(SendARP{Interface: i.dev(v), Addr: v.Prefix.Addr()})
-				}
-			}
-		case vrrp.Transition:
-			i.transition(e, a)
-		case vrrp.Note:
-			i.note(e, a)
-		}
+		i.handle(e, a)
 	}
 	i.updateDue(e)
+}
+
+func (i *instance) handle(e *Elector, a vrrp.Action) {
+	switch a := a.(type) {
+	case vrrp.Send:
+		e.emit(SendAdvert{Interface: i.cfg.Interface.V, Packet: a.Packet})
+	case vrrp.Acquire:
+		i.acquire(e)
+	case vrrp.Release:
+		i.release(e)
+	case vrrp.Announce:
+		for range a.Repeat {
+			for _, v := range i.all { // also those that are the host's own
+				e.emit(SendARP{Interface: i.dev(v), Addr: v.Prefix.Addr()})
+			}
+		}
+	case vrrp.Transition:
+		i.transition(e, a)
+	case vrrp.Note:
+		i.note(e, a)
+	}
 }
 
 // acquire makes held equal to the configured addresses: the ones that are gone go first.
@@ -507,29 +540,28 @@ func (i *instance) transition(e *Elector, t vrrp.Transition) {
 	}
 }
 
-// notify starts the specific script, then the generic one (keepalived's order).
+// notify tells of a state, or of something else that keepalived has a word for.
 func (i *instance) notify(e *Elector, state string) {
-	var specific *config.Command
-	switch state {
-	case "MASTER":
-		specific = i.cfg.NotifyMaster
-	case "BACKUP":
-		specific = i.cfg.NotifyBackup
-	case "FAULT":
-		specific = i.cfg.NotifyFault
-	case "STOP":
-		specific = i.cfg.NotifyStop
+	c := i.cfg
+	specific := map[string]*config.Command{"MASTER": c.NotifyMaster, "BACKUP": c.NotifyBackup, "FAULT": c.NotifyFault, "STOP": c.NotifyStop,
+		"DELETED": c.NotifyDeleted, "MASTER_RX_LOWER_PRI": c.NotifyMasterRxLowerPri}[state]
+	n := Notify{Kind: "INSTANCE", Name: c.Name, State: state, Priority: i.m.Priority(), Fifo: hasFifo(i.global), Mail: mailed(c.SMTPAlert, i.global, state)}
+	generic := c.Notify
+	if state == "MASTER_RX_LOWER_PRI" {
+		generic = nil
 	}
-	n := Notify{Kind: "INSTANCE", Name: i.cfg.Name, State: state, Priority: i.m.Priority()}
-	if specific != nil {
-		n.Commands = append(n.Commands, NotifyCommand{Command: *specific})
-	}
-	if i.cfg.Notify != nil {
-		n.Commands = append(n.Commands, NotifyCommand{Command: *i.cfg.Notify,
-			Extra: []string{"INSTANCE", i.cfg.Name, state, fmt.Sprint(n.Priority)}})
-	}
-	if len(n.Commands) > 0 {
-		e.emit(n)
+	n.add(specific, generic)
+	e.notify(n)
+}
+
+// tell notifies of a note that keepalived has a word for.
+func (i *instance) tell(e *Elector, n vrrp.Note) {
+	state := i.m.State()
+	switch {
+	case n.Kind == vrrp.NoteLowerPriority && state == vrrp.Master && !i.cfg.LowerPrioNoAdvert.V:
+		i.notify(e, "MASTER_RX_LOWER_PRI")
+	case n.Kind == vrrp.NotePriority && i.cfg.NotifyPriority.V && (state == vrrp.Master || state == vrrp.Backup):
+		i.notify(e, state.String()+"_PRIORITY")
 	}
 }
 
@@ -538,6 +570,7 @@ func (i *instance) note(e *Elector, n vrrp.Note) {
 	if n.Kind == vrrp.NoteRejected {
 		e.refused(i, n)
 	}
+	i.tell(e, n)
 	at := slices.IndexFunc(i.limits, func(l noteLimit) bool {
 		return l.kind == n.Kind && l.reject == n.Reject && l.src == n.Src
 	})

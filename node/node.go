@@ -188,14 +188,25 @@ type RunScript struct {
 	Timeout time.Duration
 }
 
-// Notify runs notify commands in order for one instance (specific then generic). The driver
-// runs the batches of one instance one after the other and never two at once.
+// Notify tells the outside what happened, once each: notify commands in order (specific then generic), a line in
+// the named pipes, a mail. The driver runs the batches of one instance one after the other and never two at once.
 type Notify struct {
-	Kind     string // INSTANCE
+	Kind     string // INSTANCE or GROUP
 	Name     string
-	State    string // MASTER BACKUP FAULT STOP
-	Priority uint8
+	State    string // MASTER BACKUP FAULT STOP DELETED MASTER_RX_LOWER_PRI MASTER_PRIORITY BACKUP_PRIORITY
+	Priority uint8  // 0 of a group
 	Commands []NotifyCommand
+	Fifo     bool // write Line to notify_fifo and vrrp_notify_fifo
+	Mail     bool
+}
+
+func (n Notify) words() string {
+	return fmt.Sprintf("%s %s %s %d", n.Kind, n.Name, n.State, n.Priority)
+}
+
+// Line is what keepalived writes to a notify_fifo.
+func (n Notify) Line() string {
+	return fmt.Sprintf("%s \"%s\" %s %d\n", n.Kind, n.Name, n.State, n.Priority)
 }
 
 // NotifyCommand is one script of a Notify.

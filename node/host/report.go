@@ -78,6 +78,8 @@ func sentence(e node.Entry) string {
 		return in + "Entering BACKUP STATE"
 	case "vrrp.stop":
 		return in + "Entering STOP STATE"
+	case "vrrp.group":
+		return "VRRP_Group(" + e.Instance + ") Syncing instances to " + e.To + " state"
 	case "script.up":
 		return "VRRP_Script(" + e.Instance + ") succeeded"
 	case "script.down":

@@ -23,6 +23,7 @@ type scripts struct {
 	log   *slog.Logger
 	spawn *spawner
 	out   func(node.ScriptResult)
+	told  func(notified) // how each notify script ended; nil: it is logged
 
 	mu     sync.Mutex
 	id     identity
@@ -55,6 +56,14 @@ func (s *scripts) SetIdentity(id identity) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.id = id
+}
+
+// Start runs a command that lives beside the rest, as the identity of scripts.
+func (s *scripts) Start(c config.Command, extra []string) (*process, error) {
+	s.mu.Lock()
+	id := s.id
+	s.mu.Unlock()
+	return s.spawn.run(c, extra, id)
 }
 
 // Track starts a vrrp_script; its result follows on the channel. While the same command still
@@ -151,26 +160,50 @@ func (s *scripts) work(key string, q *queue) {
 	}
 }
 
+// notified is how a notify script ended.
+type notified struct {
+	instance, state, script string
+	detail                  string
+	failed                  bool
+	took                    time.Duration
+}
+
+// result passes on how a notify script ended, as long as somebody listens.
+func (s *scripts) result(r notified) {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	switch {
+	case s.told != nil && !closed:
+		s.told(r)
+	case r.failed:
+		s.log.Warn("notify script failed", "instance", r.instance, "state", r.state, "script", r.script, "detail", r.detail, "ran", r.took)
+	}
+}
+
 func (s *scripts) notifyOnce(n node.Notify, c node.NotifyCommand, id identity, stop <-chan struct{}) {
 	select {
 	case <-stop:
 		return
 	default:
 	}
-	log := s.log.With("instance", n.Name, "state", n.State, "script", name(c.Command))
 	began := time.Now()
+	r := notified{instance: n.Name, state: n.State, script: name(c.Command), failed: true}
+	defer func() {
+		r.took = time.Since(began).Round(time.Millisecond)
+		s.result(r)
+	}()
 	p, err := s.spawn.run(c.Command, c.Extra, id)
 	if err != nil {
-		log.Warn("notify script cannot be started", "error", err)
+		r.detail = "cannot be started: " + err.Error()
 		return
 	}
 	if !p.wait(notifyLimit, stop) {
-		log.Warn("notify script was ended before it was done", "ran", time.Since(began).Round(time.Millisecond), "limit", notifyLimit)
+		r.detail = fmt.Sprintf("was ended before it was done, limit %v", notifyLimit)
 		return
 	}
-	if code, detail := p.outcome(); code != 0 {
-		log.Warn("notify script failed", "detail", detail)
-	}
+	code, detail := p.outcome()
+	r.failed, r.detail = code != 0, detail
 }
 
 func name(c config.Command) string {

@@ -48,6 +48,8 @@ type elector struct {
 	links    *links
 	install  *installer
 	scripts  *scripts
+	fifos    *fifos
+	mailer   *mailer
 	ifaces   map[string]*iface
 	memory   *memory
 	held     func() []node.Held
@@ -77,6 +79,12 @@ type iface struct {
 }
 
 type addressKey struct{ dev, prefix string }
+
+// mailResult tells whether mail gets out.
+type mailResult struct{ err error }
+
+// mailGrace is what is left for mail at the end.
+const mailGrace = 500 * time.Millisecond
 
 // socketLost says that a reader gave up its socket.
 type socketLost struct {
@@ -125,6 +133,8 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []nod
 // adopt comes before the machine sees a configuration.
 func (e *elector) adopt(c *config.Config) {
 	e.scripts.SetIdentity(identityOf(c.Global))
+	e.fifos.Configure(c.Global)
+	e.mailer.Configure(c.Global)
 	e.vips.Store(virtualAddresses(c))
 	for _, i := range e.ifaces {
 		if i.ears != nil {
@@ -171,6 +181,9 @@ func (e *elector) setUp(bg context.Context, wg *sync.WaitGroup) (err error) {
 		return err
 	}
 	e.scripts = newScripts(e.log, func(r node.ScriptResult) { e.post(r) })
+	e.scripts.told = func(n notified) { e.post(n) }
+	e.fifos = &fifos{trouble: e.Trouble, start: e.scripts.Start}
+	e.mailer = newMailer(e.log, func(err error) { e.post(mailResult{err}) })
 	wg.Go(func() { e.links.Run(bg) })
 	return nil
 }
@@ -182,6 +195,8 @@ func (e *elector) tearDown() {
 	left := make(chan []error, 1)
 	go func() { left <- e.install.Close() }()
 	e.scripts.Close()
+	e.fifos.Close()
+	e.mailer.Close(mailGrace)
 	for _, err := range <-left {
 		e.Trouble(err.Error(), err)
 	}
@@ -260,6 +275,12 @@ func (e *elector) act(a node.Action) {
 	case node.RunScript:
 		e.scripts.Track(a)
 	case node.Notify:
+		if a.Fifo {
+			e.fifos.Write(a)
+		}
+		if a.Mail {
+			e.mailer.Tell(a)
+		}
 		e.scripts.Notify(a)
 	default:
 		e.Trouble(fmt.Sprintf("action %T", a), fmt.Errorf("the vrrp worker cannot carry out %T", a))
@@ -289,6 +310,14 @@ func (e *elector) take(v any) {
 		if v.err == nil || e.iface(v.dev).news.link.Up { // of a link that is down others tell
 			e.Trouble("announcements on "+v.dev, v.err)
 		}
+	case notified:
+		entry := node.Entry{Instance: v.instance, Event: "notify.done", To: v.state, Detail: fmt.Sprintf("%s: %s in %v", v.script, v.detail, v.took)}
+		if v.failed {
+			entry.Event, entry.Warn = "notify.failed", true
+		}
+		e.Report(entry)
+	case mailResult:
+		e.Trouble("mail", v.err)
 	case memoryResult:
 		e.Trouble("memory of held addresses", v.err)
 	case socketLost:

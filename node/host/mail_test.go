@@ -1,0 +1,194 @@
+package host
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"quorate/config"
+	"quorate/node"
+)
+
+// smtpServer takes mail as a server does that is down for the first connections.
+type smtpServer struct {
+	ln   net.Listener
+	down int
+
+	mu    sync.Mutex
+	mails []string // commands and data of each session that delivered one
+}
+
+func newSMTP(t *testing.T, down int) *smtpServer {
+	t.Helper()
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = ln.Close() })
+	s := &smtpServer{ln: ln, down: down}
+	go func() {
+		for n := 0; ; n++ {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			if n < down {
+				_, _ = fmt.Fprint(c, "421 not now\r\n")
+				_ = c.Close()
+				continue
+			}
+			s.session(c)
+		}
+	}()
+	return s
+}
+
+func (s *smtpServer) session(c net.Conn) {
+	defer func() { _ = c.Close() }()
+	say := func(text string) { _, _ = fmt.Fprint(c, text+"\r\n") }
+	say("220 test")
+	var all strings.Builder
+	data := false
+	for r := bufio.NewScanner(c); r.Scan(); {
+		line := r.Text()
+		all.WriteString(line + "\n")
+		switch {
+		case data && line == ".":
+			data = false
+			say("250 taken")
+			s.mu.Lock()
+			s.mails = append(s.mails, all.String())
+			s.mu.Unlock()
+		case data:
+		case line == "DATA":
+			data = true
+			say("354 go on")
+		case line == "QUIT":
+			say("221 bye")
+			return
+		default:
+			say("250 fine")
+		}
+	}
+}
+
+func (s *smtpServer) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.mails...)
+}
+
+// TestMail: in keepalived's words, in order, after the server was down, and nothing twice.
+func TestMail(t *testing.T) {
+	s := newSMTP(t, 2)
+	var mu sync.Mutex
+	var troubles []string
+	m := newMailer((&logBuffer{}).logger(), func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		troubles = append(troubles, fmt.Sprint(err))
+	})
+	m.retry = 20 * time.Millisecond
+	str := func(s string) config.Value[string] { return config.Value[string]{V: s, Set: true} }
+	m.Configure(config.Global{RouterID: str("lb1"), SMTPServer: str(s.ln.Addr().String()), NotificationEmailFrom: str("lb@example.com"),
+		NotificationEmail: []config.Value[string]{str("ops@example.com"), str("Second <two@example.com>")}, SMTPHelo: str("lb1.example.com")})
+	began := time.Now()
+	for _, state := range []string{"MASTER", "BACKUP", "BACKUP", "MASTER"} {
+		m.Tell(node.Notify{Kind: "INSTANCE", Name: "VI_1", State: state})
+	}
+	m.Tell(node.Notify{Kind: "GROUP", Name: "G", State: "MASTER"})
+	if took := time.Since(began); took > 500*time.Millisecond {
+		t.Errorf("queueing took %v", took)
+	}
+	eventually(t, 10*time.Second, func() bool { return len(s.all()) == 4 }, func() string { return fmt.Sprint(s.all(), troubles) })
+	m.Close(time.Second)
+	for k, want := range []string{
+		"Subject: [lb1] VRRP Instance VI_1 - Entering MASTER state\n|=> VRRP Instance is now owning VRRP VIPs <=\n|MAIL FROM:<lb@example.com>|RCPT TO:<ops@example.com>|RCPT TO:<two@example.com>|EHLO lb1.example.com|X-Mailer: Keepalived",
+		"Subject: [lb1] VRRP Instance VI_1 - Entering BACKUP state\n|(2 times since ",
+		"Subject: [lb1] VRRP Instance VI_1 - Entering MASTER state\n",
+		"Subject: [lb1] VRRP Group G - Entering MASTER state\n",
+	} {
+		for part := range strings.SplitSeq(want, "|") {
+			if !strings.Contains(s.all()[k], part) {
+				t.Errorf("mail %d lacks %q:\n%s", k, part, s.all()[k])
+			}
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(troubles) < 3 || !strings.Contains(troubles[0], "421") || troubles[len(troubles)-1] != "<nil>" {
+		t.Errorf("troubles %q", troubles)
+	}
+}
+
+// TestMailQueueIsBounded: a server that never answers costs neither memory nor a moment at the end.
+func TestMailQueueIsBounded(t *testing.T) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0") // accepts by the kernel, says nothing
+	must(t, err)
+	defer func() { _ = ln.Close() }()
+	log := &logBuffer{}
+	m := newMailer(log.logger(), func(error) {})
+	m.Configure(config.Global{SMTPServer: config.Value[string]{V: ln.Addr().String()}, NotificationEmail: []config.Value[string]{{V: "ops@example.com"}}})
+	for n := range 5 * mailQueue {
+		m.Tell(node.Notify{Kind: "INSTANCE", Name: fmt.Sprint("V", n), State: "MASTER"})
+	}
+	if n := m.waiting(); n != mailQueue {
+		t.Errorf("%d wait", n)
+	}
+	began := time.Now()
+	m.Close(100 * time.Millisecond)
+	if took := time.Since(began); took > 2*time.Second || !strings.Contains(log.String(), "mails were not sent before the end") {
+		t.Errorf("%v\n%s", took, log)
+	}
+}
+
+// TestFifo: keepalived's lines, for a reader that comes late; a full pipe loses lines and says so; a file is left alone.
+func TestFifo(t *testing.T) {
+	dir := t.TempDir()
+	path, file := filepath.Join(dir, "notify"), filepath.Join(dir, "file")
+	must(t, os.WriteFile(file, []byte("precious"), 0o600))
+	troubles := map[string]error{}
+	f := &fifos{trouble: func(k string, err error) { troubles[k] = err }}
+	fifo := func(p string) config.Fifo { return config.Fifo{Path: config.Value[string]{V: p, Set: true}} }
+	f.Configure(config.Global{NotifyFifo: fifo(path), VRRPNotifyFifo: fifo(file)})
+	if err := troubles["notify_fifo "+file]; err == nil || !strings.Contains(err.Error(), "no named pipe") {
+		t.Errorf("an ordinary file: %v", err)
+	}
+	f.Write(node.Notify{Kind: "INSTANCE", Name: "VI_1", State: "MASTER", Priority: 100})
+	f.Write(node.Notify{Kind: "GROUP", Name: "G", State: "MASTER"})
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)
+	must(t, err)
+	defer func() { _ = unix.Close(fd) }()
+	buf := make([]byte, 1<<20)
+	n, err := unix.Read(fd, buf)
+	if got := string(buf[:max(n, 0)]); err != nil || got != "INSTANCE \"VI_1\" MASTER 100\nGROUP \"G\" MASTER 0\n" {
+		t.Errorf("%q %v", got, err)
+	}
+	for range 10000 {
+		f.Write(node.Notify{Kind: "INSTANCE", Name: "VI_1", State: "BACKUP", Priority: 100})
+	}
+	if err := troubles["notify_fifo "+path]; err == nil || !strings.Contains(err.Error(), "nobody reads") {
+		t.Errorf("a full pipe: %v", err)
+	}
+	if _, err := unix.Read(fd, buf); err != nil {
+		t.Error(err)
+	}
+	f.Configure(config.Global{NotifyFifo: fifo(path)}) // the same goes on
+	f.Write(node.Notify{Kind: "INSTANCE", Name: "VI_1", State: "FAULT", Priority: 100})
+	if err := troubles["notify_fifo "+path]; err != nil {
+		t.Errorf("read again: %v", err)
+	}
+	f.Close()
+	if _, err := os.Stat(path); !os.IsNotExist(err) {
+		t.Errorf("the pipe is left behind: %v", err)
+	}
+	if readAll(file) != "precious" {
+		t.Error("a file was written to")
+	}
+}
