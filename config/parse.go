@@ -20,6 +20,16 @@ func parse(main string, src Source, opt Options) (*Config, Diagnostics, []word) 
 	return read(main, src, opt, mode{})
 }
 
+// LintIDs is Lint that also returns the config-ids that conditions of the file name, in the
+// order of their first use: the directors it was written for.
+func LintIDs(main string, src Source, opt Options) (ds Diagnostics, ids []string) {
+	_, ds, words := read(main, src, opt, mode{light: true})
+	for _, w := range words {
+		ids = append(ids, w.text)
+	}
+	return ds, ids
+}
+
 // mode is how a reading is done; what it finds is always the same.
 type mode struct {
 	light bool // services are not kept

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -141,6 +142,8 @@ func (c *cli) checkCmd() *cobra.Command {
 			"It needs no cluster. Exit code 0: no errors (with --strict: no warnings either); 4: there are; 2: no such file.\n" +
 			"-o json prints {\"diagnostics\":[{severity,code,file,line,column,keyword,message,hint}]}, -o sarif what code\n" +
 			"hosting sites show beside the lines.",
+		Example: "  clusterctl check keepalived.conf --nodes d1,d2,d3\n" +
+			"  git diff --cached --name-only -- '*.conf' | xargs -r clusterctl check --strict    # as .git/hooks/pre-commit",
 		RunE: func(_ *cobra.Command, args []string) error {
 			// What is live at any moment is the file and one service: collecting less often costs little memory.
 			defer debug.SetGCPercent(debug.SetGCPercent(400))
@@ -152,7 +155,11 @@ func (c *cli) checkCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				ds := lint(main, src, node, nodes)
+				ds, as := lint(main, src, node, nodes)
+				who := ""
+				if len(as) > 0 {
+					who = " for " + clean(strings.Join(as, ", "))
+				}
 				failed := ds.HasErrors() || strict && ds.Count(config.Warning) > 0
 				bad = bad || failed
 				all = append(all, ds...)
@@ -161,10 +168,10 @@ func (c *cli) checkCmd() *cobra.Command {
 				}
 				if failed {
 					c.show(c.err, ds, src)
-					say(c.err, "clusterctl: %s: %d errors, %d warnings\n", clean(main), ds.Count(config.Error), ds.Count(config.Warning))
+					say(c.err, "clusterctl: %s%s: %d errors, %d warnings\n", clean(main), who, ds.Count(config.Error), ds.Count(config.Warning))
 				} else {
 					c.show(c.out, ds, src)
-					say(c.out, "%s: good, %d warnings\n", clean(main), ds.Count(config.Warning))
+					say(c.out, "%s: good%s, %d warnings\n", clean(main), who, ds.Count(config.Warning))
 				}
 			}
 			var err error
@@ -181,18 +188,29 @@ func (c *cli) checkCmd() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringSliceVar(&nodes, "nodes", nil, "read it as each of these directors does, and compare")
-	cmd.Flags().StringVar(&node, "node", "", "config-id that @NAME lines compare with (default: the name of this host)")
+	cmd.Flags().StringVar(&node, "node", "", "config-id that @NAME lines compare with (default: this host's name, or all that the file names)")
 	cmd.Flags().BoolVar(&strict, "strict", false, "warnings are errors")
 	return cmd
 }
 
-func lint(main string, src config.Source, node string, nodes []string) config.Diagnostics {
-	if len(nodes) > 0 {
-		_, ds := config.Render(main, src, nodes)
-		return ds
+// lint reads a file as one director does, or as several do. When nobody says as which, and the file has lines for directors of
+// which this host is none, it is read as all of them do: as this host it would lack what those lines say.
+func lint(main string, src config.Source, node string, nodes []string) (ds config.Diagnostics, as []string) {
+	if len(nodes) == 0 {
+		id := cmp.Or(node, shortHost())
+		ds, ids := config.LintIDs(main, src, config.Options{ConfigID: id})
+		if node != "" || len(ids) == 0 || len(ids) > maxGuessed || slices.Contains(ids, id) {
+			return ds, nil
+		}
+		slices.Sort(ids)
+		nodes, as = ids, ids
 	}
-	return config.Lint(main, src, config.Options{ConfigID: cmp.Or(node, shortHost())})
+	_, ds = config.Render(main, src, nodes)
+	return ds, as
 }
+
+// maxGuessed is how many directors a file may name to be read as each of them without being asked to.
+const maxGuessed = 9
 
 // show prints findings as a compiler does, many of them quickly.
 func (c *cli) show(w io.Writer, ds config.Diagnostics, src config.Source) {
