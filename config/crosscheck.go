@@ -113,23 +113,21 @@ func (c *ctx) strictMode(i *Instance) {
 // a weight that lowers the priority of the owner moves the address only if somebody else
 // preempts - and nobody may.
 func (c *ctx) weights(i *Instance) {
-	weight := func(t Track) int {
-		if t.Weight.Set {
+	if c.facts.weights == nil {
+		c.facts.weights = scriptWeights(c.cfg)
+	}
+	weight := func(kw string, t Track) int {
+		if t.Weight.Set || kw != "track_script" {
 			return t.Weight.V
 		}
-		for _, s := range c.cfg.Scripts {
-			if s.Name == t.Name {
-				return s.Weight.V
-			}
-		}
-		return 0
+		return c.facts.weights[t.Name]
 	}
 	for _, l := range []struct {
 		kw   string
 		list []Track
 	}{{"track_script", i.TrackScripts}, {"track_interface", i.WeightedIfaces}, {"track_file", i.TrackFiles}, {"track_process", i.TrackProcesses}, {"track_bfd", i.TrackBFDs}} {
 		for _, t := range l.list {
-			w := weight(t)
+			w := weight(l.kw, t)
 			switch {
 			case w == 0:
 			case i.Priority.V == 255:
@@ -140,6 +138,15 @@ func (c *ctx) weights(i *Instance) {
 			}
 		}
 	}
+}
+
+// scriptWeights returns the weight that each script has by itself.
+func scriptWeights(cfg *Config) map[string]int {
+	out := make(map[string]int, len(cfg.Scripts))
+	for _, s := range cfg.Scripts {
+		out[s.Name] = s.Weight.V
+	}
+	return out
 }
 
 // checkGroups: members must exist, belong to one group, and be more than names.
@@ -247,13 +254,15 @@ func (c *ctx) checkTrackers() {
 // checkTrackGroups finds static lines that name a track_group nobody defines.
 func (c *ctx) checkTrackGroups() {
 	var names []string
+	have := map[string]bool{}
 	for _, s := range c.cfg.Settings {
 		if s.Keyword == "track_group" && s.Block == "" && len(s.Values) > 0 {
 			names = append(names, s.Values[0])
+			have[s.Values[0]] = true
 		}
 	}
 	look := func(at Pos, name string) {
-		if slices.Contains(names, name) {
+		if have[name] {
 			return
 		}
 		hint := "define track_group " + name + " { group { INSTANCE } }"
@@ -290,7 +299,7 @@ func (c *ctx) checkTrackGroups() {
 func (c *ctx) checkServices() {
 	f := &c.facts
 	for _, g := range f.groups {
-		if c.serverGroup(g.V) == nil {
+		if !c.hasServerGroup(g.V) {
 			c.errorf(g.Pos, "unknown-group", "virtual_server", "define virtual_server_group "+g.V, "there is no virtual_server_group %q; keepalived notices at the start only, and leaves the service out", shorten(g.V))
 		}
 	}
@@ -358,19 +367,10 @@ func (x *across) reach(name string, all []placed) {
 	slices.SortStableFunc(order, func(a, b placed) int { return b.Priority.V - a.Priority.V })
 	top, gap := order[0], order[0].Priority.V-order[1].Priority.V
 	sum, at, what := 0, Pos{}, ""
-	for _, t := range slices.Concat(top.TrackScripts, top.WeightedIfaces, top.TrackProcesses) {
+	for _, t := range slices.Concat(top.TrackScripts, top.WeightedIfaces) {
 		w := t.Weight.V
 		if !t.Weight.Set {
-			for _, s := range x.configs[top.node].Scripts {
-				if s.Name == t.Name {
-					w = s.Weight.V
-				}
-			}
-			for _, p := range x.configs[top.node].TrackProcesses {
-				if p.Name == t.Name {
-					w = p.Weight.V
-				}
-			}
+			w = x.scripts[top.node][t.Name]
 		}
 		if w == 0 {
 			return // a fault moves them
@@ -382,7 +382,7 @@ func (x *across) reach(name string, all []placed) {
 			at, what = t.Pos, t.Name
 		}
 	}
-	if sum > 0 && sum < gap && len(top.TrackFiles) == 0 {
+	if sum > 0 && sum < gap && len(top.TrackFiles)+len(top.TrackProcesses)+len(top.TrackBFDs) == 0 {
 		x.warnf(at, "weight-too-small", "weight", fmt.Sprintf("use weights of more than %d, bring the priorities closer together, or leave the weight out", gap),
 			"vrrp_instance %s: whatever %s finds, %s keeps the addresses: its priority is %d above the next one (%s), the weights together make %d",
 			name, what, top.node, gap, order[1].node, sum)

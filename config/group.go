@@ -217,7 +217,7 @@ func closeBFD(c *ctx, s *stmt) {
 	if b.Source.Set && b.Neighbor.Set && b.Source.V.Is4() != b.Neighbor.V.Is4() {
 		c.errorf(b.Source.Pos, "mixed-families", "source_ip", "write an address of the same family", "source_ip %s and neighbor_ip %s are of different families", b.Source.V, b.Neighbor.V)
 	}
-	for _, old := range c.cfg.BFDs[:len(c.cfg.BFDs)-1] {
+	for _, old := range c.cfg.BFDs[:min(len(c.cfg.BFDs)-1, maxPeers)] {
 		if b.Neighbor.Set && old.Neighbor.V == b.Neighbor.V {
 			c.errorf(b.Neighbor.Pos, "duplicate-address", "neighbor_ip", "use one session for both", "neighbor_ip %s is already that of bfd_instance %s at %s", b.Neighbor.V, old.Name, old.Pos)
 		}

@@ -14,6 +14,8 @@ const (
 	maxVariableDepth = 32       // variables inside variables
 	maxDiagnostics   = 1000     // errors; with them the reading ends
 	maxOfKind        = 100      // warnings with one code
+	maxNear          = 1000     // names that a misspelt one is compared with
+	maxPeers         = 1000     // of one instance
 	maxShown         = 400      // longest line printed with a caret
 	keepalivedLine   = 1023
 )

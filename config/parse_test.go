@@ -42,6 +42,15 @@ func TestExamplesRender(t *testing.T) {
 	}
 }
 
+// many repeats a line with three numbers that make it unique.
+func many(n int, line string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, line, i>>16, i>>8&255, i&255)
+	}
+	return b.String()
+}
+
 // A hostile file is refused at once.
 func TestBounded(t *testing.T) {
 	laughs := "$A=x\n"
@@ -81,6 +90,15 @@ func TestBounded(t *testing.T) {
 		{"sequences", strings.Repeat("~SEQ(A,1,1000000000) x\n", 2000), "too-many-errors"},
 		{"long sequences", strings.Repeat("~SEQ(A,1,190000) x\n", 2000), "too-many-errors"},
 		{"nested sequences", "~SEQ(A,1,100000) ~SEQ(B,1,100000) @none x\n", "expansion-too-large"},
+		{"many peers", "vrrp_instance I { unicast_peer {\n" + many(300_000, "10.%d.%d.%d\n") + "} }\n", "out-of-range"},
+		{"many addresses", "vrrp_instance I { virtual_ipaddress_excluded {\n" + many(300_000, "10.%d.%d.%d\n") + "} }\n", ""},
+		{"many trackers", many(50_000, "vrrp_script s%d-%d-%d { script /x }\n") + "vrrp_instance I { nopreempt\n track_script {\n" + many(50_000, "s%d-%d-%d\n") + "} }\n", ""},
+		{"many members", many(50_000, "vrrp_instance i%d-%d-%d { }\n"), "too-many-errors"},
+		{"many unknown members", many(100, "vrrp_instance i%d-%d-%d { interface eth0\n virtual_router_id 1\n virtual_ipaddress { 10.0.0.1 } }\n") + "vrrp_sync_group G { group {\n" + many(200_000, "abcdefghij%d-%d-%d\n") + "} }\n", "too-many-errors"},
+		{"many servers", "virtual_server 10.0.0.1 80 { \n" + many(100_000, "real_server 10.%d.%d.%d 80 { }\n") + "}\n", ""},
+		{"many groups", many(50_000, "virtual_server_group g%d-%d-%d { }\n") + many(50_000, "virtual_server group g%d-%d-%d { }\n"), ""},
+		{"many settings", "global_defs {\n" + many(200_000, "nftables t%d-%d-%d\n") + "}\n", ""},
+		{"many routes", "static_routes {\n" + many(100_000, "10.%d.%d.%d via 10.0.0.1 dev eth0 track_group x\n") + "}\n", ""},
 		{"nothing", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

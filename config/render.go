@@ -53,7 +53,10 @@ func Render(main string, src Source, nodes []string) (map[string]*Config, Diagno
 				"nothing is left of the file for director %s", node)
 		}
 	}
-	x := across{sink: s, nodes: nodes, configs: out}
+	x := across{sink: s, nodes: nodes, configs: out, scripts: map[string]map[string]int{}}
+	for _, node := range nodes {
+		x.scripts[node] = scriptWeights(out[node])
+	}
 	x.instances()
 	x.addresses()
 	x.numbers()
@@ -93,6 +96,7 @@ type across struct {
 	*sink
 	nodes   []string
 	configs map[string]*Config
+	scripts map[string]map[string]int // weights of each director's scripts
 }
 
 // placed is an instance as one director has it.

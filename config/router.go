@@ -115,6 +115,10 @@ func peer(c *ctx, item *stmt) {
 		c.bad(w, kw, "write the address of another router", fmt.Errorf("%s is a multicast address", a))
 		return
 	}
+	if len(i.UnicastPeers) == maxPeers {
+		c.errorf(w.pos, "out-of-range", kw, "list the directors only", "more than %d peers", maxPeers)
+		return
+	}
 	for _, old := range i.UnicastPeers {
 		if old.Addr == a {
 			c.warnf(w.pos, "duplicate-address", kw, "delete one of the two", "%s is already listed at %s; this line is left out", a, old.Pos)

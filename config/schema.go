@@ -219,7 +219,7 @@ func (s *schema) elsewhere(kw string) (block string, ok bool) {
 func nearest(word string, names []string) (string, bool) {
 	best, dist := "", 1+max(1, len(word)/3)
 	lower := strings.ToLower(word)
-	for _, n := range names {
+	for _, n := range names[:min(len(names), maxNear)] {
 		if strings.HasPrefix(n, "(") || len(n) > 64 || max(len(n)-len(word), len(word)-len(n)) >= dist {
 			continue
 		}

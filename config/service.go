@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 )
 
@@ -234,6 +233,7 @@ func (c *ctx) family(v *VirtualServer, a Value[netip.Addr], kind, kw string) {
 // facts is what the checks of the whole file need about objects that Lint does not keep.
 type facts struct {
 	told     map[*feature]bool
+	weights  map[string]int    // of scripts
 	slow     bool              // the open virtual_server was told that its checks are slow
 	noPeers  map[*Instance]Pos // an empty unicast_peer
 	exposed  map[string]bool   // files whose permissions were looked at
@@ -313,10 +313,8 @@ func openServerGroup(c *ctx, s *stmt) bool {
 	return true
 }
 
-func (c *ctx) serverGroup(name string) *ServerGroup {
-	i := slices.IndexFunc(c.cfg.ServerGroups, func(g *ServerGroup) bool { return g.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return c.cfg.ServerGroups[i]
+// hasServerGroup reports whether a virtual_server_group has this name (taken keeps them).
+func (c *ctx) hasServerGroup(name string) bool {
+	_, ok := c.facts.names["virtual_server_group "+name]
+	return ok
 }
