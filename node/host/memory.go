@@ -17,10 +17,14 @@ import (
 // held (vrrp-held.json), and when it was last alive (vrrp-alive, eight bytes). Both lie in the run directory, which
 // a reboot empties; the boot id is for those whose run directory it does not.
 type memory struct {
-	dir   string
-	alive *os.File
-	dirty bool
+	dir    string
+	alive  *os.File
+	dirty  bool
+	beaten time.Duration
 }
+
+// beatEvery is how old the last sign of life may be at least: with thousands of adverts a second it would cost more than they do.
+const beatEvery = 2 * time.Millisecond
 
 type heldFile struct {
 	Boot string      `json:"boot"`
@@ -61,9 +65,13 @@ func (m *memory) recover() (node.Recovered, error) {
 }
 
 // beat notes that the worker lives; it costs one write to memory.
-func (m *memory) beat() {
+func (m *memory) beat(now time.Duration) {
+	if now-m.beaten < beatEvery {
+		return
+	}
+	m.beaten = now
 	var at [8]byte
-	binary.LittleEndian.PutUint64(at[:], uint64(instant()))
+	binary.LittleEndian.PutUint64(at[:], uint64(now))
 	_, _ = m.alive.WriteAt(at[:], 0) // an old sign of life only means an election
 }
 

@@ -35,6 +35,9 @@ type monitor struct {
 	heard  map[heardKey]*heardSender
 	claims map[claimKey]time.Duration
 	looped time.Duration
+	count  int           // adverts since counted
+	since  time.Duration // of count
+	sample atomic.Bool   // the kernel hands over one advert in sampleOne only
 }
 
 type heardKey struct {
@@ -57,6 +60,8 @@ const (
 	monitorPause = 20 * time.Millisecond  // between two looks: many packets cost one wake-up
 	claimPause   = 200 * time.Millisecond // between two claims of the same by the same
 	monitorRows  = 1024                   // of each table; forged senders must not grow it
+	sampleAbove  = 300                    // adverts a second; beyond, a sample tells who is there just as well
+	sampleMask   = 15                     // one in sixteen
 	filterVIPs   = 64                     // addresses the kernel compares; with more it hands over all ARP
 )
 
@@ -78,7 +83,7 @@ func openMonitor(name string, index int, mac [6]byte, vips *atomic.Pointer[map[n
 		return nil, fmt.Errorf("monitor on %s: %w", name, err)
 	}
 	err = errors.Join(
-		attachFilter(fd, *vips.Load()),
+		attachFilter(fd, *vips.Load(), false),
 		unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1),
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20),
 		unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: index}),
@@ -102,7 +107,7 @@ func htons(v uint16) uint16 { return v<<8 | v>>8 }
 // Refilter takes the present virtual addresses into the kernel's filter.
 func (m *monitor) Refilter() error {
 	var ferr error
-	err := m.rc.Control(func(fd uintptr) { ferr = attachFilter(int(fd), *m.vips.Load()) })
+	err := m.rc.Control(func(fd uintptr) { ferr = attachFilter(int(fd), *m.vips.Load(), m.sample.Load()) })
 	return errors.Join(err, ferr)
 }
 
@@ -112,8 +117,8 @@ func (m *monitor) Close() error {
 }
 
 // attachFilter lets only what matters wake this process.
-func attachFilter(fd int, vips map[netip.Addr]bool) error {
-	prog, err := bpf.Assemble(monitorFilter(vips))
+func attachFilter(fd int, vips map[netip.Addr]bool, sample bool) error {
+	prog, err := bpf.Assemble(monitorFilter(vips, sample))
 	if err != nil {
 		return err
 	}
@@ -126,20 +131,26 @@ func attachFilter(fd int, vips map[netip.Addr]bool) error {
 
 // monitorFilter passes VRRP over IPv4 and IPv6, neighbour advertisements, and ARP from a virtual address. A tagged frame
 // belongs to a VLAN interface, although the tap of the one below sees it too.
-func monitorFilter(vips map[netip.Addr]bool) []bpf.Instruction {
+func monitorFilter(vips map[netip.Addr]bool, sample bool) []bpf.Instruction {
 	const (
 		arp, ip4, ip6 = unix.ETH_P_ARP, unix.ETH_P_IP, unix.ETH_P_IPV6
 		all           = 1 << 16
 	)
+	mask := uint32(0)
+	if sample {
+		mask = sampleMask
+	}
 	prog := []bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 1},
 		bpf.RetConstant{Val: 0},
 		bpf.LoadAbsolute{Off: 12, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ip4, SkipTrue: 5},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ip4, SkipTrue: 7},
 		bpf.LoadAbsolute{Off: 23, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: vrrp.ProtocolNumber, SkipTrue: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolAH, SkipTrue: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolAH, SkipTrue: 3},
+		bpf.LoadExtension{Num: bpf.ExtRand},
+		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: mask, SkipTrue: 1},
 		bpf.RetConstant{Val: all},
 		bpf.RetConstant{Val: 0},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: ip6, SkipTrue: 7},
@@ -207,6 +218,17 @@ func (m *monitor) run() {
 // tell hands over what is new.
 func (m *monitor) tell() {
 	now := instant()
+	if d := now - m.since; d >= time.Second {
+		rate := float64(m.count) / d.Seconds()
+		if m.sample.Load() {
+			rate *= sampleMask + 1
+		}
+		m.count, m.since = 0, now
+		if many := rate > sampleAbove; many != m.sample.Load() && (many || rate < sampleAbove/2) && m.rc != nil {
+			m.sample.Store(many)
+			_ = m.Refilter() // as it was: it only costs more
+		}
+	}
 	for _, s := range m.heard {
 		if s.owed {
 			s.owed, s.told = false, now
@@ -317,6 +339,7 @@ func (m *monitor) protocol(mac [6]byte, src, dst netip.Addr, proto byte, payload
 	if auth == vrrp.AuthNone {
 		auth = a.AuthType
 	}
+	m.count++
 	h := node.Heard{Interface: m.name, MAC: mac, Src: src, VRID: a.VRID, Version: a.Version, Priority: a.Priority,
 		Interval: a.Interval, Auth: auth, VIPs: a.Addrs}
 	key := heardKey{src, a.VRID}

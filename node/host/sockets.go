@@ -23,7 +23,8 @@ type vrrpSocket struct {
 	f     *os.File
 	rc    syscall.RawConn
 	ended atomic.Bool
-	ttl   int // of unicast packets, as last set
+	ttl   int           // of unicast packets, as last set
+	read  []vrrp.Packet // that were there together with the last one, see Receive
 }
 
 // openVRRP opens a socket. One for a multicast group is bound to that, so that unicast adverts and those for other
@@ -198,22 +199,22 @@ func (s *vrrpSocket) setTTL(fd int, p vrrp.Packet) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl)
 }
 
+// receiveBatch is how many packets are taken at once: an owner of many virtual routers sends their adverts together.
+const receiveBatch = 128
+
 // Receive waits for a packet. Header and payload are fresh slices.
 func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
-	var oob [128]byte
-	for {
-		var n, oobn int
-		var from unix.Sockaddr
+	for len(s.read) == 0 {
 		var rerr error
 		err := s.rc.Read(func(fd uintptr) bool {
-			if s.IPv6 {
-				n, oobn, _, from, rerr = unix.Recvmsg(int(fd), buf, oob[:], 0)
-			} else {
-				n, _, rerr = unix.Recvfrom(int(fd), buf, 0)
+			for len(s.read) < receiveBatch {
+				if rerr = s.receiveOne(int(fd), buf); rerr != nil {
+					break
+				}
 			}
-			return !errors.Is(rerr, unix.EAGAIN) && !errors.Is(rerr, unix.EINTR)
+			return len(s.read) > 0 || !errors.Is(rerr, unix.EAGAIN) && !errors.Is(rerr, unix.EINTR)
 		})
-		if err == nil {
+		if err == nil && len(s.read) == 0 {
 			err = rerr
 		}
 		if s.ended.Load() {
@@ -222,17 +223,40 @@ func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
 		if err != nil {
 			return vrrp.Packet{}, fmt.Errorf("receive on %s: %w", s.name, err)
 		}
-		var p vrrp.Packet
-		ok := false
-		if s.IPv6 {
-			p, ok = parseIPv6(buf[:n], oob[:oobn], from)
-		} else {
-			p, ok = parseIPv4(buf[:n])
-		}
-		if ok {
-			return p, nil
-		}
 	}
+	p := s.read[0]
+	s.read = s.read[1:]
+	return p, nil
+}
+
+// Rest returns what was there together with the packet that Receive returned.
+func (s *vrrpSocket) Rest() []vrrp.Packet {
+	rest := s.read
+	s.read = nil
+	return rest
+}
+
+// receiveOne takes a packet without waiting; what is none is dropped.
+func (s *vrrpSocket) receiveOne(fd int, buf []byte) error {
+	if !s.IPv6 {
+		n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+		if err != nil {
+			return err
+		}
+		if p, ok := parseIPv4(buf[:n]); ok {
+			s.read = append(s.read, p)
+		}
+		return nil
+	}
+	var oob [128]byte
+	n, oobn, _, from, err := unix.Recvmsg(fd, buf, oob[:], unix.MSG_DONTWAIT)
+	if err != nil {
+		return err
+	}
+	if p, ok := parseIPv6(buf[:n], oob[:oobn], from); ok {
+		s.read = append(s.read, p)
+	}
+	return nil
 }
 
 // Close ends Receive with os.ErrClosed.

@@ -17,6 +17,7 @@ import (
 
 	"quorate/config"
 	"quorate/node"
+	"quorate/vrrp"
 )
 
 // VRRPConfig says what RunVRRP drives.
@@ -79,6 +80,17 @@ type iface struct {
 }
 
 type addressKey struct{ dev, prefix string }
+
+// received is what was there at once on an interface.
+type received struct {
+	iface   string
+	packets []vrrp.Packet
+}
+
+const (
+	gatherBelow = 2 * time.Millisecond // between two wake-ups
+	gather      = time.Millisecond
+)
 
 // mailResult tells whether mail gets out.
 type mailResult struct{ err error }
@@ -146,8 +158,8 @@ func (e *elector) adopt(c *config.Config) {
 // remember follows every step of the machine: a sign of life, and the list if it changed. Listing thousands of
 // addresses takes its time, so that is done for at most a tenth of ours.
 func (e *elector) remember() {
-	e.memory.beat()
 	now := instant()
+	e.memory.beat(now)
 	if !e.memory.dirty || now-e.heldAt < 10*e.heldCost {
 		return
 	}
@@ -310,6 +322,10 @@ func (e *elector) take(v any) {
 		if v.err == nil || e.iface(v.dev).news.link.Up { // of a link that is down others tell
 			e.Trouble("announcements on "+v.dev, v.err)
 		}
+	case received:
+		for _, p := range v.packets {
+			e.step(node.Received{Interface: v.iface, Packet: p})
+		}
 	case notified:
 		entry := node.Entry{Instance: v.instance, Event: "notify.done", To: v.state, Detail: fmt.Sprintf("%s: %s in %v", v.script, v.detail, v.took)}
 		if v.failed {
@@ -367,11 +383,19 @@ func (e *elector) open(i *iface) {
 // receive feeds the machine until the socket is closed.
 func (e *elector) receive(s *vrrpSocket) {
 	buf := make([]byte, 64<<10)
+	var woke time.Time
 	for {
 		p, err := s.Receive(buf)
+		// Under load (many virtual routers) a millisecond's packets are taken together.
+		if now := time.Now(); now.Sub(woke) < gatherBelow {
+			time.Sleep(gather)
+			woke = time.Now()
+		} else {
+			woke = now
+		}
 		switch {
 		case err == nil:
-			e.post(node.Received{Interface: s.name, Packet: p})
+			e.post(received{s.name, append([]vrrp.Packet{p}, s.Rest()...)})
 		case errors.Is(err, os.ErrClosed):
 			return
 		case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENOBUFS):
