@@ -55,6 +55,38 @@ type process struct {
 	wakeAt  time.Duration
 	arps    []arpBurst
 	feeding bool
+	claims  map[claim]time.Duration // when it was told of somebody else's claim
+}
+
+// claim is a host that says by ARP that it has an address.
+type claim struct {
+	addr netip.Addr
+	mac  wire.MAC
+}
+
+// claimPause is how often the driver tells of the same claim.
+const claimPause = 200 * time.Millisecond
+
+// claimed tells the process that somebody else says it has one of our VIPs, as the driver's packet socket does.
+func (h *Host) claimed(n *nic, a wire.ARP) {
+	p := h.proc
+	if p == nil || !n.listening || a.SenderMAC == n.mac || h.conf == nil ||
+		!slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return hasVIP(i, a.SenderIP) }) {
+		return
+	}
+	key := claim{a.SenderIP, a.SenderMAC}
+	if last, known := p.claims[key]; known && h.w.now-last < claimPause {
+		return
+	}
+	if p.claims == nil {
+		p.claims = map[claim]time.Duration{}
+	}
+	p.claims[key] = h.w.now
+	what := "ARP request"
+	if a.Op == wire.ARPReply {
+		what = "ARP reply"
+	}
+	h.feed(node.Claimed{Interface: n.name, Addr: a.SenderIP, MAC: a.SenderMAC, What: what})
 }
 
 // arpBurst counts the gratuitous ARPs of one feed, so that five show as one command.
@@ -263,7 +295,7 @@ func (h *Host) arm(p *process) {
 	h.w.queue.push(task{at: at, kind: taskWake, host: h, gen: p.wake})
 }
 
-// act carries out one action. An action it does not know is a mistake in this package.
+// act carries out one action.
 func (h *Host) act(p *process, a node.Action) {
 	if _, arp := a.(node.SendARP); !arp {
 		h.flushARP(p)
@@ -302,7 +334,11 @@ func (h *Host) act(p *process, a node.Action) {
 	case node.Report:
 		h.report(a.Entry)
 	default:
-		panic(fmt.Sprintf("sim: %s asks for %T, which no virtual kernel can do yet", h.Name, a))
+		// A configuration may ask for what this kernel has not: mail, routes, virtual MAC addresses. It is said once.
+		what := fmt.Sprintf("not simulated: %T", a)
+		if h.drops[what]++; h.drops[what] == 1 {
+			h.w.note(h.Name, EventKernel, what)
+		}
 	}
 }
 

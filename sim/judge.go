@@ -205,7 +205,10 @@ func (j *judge) bound(vip netip.Addr, a, b *Host) time.Duration {
 // masterDown is the longest master-down interval an instance may have: at its base priority, or
 // at priority 1 if scripts can lower it. It is computed here a second time, independently of
 // the machine that is judged (RFC 3768 6.1, RFC 9568 6.1).
-func masterDown(i *config.Instance) time.Duration {
+func masterDown(i *config.Instance) time.Duration { return MasterDown(i) }
+
+// MasterDown is masterDown for runners on other backends.
+func MasterDown(i *config.Instance) time.Duration {
 	adverts := i.DownTimerAdverts.V
 	if adverts == 0 {
 		adverts = 3

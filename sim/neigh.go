@@ -136,6 +136,7 @@ func (h *Host) inputARP(n *nic, a wire.ARP) {
 		// Somebody else says it has our address. Linux does not mind; neither does it learn it.
 		h.drops["arp: own address announced by another"]++
 	}
+	h.claimed(n, a)
 	forUs := h.local(a.TargetIP)
 	e := n.neigh[a.SenderIP]
 	switch {

@@ -295,3 +295,22 @@ func (w *World) transmit(h *Host, n *nic, frame []byte) {
 		w.queue.push(task{at: w.now + d.After, kind: taskFrame, host: w.hosts[d.Port], nic: n.index(), frame: content})
 	}
 }
+
+// HostInfo is what a runner on another backend must know of a host.
+type HostInfo struct {
+	Name     string
+	Addr     netip.Prefix // of its first card
+	Director bool
+}
+
+// Hosts lists all hosts, directors first.
+func (w *World) Hosts() []HostInfo {
+	var list []HostInfo
+	for _, h := range w.hosts {
+		list = append(list, HostInfo{h.Name, h.nics[0].base, h.director})
+	}
+	return list
+}
+
+// Delay is that of every path that has none of its own.
+func (w *World) Delay() wire.Range { return w.opt.Delay }

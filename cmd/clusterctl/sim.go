@@ -38,6 +38,8 @@ type simOptions struct {
 	junit   string
 	quiet   bool
 	binDir  string
+	jobs    int
+	slack   time.Duration
 }
 
 // scenarioFile is a scenario to play and where it came from.
@@ -89,6 +91,8 @@ func (o *simOptions) flags(cmd *cobra.Command) {
 	f.StringVar(&o.pcap, "pcap", "", "write every frame as pcapng (a directory if there are several)")
 	f.StringVar(&o.junit, "junit", "", "write the results as JUnit XML")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print results, no time lines")
+	f.IntVarP(&o.jobs, "jobs", "j", 1, "netns, uml: how many labs at once; more than the machine can bear shows as late failovers")
+	f.DurationVar(&o.slack, "slack", 50*time.Millisecond, "netns, uml: added to every bound, on top of a fifth of it")
 	f.StringVar(&o.binDir, "bin-dir", "", "where clusterd is, for netns and uml (default: beside this program)")
 }
 
@@ -611,8 +615,3 @@ func simFails(text string, o simOptions) error {
 
 // workers is how many processes search at once.
 func workers(n int) int { return cmp.Or(n, runtime.NumCPU()) }
-
-// simReal plays on real kernels.
-func (c *cli) simReal(context.Context, simOptions, []scenarioFile) error {
-	return errors.New("not built in")
-}

@@ -78,3 +78,13 @@ func (b *Builder) done(l ...gopacket.SerializableLayer) []byte {
 }
 
 func ip4(a netip.Addr) net.IP { v := a.As4(); return v[:] }
+
+// EchoMessage is the ICMP message alone, for a raw socket.
+func EchoMessage(e Echo) []byte {
+	buf := gopacket.NewSerializeBuffer()
+	icmp := layers.ICMPv4{TypeCode: layers.CreateICMPv4TypeCode(e.Type, 0), Id: e.ID, Seq: e.Seq}
+	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{ComputeChecksums: true}, &icmp); err != nil {
+		panic(fmt.Sprintf("wire: cannot build an echo message: %v", err)) // eight octets always fit
+	}
+	return buf.Bytes()
+}

@@ -1,0 +1,155 @@
+package netnstests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"quorate/internal/testenv"
+	"quorate/netns-tests/scenarios"
+	"quorate/sim"
+	"quorate/sim/netns"
+	"quorate/sim/real"
+)
+
+// played are the scenarios that CI plays with real daemons; "clusterctl sim run --backend netns all" plays every one.
+var played = []string{
+	"owner-crash", "graceful-stop", "stalled-owner", "killed-daemon", "partition-and-heal", "one-way-cut", "deaf-backup",
+	"vrid-conflict-same-vip", "vrid-conflict-interval", "stranger-other-vips", "duplicate-vip", "arp-poisoned", "slow-switch-port",
+	"vip-deleted-by-hand", "nopreempt-fault", "crash-loop",
+}
+
+// atOnce is how many labs run at the same time: they wait most of the time.
+const atOnce = 4
+
+// part is a scenario to play, with the directors that run keepalived.
+type part struct {
+	name       string
+	keepalived []string
+}
+
+func (p part) String() string { return strings.Join(append([]string{p.name}, p.keepalived...), "-") }
+
+// playReal plays scenarios in labs of their own, several at once, and judges them one after the other.
+func playReal(t *testing.T, parts ...part) {
+	t.Helper()
+	needLab(t)
+	results := make([]chan string, len(parts))
+	free := make(chan struct{}, atOnce)
+	bin := filepath.Dir(program(t, "clusterd"))
+	for i, p := range parts {
+		results[i] = make(chan string, 1)
+		go func() {
+			free <- struct{}{}
+			defer func() { <-free }()
+			results[i] <- playPart(t.Context(), bin, p)
+		}()
+	}
+	for i, p := range parts {
+		t.Run(p.String(), func(t *testing.T) {
+			if wrong := <-results[i]; wrong != "" {
+				t.Error(wrong)
+			}
+		})
+	}
+}
+
+// playPart returns what was wrong.
+func playPart(ctx context.Context, bin string, p part) string {
+	b, err := scenarios.FS.ReadFile(p.name + ".txt")
+	if err != nil {
+		return err.Error()
+	}
+	sc, err := sim.ParseScenario(p.name+".txt", string(b))
+	if err != nil {
+		return err.Error()
+	}
+	base := netns.Scratch
+	if _, err := os.Stat(base); err != nil {
+		base = ""
+	}
+	dir, err := os.MkdirTemp(base, "s")
+	if err != nil {
+		return err.Error()
+	}
+	defer os.RemoveAll(dir)
+	player := real.Player{Dir: dir, BinDir: bin, Keepalived: p.keepalived, Slack: 250 * time.Millisecond}
+	out := player.Play(ctx, sc)
+	switch {
+	case out.Err != nil:
+		return out.Err.Error()
+	case out.Skipped != "":
+		return "this scenario is one of those that real kernels must play: " + out.Skipped
+	case out.Failed == nil:
+		return ""
+	}
+	said := out.Failed.Error()
+	logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+	for _, l := range logs {
+		text, _ := os.ReadFile(l)
+		lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+		said += fmt.Sprintf("\n---- %s\n%s", filepath.Base(l), strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	}
+	return said
+}
+
+// The same files that the simulator plays, with clusterd on real network stacks: failover, split brain and VRID conflict in many forms.
+func TestScenarios(t *testing.T) {
+	var parts []part
+	for _, name := range played {
+		parts = append(parts, part{name: name})
+	}
+	playReal(t, parts...)
+}
+
+// And with Debian's keepalived as one of the directors: it takes over from ours, and ours from it.
+func TestScenariosWithKeepalived(t *testing.T) {
+	testenv.Need(t, "keepalived")
+	playReal(t, part{"owner-crash", []string{"d2"}}, part{"owner-crash", []string{"d1"}},
+		part{"partition-and-heal", []string{"d1"}}, part{"one-way-cut", []string{"d2"}})
+}
+
+// A kernel of its own for all of it: the same player in a guest.
+func TestScenariosInGuest(t *testing.T) {
+	if !inGuest(t) {
+		return
+	}
+	playReal(t, part{name: "owner-crash"}, part{name: "one-way-cut"}, part{name: "vrid-conflict-same-vip"})
+}
+
+// Every scenario that a real kernel cannot play is left out for a reason that is known; the set must not grow by accident.
+func TestWhatRealKernelsCannotPlay(t *testing.T) {
+	needLab(t)
+	names, err := filepath.Glob("scenarios/*.txt")
+	if err != nil || len(names) < 60 {
+		t.Fatalf("%d scenarios, %v", len(names), err)
+	}
+	var skipped []string
+	for _, n := range names {
+		b, err := os.ReadFile(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sc, err := sim.ParseScenario(n, string(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if why := real.Refuse(sc); why != "" {
+			skipped = append(skipped, strings.TrimSuffix(filepath.Base(n), ".txt"))
+			t.Logf("%s: %s", n, why)
+		}
+	}
+	for _, name := range played {
+		if slices.Contains(skipped, name) {
+			t.Errorf("%s is skipped", name)
+		}
+	}
+	if len(skipped) > 24 {
+		t.Errorf("%d scenarios are skipped: %v", len(skipped), skipped)
+	}
+}

@@ -1,0 +1,157 @@
+package real
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"quorate/sim"
+)
+
+// condition notes what was done to a host, "" for nothing any more.
+func (h *host) condition(what string) {
+	h.s.watch.Lock()
+	defer h.s.watch.Unlock()
+	now := h.s.fabric.now()
+	if n := len(h.life); n > 0 && h.life[n-1].To < 0 {
+		h.life[n-1].To = now
+	}
+	if what != "" {
+		h.life = append(h.life, sim.Span{From: now, To: -1, What: what})
+	}
+}
+
+func (h *host) keepalived() bool { return slices.Contains(h.s.p.Keepalived, h.name) }
+
+func (h *host) runDir() string { return filepath.Join(h.s.p.Dir, h.name+".run") }
+
+func (h *host) logPath() string { return filepath.Join(h.s.p.Dir, h.name+".log") }
+
+// startDaemon starts the program that the director runs.
+func (h *host) startDaemon() error {
+	if h.conf == nil {
+		return fmt.Errorf("%s has no configuration", h.name)
+	}
+	if err := os.MkdirAll(h.runDir(), 0o755); err != nil {
+		return err
+	}
+	log, err := os.OpenFile(h.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }() // the daemon has its own descriptor
+	program := filepath.Join(h.s.p.BinDir, "clusterd")
+	args := []string{"-n", "-P", "-f", h.confPath(), "-i", h.name, "--run-dir", h.runDir(), "--log-format", "json"}
+	if h.keepalived() {
+		if program, err = exec.LookPath("keepalived"); err != nil {
+			program = "/usr/sbin/keepalived"
+		}
+		pid := func(what string) string { return filepath.Join(h.runDir(), what+".pid") }
+		args = []string{"-n", "-l", "-D", "-P", "-f", h.confPath(), "-i", h.name, "-p", pid("parent"), "-r", pid("vrrp")}
+	}
+	cmd := h.Command(h.s.ctx, program, args...)
+	cmd.Dir = h.s.p.Dir
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	h.daemon, h.gone, h.ran, h.paused = cmd, make(chan struct{}), true, false
+	h.condition("")
+	gone := h.gone
+	go func() { _ = cmd.Wait(); close(gone) }()
+	return nil
+}
+
+func (h *host) reload() error { return h.daemon.Process.Signal(unix.SIGHUP) }
+
+// ended waits for the daemon's end.
+func (h *host) ended() error {
+	select {
+	case <-h.gone:
+	case <-time.After(10 * time.Second):
+		return fmt.Errorf("the daemon of %s is still there after 10 s", h.name)
+	}
+	h.daemon = nil
+	return nil
+}
+
+func (h *host) stop() error {
+	if h.daemon == nil {
+		return fmt.Errorf("no daemon runs on %s", h.name)
+	}
+	if err := h.daemon.Process.Signal(unix.SIGTERM); err != nil {
+		return err
+	}
+	if err := h.ended(); err != nil {
+		return err
+	}
+	h.condition("stopped")
+	return nil
+}
+
+func (h *host) kill() error {
+	if h.daemon == nil {
+		return fmt.Errorf("no daemon runs on %s", h.name)
+	}
+	if err := h.Kill(unix.SIGKILL); err != nil {
+		return err
+	}
+	if err := h.ended(); err != nil {
+		return err
+	}
+	h.condition("killed")
+	return nil
+}
+
+// crash takes the power away: nothing of the host is heard any more, and nothing but its files is left when it boots.
+func (h *host) crash() error {
+	if err := h.carrier(false); err != nil {
+		return err
+	}
+	if err := h.Kill(unix.SIGKILL); err != nil {
+		return err
+	}
+	if h.daemon != nil {
+		if err := h.ended(); err != nil {
+			return err
+		}
+	}
+	h.s.set(func() { h.on = false })
+	h.condition("crashed")
+	list, err := h.Addresses("eth0")
+	for _, p := range list {
+		if p != h.base {
+			err = errors.Join(err, h.DeleteAddress("eth0", p.String()))
+		}
+	}
+	return errors.Join(err, os.RemoveAll(h.runDir()))
+}
+
+func (h *host) start() error {
+	if !h.on {
+		h.s.set(func() { h.on = true })
+		h.condition("")
+		if h.up {
+			if err := h.carrier(true); err != nil {
+				return err
+			}
+		}
+	}
+	if !h.director {
+		return nil
+	}
+	return h.startDaemon()
+}
+
+// set changes what the watcher reads as well.
+func (s *stage) set(f func()) {
+	s.watch.Lock()
+	defer s.watch.Unlock()
+	f()
+}

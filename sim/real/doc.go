@@ -1,0 +1,14 @@
+// Package real plays the scenarios of package sim on real kernels: every host is a network namespace of a private lab
+// (package sim/netns), every director runs clusterd, or Debian's keepalived where the caller says so, and the wire between them
+// is the very switch of the simulator, package sim/wire, in this process: each host's eth0 is a TAP device whose frames
+// it switches, so that cuts, losses, filters, delays and spanning tree are the same code on every backend.
+//
+//	p := real.Player{Dir: dir, BinDir: bin}
+//	out := p.Play(ctx, scenario)          // inside netns.Enter
+//
+// What is judged: expect lines, with every bound widened by a fifth and 50 ms, and check. The lines that a file has below
+// its verbs belong to virtual time and are not compared. A verb that a namespace cannot do, or that speaks of what
+// only the simulator knows, makes the scenario end as skipped, with the reason.
+//
+// In a User Mode Linux guest (package sim/uml) the same player runs on a kernel of its own.
+package real

@@ -1,0 +1,284 @@
+package real
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"quorate/config"
+	"quorate/sim"
+	"quorate/sim/netns"
+	"quorate/sim/wire"
+)
+
+// Player plays scenarios in labs of its own, one after the other. It must run inside netns.Enter, or as root.
+type Player struct {
+	Dir        string   // for files and logs; emptied by nobody
+	BinDir     string   // has clusterd
+	Keepalived []string // directors that run keepalived instead; its program must be in PATH or /usr/sbin
+	// Backend is what results are named after: netns when empty.
+	Backend string
+	Record  io.Writer // gets a capture, if not nil
+	// Slack is added to every bound, on top of a fifth of it: 50 ms when zero. A machine that does other things needs more.
+	Slack time.Duration
+}
+
+// Outcome is what a scenario came to.
+type Outcome struct {
+	Failed   error // an expectation that did not hold: a *sim.FailedError
+	Skipped  string
+	Err      error // the scenario could not be carried out, and it is not the scenario's fault
+	Seed     uint64
+	Elapsed  time.Duration
+	Outages  map[string]time.Duration
+	Timeline sim.Timeline
+}
+
+// skip ends a scenario that this backend cannot play.
+type skip struct{ why string }
+
+func (s skip) Error() string { return s.why }
+
+// slack widens a bound as real time needs it.
+func (s *stage) slack(d time.Duration) time.Duration {
+	return d + d/5 + max(s.p.Slack, 50*time.Millisecond)
+}
+
+// Play plays one scenario.
+func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &stage{p: p, ctx: ctx}
+	defer s.close()
+	var o Outcome
+	err := refuse(sc)
+	for _, d := range sc.Directives {
+		if err != nil {
+			break
+		}
+		if err = ctx.Err(); err == nil {
+			err = s.exec(d)
+		}
+		var sk skip
+		switch {
+		case errors.Is(err, sim.ErrExpect):
+			err = &sim.FailedError{File: sc.Name, Directive: d, Err: err}
+		case errors.As(err, &sk), err == nil:
+		default:
+			err = fmt.Errorf("%s:%d: %s: %w", sc.Name, d.Line, d.Text, err)
+		}
+	}
+	var failed *sim.FailedError
+	var sk skip
+	switch {
+	case errors.As(err, &failed):
+		o.Failed = err
+	case errors.As(err, &sk):
+		o.Skipped = sk.why
+	default:
+		o.Err = err
+	}
+	o.Seed = s.seed
+	if s.fabric != nil {
+		o.Elapsed = s.fabric.now()
+		o.Outages = s.outages()
+		o.Timeline = s.timeline(sc)
+	}
+	return o
+}
+
+// Refuse says why this backend cannot play a scenario; empty if it can.
+func Refuse(sc *sim.Scenario) string {
+	if err := refuse(sc); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// refuse finds out at once what would be found out only after a minute of playing.
+func refuse(sc *sim.Scenario) error {
+	for _, d := range sc.Directives {
+		verb, args, err := sim.Words(d.Text)
+		if err != nil {
+			return err
+		}
+		why := map[string]string{
+			"push":  "push: the directors of this backend run from files; push is played in virtual time",
+			"stage": "stage: the directors of this backend run from files; staging is played in virtual time",
+			"clock": "clock: namespaces share the clock of their host",
+		}[verb]
+		if why != "" {
+			return skip{why}
+		}
+		for _, a := range args {
+			if verb == "expect" && a.Key == "generation" {
+				return skip{"expect " + a.Key + "= asks what only the machine knows"}
+			}
+			if verb == "world" && (a.Key == "lans" || a.Key == "ifaces" && len(a.List()) > 1) {
+				return skip{"world " + a.Key + "=: hosts of this backend have one card"}
+			}
+			if verb == "run" {
+				if t, err := time.ParseDuration(a.Key); err == nil && t > 2*time.Minute {
+					return skip{"run " + a.Key + ": longer than two minutes of real time"}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// stage is one scenario being played.
+type stage struct {
+	p      *Player
+	ctx    context.Context
+	lab    *netns.Lab
+	fabric *fabric
+	hosts  []*host
+	seed   uint64
+	stp    time.Duration
+	vips   []netip.Addr
+	faults []sim.Fault
+	claims []sim.Verdict
+	mark   time.Duration
+	watch  watcher
+	build  *wire.Builder
+}
+
+// host is a namespace and what the scenario did to it.
+type host struct {
+	*netns.Host
+	s        *stage
+	name     string
+	index    int // port number
+	director bool
+	base     netip.Prefix
+	on, up   bool // power, cable
+	ran      bool
+	paused   bool
+	daemon   *netns.Cmd
+	gone     chan struct{} // closed when the daemon has ended
+	conf     *config.Config
+	text     string
+	scripts  map[string]string // file with the exit code, by vrrp_script
+	loads    []*load
+	life     []sim.Span
+}
+
+func (s *stage) host(name string) (*host, error) {
+	i := slices.IndexFunc(s.hosts, func(h *host) bool { return h.name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("no host %q", name)
+	}
+	return s.hosts[i], nil
+}
+
+func (s *stage) exec(d sim.Directive) error {
+	verb, args, err := sim.Words(d.Text)
+	if err != nil {
+		return err
+	}
+	f, ok := verbs()[verb]
+	if !ok {
+		return skip{verb + ": not played on real kernels"}
+	}
+	if s.fabric == nil && verb != "world" {
+		return errors.New("there is no world yet")
+	}
+	if f.fault && verb != "world" {
+		s.watch.Lock()
+		s.mark = s.fabric.now()
+		s.watch.reset()
+		s.watch.Unlock()
+		s.faults = append(s.faults, sim.Fault{At: s.mark, Text: d.Text})
+	}
+	err = f.run(s, args, d.Input)
+	if verb == "expect" || verb == "check" {
+		v := sim.Verdict{At: s.fabric.now(), Text: d.Text, OK: err == nil, Said: "ok"}
+		if err != nil {
+			v.Said = err.Error()
+		}
+		s.claims = append(s.claims, v)
+	}
+	return err
+}
+
+func (s *stage) close() {
+	for _, h := range s.hosts {
+		for _, l := range h.loads {
+			l.stop()
+		}
+	}
+	if s.lab != nil {
+		_ = s.lab.Close() // kills what still runs; nothing is left that could fail afterwards
+	}
+	if s.fabric != nil {
+		s.fabric.close()
+		if s.fabric.pcap != nil {
+			_ = s.fabric.pcap.Flush()
+		}
+	}
+}
+
+// makeWorld opens the lab: the same names, addresses and numbers as in virtual time.
+func (s *stage) makeWorld(args []sim.Word) error {
+	// The simulator's own reading of the directive decides on names, addresses and delays.
+	model := &sim.Session{}
+	line := "world"
+	for _, a := range args {
+		line += " " + a.Key + a.Op + a.Value
+	}
+	if _, err := model.Exec(line, ""); err != nil {
+		return err
+	}
+	w := model.World()
+	s.seed = w.Seed()
+	s.build = wire.NewBuilder()
+	var err error
+	if s.lab, err = netns.New(netns.Options{}); err != nil {
+		return err
+	}
+	s.fabric = newFabric(wire.NewLAN("lan0", s.seed, w.Delay()))
+	for i, h := range w.Hosts() {
+		nh, err := s.lab.AddHost(h.Name, h.Addr.String())
+		if err != nil {
+			return err
+		}
+		if _, err := s.fabric.plug(nh, h.Name, h.Addr); err != nil {
+			return err
+		}
+		s.hosts = append(s.hosts, &host{Host: nh, s: s, name: h.Name, index: i, director: h.Director, base: h.Addr, on: true, up: true,
+			scripts: map[string]string{}})
+	}
+	if s.p.Record != nil {
+		var cards []string
+		for _, h := range s.hosts {
+			cards = append(cards, h.name+" eth0")
+		}
+		if s.fabric.pcap, err = wire.NewPcap(s.p.Record, cards); err != nil {
+			return err
+		}
+	}
+	if err := s.watch.begin(s); err != nil {
+		return err
+	}
+	s.fabric.sight = s.saw
+	s.fabric.run()
+	return nil
+}
+
+// parseConf reads the configuration as a director does.
+func parseConf(name, text string) (*config.Config, error) {
+	c, diags := config.Parse(sim.ConfName, config.Files{sim.ConfName: text}, config.Options{ConfigID: name})
+	if diags.HasErrors() {
+		var b bytes.Buffer
+		_ = diags.Format(&b, nil)
+		return nil, errors.New(strings.TrimSpace(b.String()))
+	}
+	return c, nil
+}

@@ -1,0 +1,237 @@
+package real
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"quorate/sim/netns"
+	"quorate/sim/wire"
+)
+
+// port is one host's end of the wire: a TAP device named eth0 in its namespace.
+type port struct {
+	host *netns.Host
+	name string
+	mac  wire.MAC
+	tap  *os.File
+}
+
+// fabric switches frames between ports in real time.
+type fabric struct {
+	mu    sync.Mutex
+	lan   *wire.LAN
+	ports []*port
+	start time.Time
+	queue deliveries
+	wake  chan struct{}
+	done  chan struct{}
+	wg    sync.WaitGroup
+	sight func(now time.Duration, port int, sent bool, frame []byte) // called with mu held
+	pcap  *wire.Pcap
+}
+
+// delivery is a frame on its way.
+type delivery struct {
+	at    time.Duration
+	seq   uint64
+	port  int
+	frame []byte
+}
+
+type deliveries struct {
+	list []delivery
+	seq  uint64
+}
+
+func (d *deliveries) Len() int { return len(d.list) }
+func (d *deliveries) Less(i, k int) bool {
+	a, b := &d.list[i], &d.list[k]
+	return a.at < b.at || a.at == b.at && a.seq < b.seq
+}
+func (d *deliveries) Swap(i, k int) { d.list[i], d.list[k] = d.list[k], d.list[i] }
+func (d *deliveries) Push(x any)    { d.list = append(d.list, x.(delivery)) }
+func (d *deliveries) Pop() any {
+	last := d.list[len(d.list)-1]
+	d.list = d.list[:len(d.list)-1]
+	return last
+}
+
+func newFabric(lan *wire.LAN) *fabric {
+	return &fabric{lan: lan, start: time.Now(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+func (f *fabric) now() time.Duration { return time.Since(f.start) }
+
+// ifreq is struct ifreq of linux/if.h as TUNSETIFF reads it.
+type ifreq struct {
+	name  [unix.IFNAMSIZ]byte
+	flags uint16
+	_     [22]byte
+}
+
+// plug replaces a host's cable by a TAP device of the same name, MAC and IP address.
+func (f *fabric) plug(h *netns.Host, name string, addr netip.Prefix) (*port, error) {
+	p := &port{host: h, name: name, mac: wire.MAC(h.MAC())}
+	err := h.Do(func() error {
+		old, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkDel(old); err != nil {
+			return err
+		}
+		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return fmt.Errorf("/dev/net/tun: %w", err)
+		}
+		req := ifreq{flags: unix.IFF_TAP | unix.IFF_NO_PI}
+		copy(req.name[:], "eth0")
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&req))); errno != 0 {
+			return errors.Join(fmt.Errorf("make a TAP device: %w", errno), unix.Close(fd))
+		}
+		p.tap = os.NewFile(uintptr(fd), name+" eth0")
+		link, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		if err := netlink.LinkSetHardwareAddr(link, net.HardwareAddr(p.mac[:])); err != nil {
+			return err
+		}
+		if err := netlink.LinkSetUp(link); err != nil {
+			return err
+		}
+		a, err := netlink.ParseAddr(addr.String())
+		if err != nil {
+			return err
+		}
+		return netlink.AddrAdd(link, a)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", name, err)
+	}
+	// A new interface takes its settings from "default", which the lab has set for the namespace.
+	f.lan.AddPort(name, p.mac)
+	f.ports = append(f.ports, p)
+	return p, nil
+}
+
+// run switches until close.
+func (f *fabric) run() {
+	f.start = time.Now()
+	for i, p := range f.ports {
+		f.wg.Go(func() { f.read(i, p) })
+	}
+	f.wg.Go(f.deliver)
+}
+
+func (f *fabric) read(i int, p *port) {
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := p.tap.Read(buf)
+		if err != nil {
+			return // closed
+		}
+		f.send(i, append([]byte(nil), buf[:n]...))
+	}
+}
+
+// send takes a frame that left a port.
+func (f *fabric) send(from int, frame []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	f.seen(now, from, true, frame)
+	for _, d := range f.lan.Send(now, from, frame) {
+		content := frame
+		if d.Flip > 0 {
+			content = append([]byte(nil), frame...)
+			content[(d.Flip-1)/8] ^= 0x80 >> ((d.Flip - 1) % 8)
+		}
+		f.queue.seq++
+		heap.Push(&f.queue, delivery{at: now + d.After, seq: f.queue.seq, port: d.Port, frame: content})
+	}
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *fabric) seen(now time.Duration, port int, sent bool, frame []byte) {
+	if f.pcap != nil {
+		f.pcap.Write(now, port, frame)
+	}
+	if f.sight != nil {
+		f.sight(now, port, sent, frame)
+	}
+}
+
+// deliver writes frames to their ports when their time has come.
+func (f *fabric) deliver() {
+	for {
+		f.mu.Lock()
+		now := f.now()
+		var due []delivery
+		for f.queue.Len() > 0 && f.queue.list[0].at <= now {
+			d := heap.Pop(&f.queue).(delivery)
+			if f.lan.Port(d.port).Up {
+				f.seen(now, d.port, false, d.frame)
+				due = append(due, d)
+			}
+		}
+		wait := time.Hour
+		if f.queue.Len() > 0 {
+			wait = f.queue.list[0].at - now
+		}
+		f.mu.Unlock()
+		for _, d := range due {
+			_, _ = f.ports[d.port].tap.Write(d.frame) // a card that is down takes nothing, as a real one
+		}
+		select {
+		case <-f.done:
+			return
+		case <-f.wake:
+		case <-time.After(wait):
+		}
+	}
+}
+
+// carrier plugs the cable of a port in or pulls it.
+func (f *fabric) carrier(i int, up bool) error {
+	f.mu.Lock()
+	f.lan.SetUp(i, up)
+	f.mu.Unlock()
+	on := int32(0)
+	if up {
+		on = 1
+	}
+	rc, err := f.ports[i].tap.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var errno unix.Errno
+	err = rc.Control(func(fd uintptr) {
+		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, unix.TUNSETCARRIER, uintptr(unsafe.Pointer(&on)))
+	})
+	if err == nil && errno != 0 {
+		err = fmt.Errorf("carrier of %s: %w", f.ports[i].name, errno)
+	}
+	return err
+}
+
+func (f *fabric) close() {
+	close(f.done)
+	for _, p := range f.ports {
+		_ = p.tap.Close()
+	}
+	f.wg.Wait()
+}

@@ -1,0 +1,104 @@
+package real
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"quorate/sim"
+)
+
+// timeline is the picture of the run: states from the daemons' logs, the rest from kernels and the wire.
+func (s *stage) timeline(sc *sim.Scenario) sim.Timeline {
+	s.watch.Lock()
+	defer s.watch.Unlock()
+	end := s.fabric.now()
+	t := sim.Timeline{Scenario: sc.Name, Comment: sc.Comment, Backend: cmp.Or(s.p.Backend, "netns"), Seed: s.seed, End: end,
+		Faults: s.faults, Expects: s.claims, Frames: s.watch.frames, Dropped: s.watch.dropped}
+	for _, h := range s.hosts {
+		if h.director {
+			lane, events := h.lane(end)
+			t.Hosts, t.Events = append(t.Hosts, lane), append(t.Events, events...)
+		}
+		for _, l := range h.loads {
+			strip := sim.Strip{Client: h.name, VIP: l.vip.String(), From: l.begun, Outages: slices.Clone(l.gaps)}
+			if end-l.last >= 3*l.every {
+				strip.Outages = append(strip.Outages, sim.Span{From: l.last, To: end, What: "no answer"})
+			}
+			for _, o := range strip.Outages {
+				strip.Longest = max(strip.Longest, o.To-o.From)
+			}
+			t.Clients = append(t.Clients, strip)
+		}
+	}
+	for _, vip := range s.vips {
+		t.VIPs = append(t.VIPs, sim.MakeBar(vip.String(), end, func(yield func(time.Duration, []string)) {
+			for _, h := range s.watch.history {
+				if h.vip == vip {
+					yield(h.at, h.held)
+				}
+			}
+		}))
+	}
+	for _, h := range s.watch.history {
+		t.Events = append(t.Events, sim.Moment{At: h.at, Kind: "kernel", Text: fmt.Sprintf("%v held by %v", h.vip, h.held)})
+	}
+	slices.SortStableFunc(t.Events, func(a, b sim.Moment) int { return cmp.Compare(a.At, b.At) })
+	return t
+}
+
+func (h *host) lane(end time.Duration) (sim.Lane, []sim.Moment) {
+	lane := sim.Lane{Name: h.name, Condition: slices.Clone(h.life)}
+	for i := range lane.Condition {
+		if lane.Condition[i].To < 0 {
+			lane.Condition[i].To = end
+		}
+	}
+	list, err := h.events()
+	if err != nil {
+		return lane, []sim.Moment{{Host: h.name, Kind: "violation", Text: err.Error()}}
+	}
+	var moments []sim.Moment
+	for _, e := range list {
+		at := e.Time.Sub(h.s.fabric.start)
+		text := e.Inst + " " + e.Event
+		if e.From != "" {
+			text = fmt.Sprintf("%s %s→%s", e.Inst, e.From, e.To)
+		}
+		if e.Reason != "" {
+			text += " reason=" + e.Reason
+		}
+		if e.Detail != "" {
+			text += ": " + e.Detail
+		}
+		moments = append(moments, sim.Moment{At: at, Host: h.name, Kind: "report", Text: text})
+		if e.To == "" || e.From == "" && !h.keepalived() {
+			continue
+		}
+		i := slices.IndexFunc(lane.Instances, func(t sim.Track) bool { return t.Name == e.Inst })
+		if i < 0 {
+			lane.Instances = append(lane.Instances, sim.Track{Name: e.Inst})
+			i = len(lane.Instances) - 1
+		}
+		spans := lane.Instances[i].Spans
+		if n := len(spans); n > 0 {
+			spans[n-1].To = at
+		}
+		lane.Instances[i].Spans = append(spans, sim.Span{From: at, To: end, What: e.To, Why: text})
+	}
+	// A daemon that died said nothing of it.
+	for _, c := range h.life {
+		if c.What != "crashed" && c.What != "killed" {
+			continue
+		}
+		for i := range lane.Instances {
+			for k := range lane.Instances[i].Spans {
+				if sp := &lane.Instances[i].Spans[k]; sp.From <= c.From && sp.To > c.From {
+					sp.To = c.From
+				}
+			}
+		}
+	}
+	return lane, moments
+}

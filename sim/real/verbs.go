@@ -1,0 +1,494 @@
+package real
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"quorate/sim"
+	"quorate/sim/wire"
+	"quorate/vrrp"
+)
+
+type verb struct {
+	fault bool // within= counts from here
+	run   func(s *stage, args []sim.Word, input string) error
+}
+
+func verbs() map[string]verb {
+	return map[string]verb{
+		"world":   {true, func(s *stage, a []sim.Word, _ string) error { return s.makeWorld(a) }},
+		"conf":    {true, (*stage).configure},
+		"load":    {false, (*stage).load},
+		"run":     {false, (*stage).runFor},
+		"stop":    {true, each((*host).stop)},
+		"kill":    {true, each((*host).kill)},
+		"crash":   {true, each((*host).crash)},
+		"start":   {true, each((*host).start)},
+		"restart": {true, each(func(h *host) error { return errors.Join(h.stop(), h.startDaemon()) })},
+		"pause":   {true, (*stage).pause},
+		"resume":  {true, each((*host).resume)},
+		"nic":     {true, (*stage).nic},
+		"cut":     {true, (*stage).cut},
+		"split":   {true, (*stage).split},
+		"heal":    {true, (*stage).heal},
+		"recover": {true, (*stage).recover},
+		"loss":    {true, chance(func(p *wire.Path, r wire.Ratio, c wire.Class) { p.Loss, p.LossOnly = r, c })},
+		"dup":     {true, chance(func(p *wire.Path, r wire.Ratio, _ wire.Class) { p.Dup = r })},
+		"reorder": {true, chance(func(p *wire.Path, r wire.Ratio, _ wire.Class) { p.Reorder = r })},
+		"corrupt": {true, chance(func(p *wire.Path, r wire.Ratio, _ wire.Class) { p.Corrupt = r })},
+		"delay":   {true, (*stage).delay},
+		"stp":     {true, (*stage).spanning},
+		"addr":    {true, (*stage).addr},
+		"garp":    {true, (*stage).garp},
+		"advert":  {true, (*stage).advert},
+		"script":  {true, (*stage).script},
+		"mark":    {true, func(*stage, []sim.Word, string) error { return nil }},
+		"expect":  {false, (*stage).expect},
+		"check":   {false, (*stage).check},
+		"show":    {false, func(*stage, []sim.Word, string) error { return nil }},
+		"trace":   {false, func(*stage, []sim.Word, string) error { return nil }},
+		"pcap":    {false, func(*stage, []sim.Word, string) error { return nil }}, // Player.Record has it all
+	}
+}
+
+// each makes a verb of a function of one host.
+func each(f func(*host) error) func(*stage, []sim.Word, string) error {
+	return func(s *stage, args []sim.Word, _ string) error {
+		for _, a := range args {
+			h, err := s.host(a.Key)
+			if err != nil {
+				return err
+			}
+			if err := f(h); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func (s *stage) runFor(args []sim.Word, _ string) error {
+	d, err := time.ParseDuration(args[0].Key)
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(d); ; {
+		left := time.Until(end)
+		if left <= 0 {
+			return nil
+		}
+		s.judge()
+		select {
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		case <-time.After(min(left, 10*time.Millisecond)):
+		}
+	}
+}
+
+// paths reads A>B words.
+func (s *stage) paths(args []sim.Word) (list []*wire.Path, class wire.Class, rest []sim.Word, err error) {
+	for _, a := range args {
+		if a.Key == "proto" && a.Op == "=" {
+			if class, err = wire.ParseClass(a.Value); err != nil {
+				return nil, 0, nil, err
+			}
+			continue
+		}
+		from, to, ok := strings.Cut(a.Key, ">")
+		if !ok {
+			rest = append(rest, a)
+			continue
+		}
+		for i, x := range s.hosts {
+			for k, y := range s.hosts {
+				if i != k && (from == "*" || from == x.name) && (to == "*" || to == y.name) {
+					list = append(list, s.fabric.lan.Path(i, k))
+				}
+			}
+		}
+	}
+	return list, class, rest, nil
+}
+
+func (s *stage) cut(args []sim.Word, _ string) error {
+	s.fabric.mu.Lock()
+	defer s.fabric.mu.Unlock()
+	list, class, _, err := s.paths(args)
+	for _, p := range list {
+		if class == 0 {
+			p.Cut = true
+		} else {
+			p.CutOnly |= class
+		}
+	}
+	return err
+}
+
+func chance(set func(*wire.Path, wire.Ratio, wire.Class)) func(*stage, []sim.Word, string) error {
+	return func(s *stage, args []sim.Word, _ string) error {
+		s.fabric.mu.Lock()
+		defer s.fabric.mu.Unlock()
+		list, class, rest, err := s.paths(args)
+		if err != nil || len(rest) != 1 {
+			return errors.Join(err, fmt.Errorf("expected a probability, got %v", rest))
+		}
+		r, err := wire.ParseRatio(rest[0].Key)
+		for _, p := range list {
+			set(p, r, class)
+		}
+		return err
+	}
+}
+
+func (s *stage) delay(args []sim.Word, _ string) error {
+	s.fabric.mu.Lock()
+	defer s.fabric.mu.Unlock()
+	list, _, rest, err := s.paths(args)
+	if err != nil || len(rest) != 1 {
+		return errors.Join(err, fmt.Errorf("expected a delay, got %v", rest))
+	}
+	r, err := wire.ParseRange(rest[0].Key)
+	for _, p := range list {
+		p.Delay = r
+	}
+	return err
+}
+
+func (s *stage) split(args []sim.Word, _ string) error {
+	var all string
+	for _, a := range args {
+		all += a.Key
+	}
+	side := make([]int, len(s.hosts))
+	for n, g := range strings.Split(all, "/") {
+		for _, name := range strings.FieldsFunc(g, func(r rune) bool { return strings.ContainsRune("{}, ", r) }) {
+			h, err := s.host(name)
+			if err != nil {
+				return err
+			}
+			side[h.index] = n
+		}
+	}
+	s.fabric.mu.Lock()
+	defer s.fabric.mu.Unlock()
+	s.fabric.lan.Split(side)
+	return nil
+}
+
+func (s *stage) heal([]sim.Word, string) error {
+	s.fabric.mu.Lock()
+	defer s.fabric.mu.Unlock()
+	s.fabric.lan.Heal()
+	return nil
+}
+
+func (s *stage) recover(args []sim.Word, input string) error {
+	if err := s.heal(args, input); err != nil {
+		return err
+	}
+	for _, h := range s.hosts {
+		for _, file := range h.scripts {
+			if err := os.WriteFile(file, []byte("0\n"), 0o644); err != nil {
+				return err
+			}
+		}
+		if err := h.cable(true); err != nil {
+			return err
+		}
+		if h.paused {
+			if err := h.resume(); err != nil {
+				return err
+			}
+		}
+		if !h.on || h.director && h.daemon == nil && h.conf != nil {
+			if err := h.start(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *stage) pause(args []sim.Word, _ string) error {
+	h, err := s.host(args[0].Key)
+	if err != nil {
+		return err
+	}
+	if err := h.Kill(unix.SIGSTOP); err != nil {
+		return err
+	}
+	h.paused = true
+	h.condition("paused")
+	if len(args) > 1 {
+		d, err := time.ParseDuration(args[1].Key)
+		if err != nil {
+			return err
+		}
+		time.AfterFunc(d, func() { _ = h.resume() }) // what it may fail with shows in the next expectation
+	}
+	return nil
+}
+
+func (h *host) resume() error {
+	h.paused = false
+	h.condition("")
+	return h.Kill(unix.SIGCONT)
+}
+
+func (s *stage) nic(args []sim.Word, _ string) error {
+	h, err := s.host(args[0].Key)
+	if err != nil {
+		return err
+	}
+	if len(args) > 2 && args[2].Key != "eth0" {
+		return skip{"nic " + args[2].Key + ": hosts of this backend have one card"}
+	}
+	return h.cable(args[1].Key == "up")
+}
+
+func (s *stage) spanning(args []sim.Word, _ string) (err error) {
+	s.stp, err = time.ParseDuration(args[0].Key)
+	return err
+}
+
+// cable pulls or plugs a host's cable; with stp its port is blocked for a while afterwards.
+func (h *host) cable(up bool) error {
+	if h.up == up {
+		return nil
+	}
+	h.s.set(func() { h.up = up })
+	if !up {
+		h.condition("link down")
+	} else {
+		h.condition("")
+	}
+	if !h.on {
+		return nil
+	}
+	return h.carrier(up)
+}
+
+func (h *host) carrier(up bool) error {
+	f := h.s.fabric
+	f.mu.Lock()
+	f.lan.SetBlocked(h.index, up && h.s.stp > 0)
+	f.mu.Unlock()
+	if up && h.s.stp > 0 {
+		time.AfterFunc(h.s.stp, func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.lan.SetBlocked(h.index, false)
+		})
+	}
+	return f.carrier(h.index, up)
+}
+
+func (s *stage) addr(args []sim.Word, _ string) error {
+	h, err := s.host(args[0].Key)
+	if err != nil {
+		return err
+	}
+	cidr := args[2].Key
+	if !strings.Contains(cidr, "/") {
+		cidr += "/32"
+	}
+	if args[1].Key == "add" {
+		return h.AddAddress("eth0", cidr)
+	}
+	return h.DeleteAddress("eth0", cidr)
+}
+
+func (s *stage) garp(args []sim.Word, _ string) error {
+	h, err := s.host(args[0].Key)
+	if err != nil {
+		return err
+	}
+	a, err := netip.ParseAddr(args[1].Key)
+	if err != nil {
+		return err
+	}
+	s.fabric.send(h.index, s.build.GratuitousARP(s.fabric.ports[h.index].mac, a))
+	return nil
+}
+
+// advert sends forged adverts from a host's port.
+func (s *stage) advert(args []sim.Word, _ string) error {
+	h, err := s.host(args[0].Key)
+	if err != nil {
+		return err
+	}
+	a := vrrp.Advert{Version: 2, Interval: time.Second}
+	src, ttl, count, every := h.base.Addr(), 255, 1, time.Second
+	for _, w := range args[1:] {
+		var n int
+		switch w.Key {
+		case "vrid", "prio", "version", "ttl", "count":
+			if n, err = strconv.Atoi(w.Value); err != nil {
+				return err
+			}
+		}
+		switch w.Key {
+		case "vrid":
+			a.VRID = uint8(n)
+		case "prio":
+			a.Priority = uint8(n)
+		case "version":
+			a.Version = uint8(n)
+		case "ttl":
+			ttl = n
+		case "count":
+			count = n
+		case "int":
+			a.Interval, err = time.ParseDuration(w.Value)
+		case "every":
+			every, err = time.ParseDuration(w.Value)
+		case "auth":
+			a.AuthType, a.AuthData = vrrp.AuthPass, vrrp.Password(w.Value)
+		case "src":
+			src, err = netip.ParseAddr(w.Value)
+		case "vips":
+			for _, text := range w.List() {
+				vip, perr := netip.ParseAddr(text)
+				err = errors.Join(err, perr)
+				a.Addrs = append(a.Addrs, vip)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	dst := vrrp.Group(false)
+	payload, err := a.Append(nil, src, dst, false)
+	if err != nil {
+		return err
+	}
+	frame := s.build.IPv4(wire.MulticastMAC(dst), s.fabric.ports[h.index].mac, wire.IPv4{TOS: vrrp.TOS, TTL: uint8(ttl),
+		Protocol: vrrp.ProtocolNumber, Src: src, Dst: dst}, payload)
+	var send func(int)
+	send = func(left int) {
+		if left <= 0 || s.ctx.Err() != nil {
+			return
+		}
+		s.fabric.send(h.index, frame)
+		time.AfterFunc(every, func() { send(left - 1) })
+	}
+	send(count)
+	return nil
+}
+
+// script sets what a vrrp_script returns: its program is one that reads a file.
+func (s *stage) script(args []sim.Word, _ string) error {
+	h, err := s.host(args[0].Key)
+	if err != nil {
+		return err
+	}
+	file, ok := h.scripts[args[1].Key]
+	if !ok {
+		return fmt.Errorf("%s has no vrrp_script %s", h.name, args[1].Key)
+	}
+	exit, flap := args[2].Value, time.Duration(0)
+	for _, a := range args[3:] {
+		if flap, err = time.ParseDuration(a.Value); err != nil {
+			return err
+		}
+	}
+	var gen int
+	s.set(func() { s.watch.flaps++; gen = s.watch.flaps })
+	if err := os.WriteFile(file, []byte(exit+"\n"), 0o644); err != nil || flap == 0 {
+		return err
+	}
+	bad := false
+	var turn func()
+	turn = func() {
+		s.watch.Lock()
+		old := s.watch.flaps != gen
+		s.watch.Unlock()
+		if old || s.ctx.Err() != nil {
+			return
+		}
+		text := exit
+		if !bad {
+			text = "0"
+		}
+		bad = !bad
+		_ = os.WriteFile(file, []byte(text+"\n"), 0o644) // shows in the next expectation
+		time.AfterFunc(flap, turn)
+	}
+	time.AfterFunc(flap, turn)
+	return nil
+}
+
+// scriptLine finds the program of a vrrp_script block.
+var scriptLine = regexp.MustCompile(`(?s)(vrrp_script\s+(\S+)\s*\{[^}]*?\bscript\s+)("[^"]*"|\S+)`)
+
+// configure writes a director's file and starts or reloads its daemon.
+func (s *stage) configure(args []sim.Word, input string) error {
+	for _, a := range args {
+		h, err := s.host(a.Key)
+		if err != nil {
+			return err
+		}
+		c, err := parseConf(h.name, input)
+		if err != nil {
+			return err
+		}
+		s.set(func() {
+			h.conf = c
+			for _, i := range c.Instances {
+				for _, v := range slices.Concat(i.VIPs, i.ExcludedVIPs) {
+					if !slices.Contains(s.vips, v.Prefix.Addr()) {
+						s.vips = append(s.vips, v.Prefix.Addr())
+					}
+				}
+			}
+			s.watch.look(s)
+		})
+		h.text = scriptLine.ReplaceAllStringFunc(input, func(m string) string {
+			parts := scriptLine.FindStringSubmatch(m)
+			path, err2 := h.makeScript(parts[2])
+			err = errors.Join(err, err2)
+			return parts[1] + `"` + path + `"`
+		})
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(h.confPath(), []byte(h.text+"\n"), 0o644); err != nil {
+			return err
+		}
+		switch {
+		case h.daemon != nil:
+			err = h.reload()
+		case h.on && !h.ran:
+			err = h.startDaemon()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *host) confPath() string { return filepath.Join(h.s.p.Dir, h.name+".conf") }
+
+// makeScript writes a program that ends with what a file says.
+func (h *host) makeScript(name string) (string, error) {
+	state := filepath.Join(h.s.p.Dir, h.name+"-"+name+".exit")
+	path := filepath.Join(h.s.p.Dir, h.name+"-"+name+".sh")
+	if _, known := h.scripts[name]; known {
+		return path, nil
+	}
+	h.scripts[name] = state
+	return path, errors.Join(os.WriteFile(state, []byte("0\n"), 0o644),
+		os.WriteFile(path, []byte("#!/bin/sh\nread code <"+state+"\nexit $code\n"), 0o755))
+}

@@ -1,0 +1,368 @@
+package real
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"quorate/sim"
+	"quorate/sim/wire"
+	"quorate/vrrp"
+)
+
+// watcher keeps what the kernels told and what crossed the wire.
+type watcher struct {
+	sync.Mutex
+	has     map[string][]netip.Addr // addresses by host, as the kernel reports them
+	history []holding
+	adverts map[string]*advertGap // by host
+	frames  []sim.Moment
+	dropped int
+	pairs   map[string]time.Duration // since when two hosts that hear each other hold a VIP
+	broken  []string                 // violations of S1
+	flaps   int
+	loads   []*load
+	done    chan struct{}
+}
+
+// holding is who held a VIP from an instant on.
+type holding struct {
+	vip  netip.Addr
+	at   time.Duration
+	held []string
+}
+
+// advertGap is the longest pause between a host's adverts since the last fault.
+type advertGap struct {
+	last, longest time.Duration
+}
+
+// begin listens to the addresses of every host.
+func (w *watcher) begin(s *stage) error {
+	w.has, w.adverts, w.pairs, w.done = map[string][]netip.Addr{}, map[string]*advertGap{}, map[string]time.Duration{}, make(chan struct{})
+	go func() { <-s.ctx.Done(); close(w.done) }()
+	for _, h := range s.hosts {
+		updates := make(chan netlink.AddrUpdate, 64)
+		// The socket belongs to the namespace in which it is opened.
+		if err := h.Do(func() error { return netlink.AddrSubscribe(updates, w.done) }); err != nil {
+			return fmt.Errorf("watch the addresses of %s: %w", h.name, err)
+		}
+		go func() {
+			for u := range updates {
+				ip, ok := netip.AddrFromSlice(u.LinkAddress.IP.To4())
+				if !ok {
+					continue
+				}
+				w.Lock()
+				list := w.has[h.name]
+				if u.NewAddr && !slices.Contains(list, ip) {
+					list = append(list, ip)
+				} else if !u.NewAddr {
+					list = slices.DeleteFunc(slices.Clone(list), func(a netip.Addr) bool { return a == ip })
+				}
+				w.has[h.name] = list
+				w.look(s)
+				w.Unlock()
+			}
+		}()
+	}
+	return nil
+}
+
+// reset starts a new count; the lock is held.
+func (w *watcher) reset() {
+	for _, a := range w.adverts {
+		a.longest = 0
+	}
+	for _, l := range w.loads {
+		l.longest = 0
+	}
+}
+
+// holders are the hosts that answer for a VIP: powered, with a cable.
+func (w *watcher) holders(s *stage, vip netip.Addr) (names []string) {
+	for _, h := range s.hosts {
+		if h.on && h.up && slices.Contains(w.has[h.name], vip) {
+			names = append(names, h.name)
+		}
+	}
+	return names
+}
+
+// look writes down who holds what now; the lock is held.
+func (w *watcher) look(s *stage) {
+	now := s.fabric.now()
+	for _, vip := range s.vips {
+		held := w.holders(s, vip)
+		if i := w.newest(vip); i >= 0 && slices.Equal(w.history[i].held, held) {
+			continue
+		}
+		w.history = append(w.history, holding{vip, now, held})
+	}
+}
+
+func (w *watcher) newest(vip netip.Addr) int {
+	for i := len(w.history) - 1; i >= 0; i-- {
+		if w.history[i].vip == vip {
+			return i
+		}
+	}
+	return -1
+}
+
+// since returns who holds a VIP and since when holds was true without a break.
+func (w *watcher) since(vip netip.Addr, holds func([]string) bool) (at time.Duration, now []string) {
+	for i := len(w.history) - 1; i >= 0; i-- {
+		h := w.history[i]
+		if h.vip != vip {
+			continue
+		}
+		if at == 0 && now == nil {
+			now = h.held
+		}
+		if !holds(h.held) {
+			break
+		}
+		at = h.at
+	}
+	return at, now
+}
+
+// saw is told of every frame, under the fabric's lock.
+func (s *stage) saw(now time.Duration, at int, sent bool, data []byte) {
+	f, err := wire.Parse(data)
+	if err != nil {
+		return
+	}
+	host := s.hosts[at]
+	s.watch.Lock()
+	defer s.watch.Unlock()
+	switch {
+	case sent && f.EtherType == wire.EtherIPv4 && f.IP.Protocol == wire.ProtoVRRP:
+		var a vrrp.Advert
+		text := "undecodable"
+		if err := a.Decode(f.Payload, f.IP.Src, f.IP.Dst); err == nil {
+			text = fmt.Sprintf("v%d vrid %d prio %d %v %v", a.Version, a.VRID, a.Priority, a.Interval, a.Addrs)
+		}
+		g := s.watch.adverts[host.name]
+		if g == nil {
+			g = &advertGap{last: now}
+			s.watch.adverts[host.name] = g
+		}
+		g.longest, g.last = max(g.longest, now-g.last), now
+		s.watch.frame(now, host.name, "advert", text)
+	case sent && f.EtherType == wire.EtherARP && f.ARP.SenderIP == f.ARP.TargetIP:
+		s.watch.frame(now, host.name, "garp", fmt.Sprintf("%v is at %v", f.ARP.SenderIP, f.ARP.SenderMAC))
+	case !sent && f.EtherType == wire.EtherIPv4 && f.IP.Protocol == wire.ProtoICMP:
+		if e, err := wire.ParseEcho(f.Payload); err == nil && e.Type == wire.EchoReply {
+			for _, l := range host.loads {
+				if l.vip == f.IP.Src && f.IP.Dst == host.base.Addr() {
+					l.answered(now, s.byMAC(f.Src))
+				}
+			}
+		}
+	}
+}
+
+const maxFrames = 4000
+
+func (w *watcher) frame(now time.Duration, host, kind, text string) {
+	if n := len(w.frames); n > 0 && kind == "garp" && w.frames[n-1].Text == text && now-w.frames[n-1].At < time.Millisecond {
+		return // one of a burst
+	}
+	if len(w.frames) >= maxFrames {
+		w.dropped++
+		return
+	}
+	w.frames = append(w.frames, sim.Moment{At: now, Host: host, Kind: kind, Text: text})
+}
+
+func (s *stage) byMAC(m wire.MAC) string {
+	for i, p := range s.fabric.ports {
+		if p.mac == m {
+			return s.hosts[i].name
+		}
+	}
+	return "?"
+}
+
+// load is a client that asks a VIP at a steady rate; what it gets is read off the wire.
+type load struct {
+	vip     netip.Addr
+	every   time.Duration
+	s       *stage
+	begun   time.Duration
+	last    time.Duration
+	server  string
+	longest time.Duration // since the last fault
+	gaps    []sim.Span
+	conn    net.PacketConn
+	done    chan struct{}
+	once    sync.Once
+}
+
+func (s *stage) load(args []sim.Word, _ string) error {
+	h, err := s.host(args[0].Key)
+	if err != nil {
+		return err
+	}
+	vip, err := netip.ParseAddr(args[1].Key)
+	if err != nil {
+		return err
+	}
+	l := &load{vip: vip, every: 20 * time.Millisecond, s: s, done: make(chan struct{})}
+	for _, a := range args[2:] {
+		if l.every, err = time.ParseDuration(a.Value); err != nil {
+			return err
+		}
+	}
+	if err := h.Do(func() error { l.conn, err = net.ListenPacket("ip4:icmp", h.base.Addr().String()); return err }); err != nil {
+		return fmt.Errorf("client %s: %w", h.name, err)
+	}
+	l.begun = s.fabric.now()
+	l.last = l.begun
+	s.watch.Lock()
+	h.loads = append(h.loads, l)
+	s.watch.loads = append(s.watch.loads, l)
+	s.watch.Unlock()
+	go l.run()
+	return nil
+}
+
+func (l *load) run() {
+	tick := time.NewTicker(l.every)
+	defer tick.Stop()
+	drain := make([]byte, 2048)
+	for seq := uint16(1); ; seq++ {
+		_, err := l.conn.WriteTo(wire.EchoMessage(wire.Echo{Type: wire.EchoRequest, ID: 7, Seq: seq}), &net.IPAddr{IP: l.vip.AsSlice()})
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// Answers are counted on the wire; here they only must not pile up.
+		_ = l.conn.SetReadDeadline(time.Now().Add(time.Microsecond))
+		for {
+			if _, _, err := l.conn.ReadFrom(drain); err != nil {
+				break
+			}
+		}
+		select {
+		case <-l.done:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (l *load) stop() { l.once.Do(func() { close(l.done); _ = l.conn.Close() }) }
+
+func (l *load) answered(now time.Duration, server string) {
+	if gap := now - l.last; gap >= 3*l.every {
+		l.longest = max(l.longest, gap)
+		l.gaps = append(l.gaps, sim.Span{From: l.last, To: now, What: "no answer"})
+	}
+	l.last, l.server = now, server
+}
+
+// outage is the longest pause since the last fault, a present one included.
+func (l *load) outage(now time.Duration) time.Duration {
+	if gap := now - l.last; gap >= 3*l.every {
+		return max(l.longest, gap)
+	}
+	return l.longest
+}
+
+func (s *stage) outages() map[string]time.Duration {
+	s.watch.Lock()
+	defer s.watch.Unlock()
+	out := map[string]time.Duration{}
+	for _, h := range s.hosts {
+		for _, l := range h.loads {
+			out[h.name] = max(out[h.name], 0)
+			for _, g := range l.gaps {
+				out[h.name] = max(out[h.name], g.To-g.From)
+			}
+			if gap := s.fabric.now() - l.last; gap >= 3*l.every {
+				out[h.name] = max(out[h.name], gap)
+			}
+		}
+	}
+	return out
+}
+
+// hear reports whether two hosts exchange frames of a class both ways and reliably.
+func (s *stage) hear(a, b *host, c wire.Class) bool {
+	l := s.fabric.lan
+	return a.on && b.on && l.Reaches(a.index, b.index, c) && l.Reaches(b.index, a.index, c) && !l.Lossy(a.index, b.index, c) && !l.Lossy(b.index, a.index, c)
+}
+
+// judge looks at S1: nobody who hears the other holds a VIP with it for longer than VRRP needs.
+func (s *stage) judge() {
+	s.fabric.mu.Lock()
+	defer s.fabric.mu.Unlock()
+	s.watch.Lock()
+	defer s.watch.Unlock()
+	s.watch.look(s)
+	now := s.fabric.now()
+	for _, vip := range s.vips {
+		held := s.watch.holders(s, vip)
+		for i, a := range s.hosts {
+			for _, b := range s.hosts[i+1:] {
+				key := strings.Join([]string{vip.String(), a.name, b.name}, " ")
+				if !slices.Contains(held, a.name) || !slices.Contains(held, b.name) || !s.hear(a, b, wire.ClassVRRP) {
+					delete(s.watch.pairs, key)
+					continue
+				}
+				since, known := s.watch.pairs[key]
+				if !known {
+					s.watch.pairs[key] = now
+					continue
+				}
+				if bound := s.slack(s.bound(a, b)); since >= 0 && now-since > bound {
+					s.watch.broken = append(s.watch.broken, fmt.Sprintf("%v is held by both %s and %s for longer than %v", vip, a.name, b.name, bound))
+					s.watch.pairs[key] = -1 // said once
+				}
+			}
+		}
+	}
+}
+
+// bound is how long two directors may both hold a VIP.
+func (s *stage) bound(hosts ...*host) (longest time.Duration) {
+	for _, h := range hosts {
+		if h.conf == nil {
+			continue
+		}
+		for _, i := range h.conf.Instances {
+			longest = max(longest, sim.MasterDown(i))
+		}
+	}
+	return longest
+}
+
+// neighbour is the Ethernet address that a client's kernel would send to, with its state being of use.
+func (h *host) neighbour(addr netip.Addr) (wire.MAC, bool) {
+	var mac wire.MAC
+	found := false
+	_ = h.Do(func() error { // no answer means no entry
+		link, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		list, err := netlink.NeighList(link.Attrs().Index, unix.AF_INET)
+		for _, n := range list {
+			if ip, ok := netip.AddrFromSlice(n.IP.To4()); ok && ip == addr && len(n.HardwareAddr) == 6 && n.State&(netlink.NUD_FAILED|netlink.NUD_INCOMPLETE) == 0 {
+				mac, found = wire.MAC(n.HardwareAddr), true
+			}
+		}
+		return err
+	})
+	return mac, found
+}
