@@ -23,7 +23,12 @@ func globalRules() []rule {
 	return []rule{
 		{block: "", keyword: G, open: func(*ctx, *stmt) bool { return true }},
 		{block: G, keyword: "router_id", args: 1, set: text("name", s(func(g *Global) *Value[string] { return &g.RouterID }))},
-		{block: G, keyword: "notification_email", each: wordList(func(c *ctx) *[]Value[string] { return &c.cfg.Global.NotificationEmail })},
+		{block: G, keyword: "notification_email", open: func(c *ctx, s *stmt) bool {
+			if len(s.children) == 0 {
+				c.warnf(s.pos, "missing-value", "notification_email", "write an address per line, or delete the block", "notification_email is empty: nobody gets mail")
+			}
+			return true
+		}, each: wordList(func(c *ctx) *[]Value[string] { return &c.cfg.Global.NotificationEmail })},
 		{block: G, keyword: "notification_email_from", args: 1, set: text("mail address", s(func(g *Global) *Value[string] { return &g.NotificationEmailFrom }))},
 		{block: G, keyword: "smtp_server", args: 2, set: smtpServer},
 		{block: G, keyword: "smtp_connect_timeout", args: 1, set: smtpTimeout},
