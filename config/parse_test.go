@@ -194,9 +194,9 @@ func TestExpandBraces(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	names := []string{"priority", "interface", "version"}
+	names := []string{"priority", "interface", "version", "virtual_routes", "virtual_router_id"}
 	for in, want := range map[string]string{
-		"priorty": "priority", "PRIORITY": "priority", "itnerface": "interface", "verison": "version", "xyz": "", "": "",
+		"priorty": "priority", "PRIORITY": "priority", "itnerface": "interface", "verison": "version", "virtual_router": "virtual_router_id", "xyz": "", "": "",
 	} {
 		if got, _ := nearest(in, names); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)

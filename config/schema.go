@@ -220,7 +220,14 @@ func nearest(word string, names []string) (string, bool) {
 	best, dist := "", 1+max(1, len(word)/3)
 	lower := strings.ToLower(word)
 	for _, n := range names[:min(len(names), maxNear)] {
-		if strings.HasPrefix(n, "(") || len(n) > 64 || max(len(n)-len(word), len(word)-len(n)) >= dist {
+		if strings.HasPrefix(n, "(") || len(n) > 64 {
+			continue
+		}
+		if len(word) >= 5 && strings.HasPrefix(n, lower+"_") && dist > 1 {
+			best, dist = n, 1 // virtual_router is no slip for virtual_routes, it lacks its last word
+			continue
+		}
+		if max(len(n)-len(word), len(word)-len(n)) >= dist {
 			continue
 		}
 		if d := distance(lower, strings.ToLower(n)); d < dist {
