@@ -223,8 +223,8 @@ func nearest(word string, names []string) (string, bool) {
 		if strings.HasPrefix(n, "(") || len(n) > 64 {
 			continue
 		}
-		if len(word) >= 5 && strings.HasPrefix(n, lower+"_") && dist > 1 {
-			best, dist = n, 1 // virtual_router is no slip for virtual_routes, it lacks its last word
+		if len(word) >= 5 && strings.HasPrefix(n, lower+"_") && dist > 0 {
+			best, dist = n, 0 // virtual_router is no slip for virtual_routes, it lacks its last word
 			continue
 		}
 		if max(len(n)-len(word), len(word)-len(n)) >= dist {
