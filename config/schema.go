@@ -223,8 +223,8 @@ func nearest(word string, names []string) (string, bool) {
 		if strings.HasPrefix(n, "(") || len(n) > 64 {
 			continue
 		}
-		if len(word) >= 5 && strings.HasPrefix(n, lower+"_") && dist > 0 {
-			best, dist = n, 0 // virtual_router is no slip for virtual_routes, it lacks its last word
+		if strings.HasPrefix(n, lower+"_") && len(n) <= len(word)+4 && dist > 0 {
+			best, dist = n, 0 // virtual_router is no slip for virtual_routes, it lacks its end
 			continue
 		}
 		if max(len(n)-len(word), len(word)-len(n)) >= dist {
