@@ -73,14 +73,20 @@
 // # Search
 //
 // [Random] writes the scenario of a seed: a random cluster, random faults, recover, and the
-// claims that must hold then. [Shrink] cuts a failing one down to what is needed. The test
-// does so for a few seeds each time; go test ./sim -run Random -seeds 100000 for more, about a
-// hundred a second.
+// claims that must hold then. [Shrink] cuts a failing one down to what is needed, [Session.Coverage] counts what a search
+// must see sometimes. clusterctl sim swarm does so in many processes; package corpus has what was found, package planted
+// the proof that it bites.
+//
+// # Elsewhere
+//
+// [ForConfig] writes scenarios for an operator's own configuration, [Explain] tells one in sentences, [Session.Timeline] is what package
+// report draws. Package real plays the same files on real kernels.
 //
 // # Limits
 //
-// IPv4, multicast adverts and authentication PASS or none are modelled. The clocks run at one
-// speed. Scripts take 1 ms, the machine itself takes no time. Switches do not look at IGMP.
+// IPv4, authentication PASS or none are modelled. Scripts take 1 ms, the machine itself takes no time. Switches do not
+// look at IGMP. A push is modelled by what it promises (see push.go), raft does not run here. An action that
+// this kernel does not know is noted once as not simulated.
 //
 // The package has no goroutine, no lock, no clock and no file; captures go to writers that
 // the caller opens.

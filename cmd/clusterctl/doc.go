@@ -8,6 +8,7 @@
 //	clusterctl history | get | rollback                  every generation is kept
 //	clusterctl check FILE...                             what is wrong with it, as text, JSON or SARIF
 //	clusterctl render --node d2 FILE | fmt | diff | import   what a director reads, layout, what a change means, one file of many
+//	clusterctl sim run --conf keepalived.conf            what would happen if a director died
 //
 // Exit codes: 0 good; 1 failed; 2 wrong usage; 4 the configuration has errors (nothing was changed); 6 no quorum, or clusterd does
 // not answer; 7 --if-rev conflict or a name that is taken; 8 committed, but a director cannot run it; 9 time-out.

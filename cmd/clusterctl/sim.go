@@ -22,6 +22,7 @@ import (
 	"quorate/config"
 	"quorate/netns-tests/scenarios"
 	"quorate/sim"
+	"quorate/sim/replay"
 	"quorate/sim/report"
 )
 
@@ -57,7 +58,7 @@ func (c *cli) simCmd() *cobra.Command {
 		Long: `sim plays scenarios: text files that say what happens to a cluster and what must hold then. FILE is a file, or the name of a
 built-in scenario (clusterctl sim list). docs/simulator.md explains the language.`,
 	}
-	cmd.AddCommand(c.simRunCmd(), c.simVerifyCmd(), c.simListCmd(), c.simExplainCmd(), c.simShrinkCmd(), c.simSwarmCmd(), c.simVerbsCmd())
+	cmd.AddCommand(c.simRunCmd(), c.simVerifyCmd(), c.simListCmd(), c.simExplainCmd(), c.simShrinkCmd(), c.simSwarmCmd(), c.simReplayCmd(), c.simVerbsCmd())
 	return cmd
 }
 
@@ -554,6 +555,25 @@ func (c *cli) simExplainCmd() *cobra.Command {
 				return usagef("%v", err)
 			}
 			return c.print(map[string]string{"scenario": f.name, "story": text}, func(w io.Writer) { say(w, "%s", text) })
+		},
+	}
+}
+
+func (c *cli) simReplayCmd() *cobra.Command {
+	return &cobra.Command{
+		Use: "replay FILE", Short: "lay a capture over time: who owned what, when, and why it changed", Args: oneArg("FILE"),
+		Long: "replay reads a pcap or pcapng file, from production or written by --pcap, and says who owned what and when, every election\nwith its cause and packet numbers, and conflicts. It is clusterctl vrrp decode -r FILE, which has more flags.",
+		RunE: func(_ *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer func() { _ = f.Close() }() // only read
+			r, err := replay.NewReader(f)
+			if err != nil {
+				return err
+			}
+			return c.decode(r.Frames(), replay.Options{}, false)
 		},
 	}
 }

@@ -1,6 +1,7 @@
 package real
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -62,10 +63,29 @@ func (h *host) startDaemon() error {
 		return err
 	}
 	h.daemon, h.gone, h.ran, h.paused = cmd, make(chan struct{}), true, false
+	if st, err := os.Stat(h.logPath()); err == nil {
+		h.logged = st.Size()
+	}
 	h.condition("")
 	gone := h.gone
 	go func() { _ = cmd.Wait(); close(gone) }()
 	return nil
+}
+
+// ready waits until a daemon that was started takes part; what a process needs to start is not the scenario's time. One
+// that never says so is left to the expectations.
+func (h *host) ready() {
+	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		b, err := os.ReadFile(h.logPath())
+		if err == nil && int64(len(b)) > h.logged && bytes.Contains(b[h.logged:], []byte(" STATE")) {
+			return
+		}
+		select {
+		case <-h.gone:
+			return
+		default:
+		}
+	}
 }
 
 func (h *host) reload() error { return h.daemon.Process.Signal(unix.SIGHUP) }
@@ -147,6 +167,20 @@ func (h *host) start() error {
 		return nil
 	}
 	return h.startDaemon()
+}
+
+// started waits for every daemon that a verb has started, and counts time from then on.
+func (s *stage) started() {
+	waited := false
+	for _, h := range s.hosts {
+		if h.daemon != nil && h.logged >= 0 {
+			h.ready()
+			h.logged, waited = -1, true
+		}
+	}
+	if waited {
+		s.set(func() { s.mark = s.fabric.now() })
+	}
 }
 
 // set changes what the watcher reads as well.

@@ -168,6 +168,7 @@ type host struct {
 	scripts  map[string]string // file with the exit code, by vrrp_script
 	loads    []*load
 	life     []sim.Span
+	logged   int64 // length of the log when the daemon was started, -1 once it is ready
 }
 
 func (s *stage) host(name string) (*host, error) {
@@ -198,6 +199,9 @@ func (s *stage) exec(d sim.Directive) error {
 		s.faults = append(s.faults, sim.Fault{At: s.mark, Text: d.Text})
 	}
 	err = f.run(s, args, d.Input)
+	if err == nil {
+		s.started()
+	}
 	if verb == "expect" || verb == "check" {
 		v := sim.Verdict{At: s.fabric.now(), Text: d.Text, OK: err == nil, Said: "ok"}
 		if err != nil {
@@ -253,7 +257,7 @@ func (s *stage) makeWorld(args []sim.Word) error {
 			return err
 		}
 		s.hosts = append(s.hosts, &host{Host: nh, s: s, name: h.Name, index: i, director: h.Director, base: h.Addr, on: true, up: true,
-			scripts: map[string]string{}})
+			scripts: map[string]string{}, logged: -1})
 	}
 	if s.p.Record != nil {
 		var cards []string
