@@ -6,7 +6,11 @@ import (
 	"time"
 )
 
-const garpMax = 4294 * time.Second // keepalived keeps these in 32 bits of microseconds
+// keepalived keeps most times in 32 bits of microseconds (2.2.7, measured).
+const (
+	garpMax  = 4294 * time.Second
+	microMax = (1<<32 - 1) * time.Microsecond
+)
 
 func globalRules() []rule {
 	g := func(f func(*Global) *Value[int]) intOf { return func(c *ctx) *Value[int] { return f(&c.cfg.Global) } }
@@ -56,10 +60,10 @@ func globalRules() []rule {
 		{block: G, keyword: "v3_checksum_as_v2", args: anyWords, set: flag(b(func(g *Global) *Value[bool] { return &g.V3ChecksumAsV2 }))},
 		{block: G, keyword: "vrrp_mcast_group4", args: 1, set: mcast(false, func(c *ctx) *Value[netip.Addr] { return &c.cfg.Global.McastGroup4 })},
 		{block: G, keyword: "vrrp_mcast_group6", args: 1, set: mcast(true, func(c *ctx) *Value[netip.Addr] { return &c.cfg.Global.McastGroup6 })},
-		{block: G, keyword: "vrrp_garp_interval", args: 1, set: duration(6, minTimer, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPInterval }))},
-		{block: G, keyword: "vrrp_gna_interval", args: 1, set: duration(6, minTimer, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.GNAInterval }))},
-		{block: G, keyword: "vrrp_startup_delay", args: 1, set: duration(6, time.Millisecond, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.StartupDelay }))},
-		{block: G, keyword: "vrrp_delay_after_boot", args: 1, set: duration(6, time.Millisecond, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.DelayAfterBoot }))},
+		{block: G, keyword: "vrrp_garp_interval", args: 1, set: duration(6, minTimer, microMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPInterval }))},
+		{block: G, keyword: "vrrp_gna_interval", args: 1, set: duration(6, minTimer, microMax, t(func(g *Global) *Value[time.Duration] { return &g.GNAInterval }))},
+		{block: G, keyword: "vrrp_startup_delay", args: 1, set: duration(6, time.Millisecond, microMax, t(func(g *Global) *Value[time.Duration] { return &g.StartupDelay }))},
+		{block: G, keyword: "vrrp_delay_after_boot", args: 1, set: duration(6, time.Millisecond, microMax, t(func(g *Global) *Value[time.Duration] { return &g.DelayAfterBoot }))},
 		{block: G, keyword: "vrrp_notify_priority_changes", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.NotifyPriority }))},
 		{block: G, keyword: "rs_init_notifies", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.RSInitNotifies }))},
 		{block: G, keyword: "log_unknown_vrids", set: flag(b(func(g *Global) *Value[bool] { return &g.LogUnknownVRIDs }))},
@@ -93,7 +97,7 @@ func smtpServer(c *ctx, s *stmt) {
 
 func smtpTimeout(c *ctx, s *stmt) {
 	f := &c.cfg.Global.SMTPConnectTimeout
-	duration(0, 0, maxInt*time.Second, func(*ctx) *Value[time.Duration] { return f })(c, s)
+	duration(0, 0, garpMax, func(*ctx) *Value[time.Duration] { return f })(c, s)
 	if f.Set && f.V == 0 {
 		f.V = time.Second
 		c.warnf(f.Pos, "adjusted", s.keyword(), "write 1", "%s 0 means 1 second", s.keyword())

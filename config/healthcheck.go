@@ -27,7 +27,7 @@ func checkRules() []rule {
 		{keyword: "bind_port", args: 1, set: integer(1, 65535, func(c *ctx) *Value[int] { return &c.bind().Port })},
 		{keyword: "bind_if", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.bind().Iface })},
 		{keyword: "fwmark", args: 1, set: integer(0, maxUint32, func(c *ctx) *Value[int] { return &c.bind().FWMark })},
-		{keyword: "connect_timeout", args: 1, set: duration(6, minTimer, maxTimer, t(func(k *Check) *Value[time.Duration] { return &k.ConnectTimeout }))},
+		{keyword: "connect_timeout", args: 1, set: duration(6, minTimer, microMax, t(func(k *Check) *Value[time.Duration] { return &k.ConnectTimeout }))},
 		{keyword: "retry", args: 1, set: retry},
 		{keyword: "delay_before_retry", args: 1, set: duration(6, 0, maxTimer, t(func(k *Check) *Value[time.Duration] { return &k.DelayBeforeRetry }))},
 		{keyword: "delay_loop", args: 1, set: duration(6, minTimer, maxTimer, t(func(k *Check) *Value[time.Duration] { return &k.DelayLoop }))},
@@ -88,7 +88,7 @@ func checkRules() []rule {
 					c.check.Misc.Command = cmd
 				}
 			}},
-			{keyword: "misc_timeout", args: 1, set: duration(0, 0, maxTimer, func(c *ctx) *Value[time.Duration] { return &c.check.Misc.Timeout })},
+			{keyword: "misc_timeout", args: 1, set: duration(0, 0, garpMax, func(c *ctx) *Value[time.Duration] { return &c.check.Misc.Timeout })},
 			{keyword: "misc_dynamic", set: func(c *ctx, _ *stmt) { c.check.Misc.Dynamic = true }},
 			{keyword: "user", args: 2, set: func(c *ctx, s *stmt) {
 				if w, ok := c.arg(s, 1, "user"); ok {

@@ -19,7 +19,7 @@ func realServerRules() []rule {
 		{block: R, keyword: "lb_kind", args: anyWords, set: kind, note: note{Warning, "not-in-keepalived", "lb_kind in a real_server is understood here, but not by keepalived", "write lvs_method"}},
 		{block: R, keyword: "inhibit_on_failure", args: 1, set: boolean(func(c *ctx) *Value[bool] { return &c.rs.InhibitOnFailure })},
 		{block: R, keyword: "alpha", args: 1, set: boolean(func(c *ctx) *Value[bool] { return &c.rs.Alpha })},
-		{block: R, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, maxTimer, t(func(r *RealServer) *Value[time.Duration] { return &r.ConnectTimeout }))},
+		{block: R, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, microMax, t(func(r *RealServer) *Value[time.Duration] { return &r.ConnectTimeout }))},
 		{block: R, keyword: "retry", args: 1, set: integer(1, maxUint32, func(c *ctx) *Value[int] { return &c.rs.Retry })},
 		{block: R, keyword: "delay_before_retry", args: 1, set: duration(6, 0, maxTimer, t(func(r *RealServer) *Value[time.Duration] { return &r.DelayBeforeRetry }))},
 		{block: R, keyword: "delay_loop", args: 1, set: duration(6, minTimer, maxTimer, t(func(r *RealServer) *Value[time.Duration] { return &r.DelayLoop }))},

@@ -29,8 +29,8 @@ func scriptRules() []rule {
 				}
 			}
 		}},
-		{block: S, keyword: "interval", args: 1, set: duration(3, time.Millisecond, maxInt*time.Second, func(c *ctx) *Value[time.Duration] { return &c.script.Interval })},
-		{block: S, keyword: "timeout", args: 1, set: duration(3, time.Millisecond, maxInt*time.Second, func(c *ctx) *Value[time.Duration] { return &c.script.Timeout })},
+		{block: S, keyword: "interval", args: 1, set: duration(3, time.Millisecond, garpMax, func(c *ctx) *Value[time.Duration] { return &c.script.Interval })},
+		{block: S, keyword: "timeout", args: 1, set: duration(3, time.Millisecond, garpMax, func(c *ctx) *Value[time.Duration] { return &c.script.Timeout })},
 		{block: S, keyword: "rise", args: 1, set: integer(1, maxInt, func(c *ctx) *Value[int] { return &c.script.Rise })},
 		{block: S, keyword: "fall", args: 1, set: integer(1, maxInt, func(c *ctx) *Value[int] { return &c.script.Fall })},
 		{block: S, keyword: "init_fail", set: func(c *ctx, _ *stmt) { c.script.InitFail = true }},

@@ -185,6 +185,8 @@ func (c *ctx) finishService(v *VirtualServer) {
 		total += w.V
 	}
 	switch {
+	case total == 0 && len(v.RealServers) > 0:
+		c.warnf(v.Pos, "out-of-range", "quorum", "give a real server a weight above 0", "the weights of all real servers of virtual_server %s are 0: nobody is sent there", v)
 	case v.Quorum.Set && v.Quorum.V > total && len(v.RealServers) > 0:
 		c.warnf(v.Quorum.Pos, "out-of-range", "quorum", fmt.Sprintf("write a quorum of at most %d", total),
 			"quorum %d is more than the weights of all real servers together (%d) and can never be reached; keepalived lowers it", v.Quorum.V, total)

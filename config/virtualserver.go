@@ -48,7 +48,7 @@ func virtualServerRules() []rule {
 				c.need("quorum", q.Pos, "quorum", "")
 			}
 		}},
-		{block: V, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, maxTimer, t(func(v *VirtualServer) *Value[time.Duration] { return &v.ConnectTimeout }))},
+		{block: V, keyword: "connect_timeout", args: 1, set: duration(6, minTimer, microMax, t(func(v *VirtualServer) *Value[time.Duration] { return &v.ConnectTimeout }))},
 		{block: V, keyword: "retry", args: 1, set: integer(1, maxUint32, func(c *ctx) *Value[int] { return &c.vs.Retry })},
 		{block: V, keyword: "delay_before_retry", args: 1, set: duration(6, 0, maxTimer, t(func(v *VirtualServer) *Value[time.Duration] { return &v.DelayBeforeRetry }))},
 		{block: V, keyword: "warmup", args: 1, set: duration(6, 0, maxTimer, t(func(v *VirtualServer) *Value[time.Duration] { return &v.Warmup }))},
