@@ -51,6 +51,8 @@ type WorkerStatus struct {
 	Applied int64     `json:"applied"`
 	Failed  int64     `json:"failed,omitempty"` // the generation that it could not run
 	Error   string    `json:"error,omitempty"`  // and why
+	// Late is how late the worker served its deadlines (an advert, a timer) in the last minute, the worst.
+	Late time.Duration `json:"late,omitempty"`
 }
 
 // runs says whether the worker runs generation n or a later one.

@@ -27,7 +27,7 @@ type workerState struct {
 }
 
 func (w *workerState) status(now time.Time) WorkerStatus {
-	return WorkerStatus{Worker: w.name, PID: w.pid, Seen: w.seen, Applied: w.applied, Failed: w.failed, Error: w.err,
+	return WorkerStatus{Worker: w.name, PID: w.pid, Seen: w.seen, Applied: w.applied, Failed: w.failed, Error: w.err, Late: w.report.Late,
 		Alive: !w.seen.IsZero() && now.Sub(w.seen) < aliveFor}
 }
 

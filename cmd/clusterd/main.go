@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"log/syslog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -39,6 +40,8 @@ type settings struct {
 	vrrpOnly  bool
 	checkOnly bool
 	detail    bool
+	dump      bool
+	facility  int // of syslog, local0 to local7; -1: standard error
 	logFormat string
 	logFile   string
 }
@@ -86,6 +89,8 @@ func command() *cobra.Command {
 	f.BoolVarP(&s.vrrpOnly, "vrrp", "P", false, "run only VRRP")
 	f.BoolVarP(&s.checkOnly, "check", "C", false, "run only health checks and IPVS")
 	f.BoolVarP(&s.detail, "log-detail", "D", false, "log more")
+	f.BoolVarP(&s.dump, "dump-conf", "d", false, "log what runs, with every value")
+	f.IntVarP(&s.facility, "log-facility", "S", -1, "log to syslog with facility local0 .. local7 (0..7)")
 	f.BoolP("log-console", "l", false, "log to the terminal (always so in the foreground)")
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logFile, "log-file", "", "where a forked clusterd logs (default RUN-DIR/clusterd.log)")
@@ -160,6 +165,20 @@ func (s *settings) logger() (*slog.Logger, error) {
 		level = slog.LevelDebug
 	}
 	opt := &slog.HandlerOptions{Level: level}
+	if s.facility < -1 || s.facility > 7 {
+		return nil, &exitError{exitFatal, fmt.Errorf("-S %d: must be 0 to 7, for the facilities local0 to local7", s.facility)}
+	}
+	if s.facility >= 0 {
+		ident := "Keepalived" // what filters of log lines look for
+		if s.worker != "" {
+			ident += "_" + s.worker
+		}
+		w, err := syslog.New(syslog.LOG_LOCAL0+syslog.Priority(s.facility)<<3|syslog.LOG_INFO, ident)
+		if err == nil {
+			return slog.New(slog.NewTextHandler(w, opt)), nil
+		}
+		fmt.Fprintf(os.Stderr, "clusterd: -S %d: %v; logging to standard error\n", s.facility, err)
+	}
 	switch s.logFormat {
 	case "text":
 		return slog.New(slog.NewTextHandler(os.Stderr, opt)), nil
@@ -241,6 +260,27 @@ func watch(ctx context.Context, s *settings, log *slog.Logger) error {
 		return &exitError{exit.Code, err}
 	}
 	return err
+}
+
+// dumps passes on the signals that ask for keepalived's files.
+func dumps(ctx context.Context) <-chan host.Dump {
+	sigs, out := make(chan os.Signal, 3), make(chan host.Dump)
+	signal.Notify(sigs, syscall.SIGUSR1, syscall.SIGUSR2, host.SignalJSON)
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case s := <-sigs:
+				k := map[os.Signal]host.Dump{syscall.SIGUSR1: host.DumpData, syscall.SIGUSR2: host.DumpStats, host.SignalJSON: host.DumpJSON}[s]
+				select {
+				case out <- k:
+				case <-ctx.Done():
+				}
+			}
+		}
+	}()
+	return out
 }
 
 // signals ends ctx at TERM or INT and passes HUP on. A second TERM must not end the process: systemd sends one to

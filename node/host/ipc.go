@@ -1,6 +1,8 @@
 package host
 
 import (
+	"time"
+
 	"quorate/node"
 )
 
@@ -27,6 +29,7 @@ type Message struct {
 	Error      string                `json:"error,omitempty"`
 	Instances  []node.InstanceStatus `json:"instances,omitempty"`
 	Services   []node.ServiceStatus  `json:"services,omitempty"`
+	Late       time.Duration         `json:"late,omitempty"`    // how late this worker served its deadlines in the last minute, the worst
 	Heard      []node.HeardRouter    `json:"heard,omitempty"`   // the census of the vrrp worker
 	Missing    []string              `json:"missing,omitempty"` // what this host lacks: "IPVS: the kernel has no ip_vs …"
 	Part       int                   `json:"part,omitempty"`    // of a status, from 1, so that a receiver notices a lost one

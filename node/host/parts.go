@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/json"
+	"time"
 
 	"quorate/node"
 )
@@ -96,6 +97,7 @@ type Status struct {
 	Instances  []node.InstanceStatus
 	Services   []node.ServiceStatus
 	Missing    []string
+	Late       time.Duration
 	Heard      []node.HeardRouter
 }
 
@@ -110,7 +112,7 @@ type Assembler struct {
 func (a *Assembler) Add(m Message) (s Status, ok bool) {
 	if m.Part == 1 {
 		a.next = 1
-		a.cur = Status{Worker: m.Worker, Generation: m.Generation}
+		a.cur = Status{Worker: m.Worker, Generation: m.Generation, Late: m.Late}
 	}
 	if m.Part != a.next || a.next == 0 {
 		a.next = 0 // wait for the next first part

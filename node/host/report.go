@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -33,7 +34,14 @@ func (r *reporter) Report(e node.Entry) {
 			attrs = append(attrs, slog.String(a.key, a.value))
 		}
 	}
+	before, after := details(e)
+	for _, line := range before {
+		r.log.Debug("(" + e.Instance + ") " + line)
+	}
 	r.log.Log(context.Background(), level, sentence(e), attrs...)
+	for _, line := range after {
+		r.log.Debug("(" + e.Instance + ") " + line)
+	}
 	if r.conn != nil {
 		_ = r.conn.Send(Message{Kind: KindEntry, Worker: r.worker, Entry: &e}) // counted by Conn
 	}
@@ -64,6 +72,34 @@ func (r *reporter) Troubles() []string {
 	return out
 }
 
+// details are the lines keepalived adds with -D around a change of state.
+func details(e node.Entry) (before, after []string) {
+	if e.From == "MASTER" && e.To != "MASTER" {
+		after = append(after, "removing VIPs.")
+	}
+	switch e.Event {
+	case "vrrp.master":
+		switch e.Reason {
+		case "master-down", "preempt", "priority-zero":
+			before = append(before, "Receive advertisement timeout")
+		}
+		after = append(after, "setting VIPs.")
+	case "vrrp.backup":
+		var theirs, ours int
+		var from string
+		if n, _ := fmt.Sscanf(e.Detail, "priority %d > %d from %s", &theirs, &ours, &from); n == 3 && e.Reason == "higher-priority" {
+			before = append(before, fmt.Sprintf("Master received advert from %s with higher priority %d, ours %d", from, theirs, ours))
+		}
+	case "vrrp.fault", "vrrp.stop":
+		if e.From == "MASTER" {
+			before = append(before, "sent 0 priority")
+		}
+	default:
+		return nil, nil
+	}
+	return before, after
+}
+
 // sentence is the log message of an entry. The state lines are keepalived's, for the sake of
 // every script and alert that looks for them.
 func sentence(e node.Entry) string {
@@ -78,6 +114,11 @@ func sentence(e node.Entry) string {
 		return in + "Entering BACKUP STATE"
 	case "vrrp.stop":
 		return in + "Entering STOP STATE"
+	case "vrrp.priority":
+		var from, to int
+		if n, _ := fmt.Sscanf(e.Detail, "%d -> %d", &from, &to); n == 2 {
+			return in + fmt.Sprintf("Changing effective priority from %d to %d", from, to)
+		}
 	case "vrrp.group":
 		return "VRRP_Group(" + e.Instance + ") Syncing instances to " + e.To + " state"
 	case "script.up":

@@ -24,6 +24,8 @@ func TestReport(t *testing.T) {
 		{node.Entry{Instance: "VI_1", Event: "vrrp.backup", From: "MASTER", To: "BACKUP"}, `msg="(VI_1) Entering BACKUP STATE" `},
 		{node.Entry{Instance: "VI_1", Event: "vrrp.fault", To: "FAULT", Warn: true}, `level=WARN msg="(VI_1) Entering FAULT STATE"`},
 		{node.Entry{Instance: "chk", Event: "script.down", Detail: "exit 1", Warn: true}, `level=WARN msg="VRRP_Script(chk) failed (exit 1)"`},
+		{node.Entry{Instance: "VI_1", Event: "vrrp.priority", Detail: "150 -> 90: chk bad -60"}, `msg="(VI_1) Changing effective priority from 150 to 90"`},
+		{node.Entry{Instance: "G", Event: "vrrp.group", To: "MASTER"}, `msg="VRRP_Group(G) Syncing instances to MASTER state"`},
 		{node.Entry{Instance: "chk", Event: "script.up"}, `msg="VRRP_Script(chk) succeeded"`},
 		{node.Entry{Instance: "tcp 10.0.0.1:80", Event: "check.down", Detail: "refused"}, `msg="(tcp 10.0.0.1:80) check.down: refused"`},
 	} {
@@ -87,5 +89,31 @@ func TestAsyncLogNeverWaits(t *testing.T) {
 	}
 	if !strings.Contains(got, "log lines were dropped") || !strings.Contains(got, "dropped=90") {
 		t.Errorf("drops are not told: %s", got[max(0, len(got)-300):])
+	}
+}
+
+// TestDetails: with -D the lines around a change of state are keepalived's.
+func TestDetails(t *testing.T) {
+	log := &logBuffer{}
+	r := &reporter{log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, e := range []node.Entry{
+		{Instance: "V", Event: "vrrp.master", From: "BACKUP", To: "MASTER", Reason: "master-down"},
+		{Instance: "V", Event: "vrrp.backup", From: "MASTER", To: "BACKUP", Reason: "higher-priority", Detail: "priority 150 > 100 from 10.0.0.1"},
+		{Instance: "V", Event: "vrrp.stop", From: "MASTER", To: "INIT", Reason: "shutdown"},
+		{Instance: "G", Event: "vrrp.group", From: "MASTER", To: "BACKUP"},
+	} {
+		r.Report(e)
+	}
+	var got []string
+	for line := range strings.Lines(log.String()) {
+		_, text, _ := strings.Cut(line, "msg=")
+		text, _, _ = strings.Cut(strings.TrimSpace(text), " event=")
+		got = append(got, strings.Trim(text, `"`))
+	}
+	want := "(V) Receive advertisement timeout|(V) Entering MASTER STATE|(V) setting VIPs.|" +
+		"(V) Master received advert from 10.0.0.1 with higher priority 150, ours 100|(V) Entering BACKUP STATE|(V) removing VIPs.|" +
+		"(V) sent 0 priority|(V) Entering STOP STATE|(V) removing VIPs.|VRRP_Group(G) Syncing instances to BACKUP state"
+	if g := strings.Join(got, "|"); g != want {
+		t.Errorf("got  %s\nwant %s", g, want)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -34,13 +35,23 @@ type VRRPConfig struct {
 	RunDir string
 	Logger *slog.Logger
 	Reload <-chan struct{}
+	Dump   <-chan Dump // asks for one of keepalived's files in TMPDIR
+	Show   bool        // log what runs once it does (-d)
 }
 
 // RunVRRP is the vrrp worker: it drives a node.Elector on this host until ctx ends, then releases
 // what it holds. It returns an error only if it cannot start.
 func RunVRRP(ctx context.Context, cfg VRRPConfig) error {
 	m := node.NewElector()
-	return runVRRP(ctx, cfg, m, m.Status, m.Held, m.Census)
+	return runVRRP(ctx, cfg, m, views{m.Status, m.Held, m.Census, m.Details})
+}
+
+// views are what the driver asks of the machine; only its own goroutine may.
+type views struct {
+	status  func() []node.InstanceStatus
+	held    func() []node.Held
+	census  func() []node.HeardRouter
+	details func() []node.Detail
 }
 
 // elector is the host side of the vrrp worker.
@@ -54,6 +65,7 @@ type elector struct {
 	ifaces   map[string]*iface
 	memory   *memory
 	held     func() []node.Held
+	details  func() []node.Detail
 	heldCost time.Duration // of listing them, the last time
 	heldAt   time.Duration
 	wishes   map[addressKey]*wish
@@ -92,6 +104,9 @@ const (
 	gather      = time.Millisecond
 )
 
+// showAll asks for a log of all that runs.
+type showAll struct{}
+
 // mailResult tells whether mail gets out.
 type mailResult struct{ err error }
 
@@ -104,7 +119,7 @@ type socketLost struct {
 	err error
 }
 
-func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []node.InstanceStatus, held func() []node.Held, census func() []node.HeardRouter) error {
+func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 	sealInherited()
 	nameProcess("clusterd: vrrp")
 	log, flush := newAsyncLog(cfg.Logger)
@@ -112,14 +127,14 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []nod
 	e := &elector{ifaces: map[string]*iface{}, wishes: map[addressKey]*wish{}}
 	e.vips.Store(&map[netip.Addr]bool{})
 	e.worker = &worker{
-		census:   census,
+		census:   v.census,
 		reporter: reporter{log: log, node: cfg.Node, worker: "vrrp", conn: cfg.Conn},
 		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
 		inbox: make(chan any, inboxSize),
 		setUp: e.setUp, do: e.act, news: e.take, every: e.retry, stopped: e.tearDown,
 		adopt:  e.adopt,
 		refuse: refuseInterfaces,
-		status: func() ([]node.InstanceStatus, []node.ServiceStatus, []string) { return status(), nil, nil },
+		status: func() ([]node.InstanceStatus, []node.ServiceStatus, []string) { return v.status(), nil, nil },
 	}
 	if cfg.RunDir != "" {
 		mem, err := openMemory(cfg.RunDir)
@@ -135,10 +150,29 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, status func() []nod
 			log.Info("a worker before this one held addresses", "addresses", len(found.Held), "silent", instant()-found.Alive)
 			m.Step(instant(), found)
 		}
-		e.memory, e.held = mem, held
+		e.memory, e.held = mem, v.held
 		e.after = e.remember
 	}
 	lockMemory(log)
+	e.details = v.details
+	if cfg.Show {
+		e.inbox <- showAll{}
+	}
+	if cfg.Dump != nil {
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case k := <-cfg.Dump:
+					select {
+					case e.inbox <- k:
+					case <-ctx.Done():
+					}
+				}
+			}
+		}()
+	}
 	return e.run(ctx)
 }
 
@@ -326,6 +360,13 @@ func (e *elector) take(v any) {
 		for _, p := range v.packets {
 			e.step(node.Received{Interface: v.iface, Packet: p})
 		}
+	case showAll:
+		text, _ := DumpData.render(e.details())
+		for line := range strings.Lines(string(text)) {
+			e.log.Info(strings.TrimRight(line, "\n"))
+		}
+	case Dump:
+		e.dump(v)
 	case notified:
 		entry := node.Entry{Instance: v.instance, Event: "notify.done", To: v.state, Detail: fmt.Sprintf("%s: %s in %v", v.script, v.detail, v.took)}
 		if v.failed {
@@ -343,6 +384,19 @@ func (e *elector) take(v any) {
 			e.Trouble("VRRP socket on "+i.name, v.err)
 		}
 	}
+}
+
+// dump writes one of keepalived's files, beside the loop.
+func (e *elector) dump(k Dump) {
+	list, log := e.details(), e.log
+	go func() {
+		path, err := k.write(os.TempDir(), list)
+		if err != nil {
+			log.Warn("cannot write "+k.String(), "error", err)
+			return
+		}
+		log.Info(fmt.Sprintf("Printing VRRP %s for process(%d) on signal", map[Dump]string{DumpData: "data", DumpStats: "stats", DumpJSON: "as json"}[k], os.Getpid()), "file", path)
+	}()
 }
 
 // open brings the sockets of an interface to what is wanted.

@@ -85,10 +85,13 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	sigs := make(chan os.Signal, 16)
-	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, SignalJSON)
 	defer signal.Stop(sigs)
 	return watch(ctx, cfg, sigs)
 }
+
+// SignalJSON asks for keepalived.json: SIGRTMIN+2 as the C library counts (keepalived --signum=JSON).
+const SignalJSON = syscall.Signal(36)
 
 // child is a Worker and what became of it.
 type child struct {
@@ -144,6 +147,14 @@ func watch(ctx context.Context, cfg WatchConfig, sigs <-chan os.Signal) error {
 			if s == syscall.SIGHUP {
 				w.Logger.Info("Reloading ...")
 				w.signal(syscall.SIGHUP)
+				continue
+			}
+			if s == syscall.SIGUSR1 || s == syscall.SIGUSR2 || s == SignalJSON { // keepalived's dumps: VRRP writes them
+				for _, c := range w.children {
+					if c.cmd != nil && c.Name == "vrrp" {
+						_ = c.cmd.Process.Signal(s)
+					}
+				}
 				continue
 			}
 			w.Logger.Info("Stopping", "signal", s.String())

@@ -57,6 +57,7 @@ type worker struct {
 	owed       *Message // a KindApplied that did not fit into the queue
 	dirty      bool     // status changed
 	late       time.Time
+	lateness   lateness
 	statuses   chan []func() []Message
 	loader     loader
 }
@@ -257,6 +258,7 @@ func (w *worker) loop(ctx context.Context) {
 // process that was not scheduled must not conclude from its own sleep that the others were silent.
 func (w *worker) tick(at time.Duration) {
 	late := instant() - at
+	w.lateness.note(at+late, late)
 	if late > 5*time.Millisecond {
 		for rest := drainLimit; rest > 0; rest-- {
 			select {
@@ -319,7 +321,7 @@ func (w *worker) snapshot() func() []Message {
 			heard[i].First, heard[i].Last = wall(heard[i].FirstAt), wall(heard[i].LastAt)
 		}
 	}
-	head := Message{Worker: w.worker, PID: os.Getpid(), Generation: w.generation}
+	head := Message{Worker: w.worker, PID: os.Getpid(), Generation: w.generation, Late: w.lateness.max(instant())}
 	return func() []Message { return SplitStatus(head, instances, services, missing, heard...) }
 }
 

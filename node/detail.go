@@ -1,0 +1,34 @@
+package node
+
+import (
+	"time"
+
+	"quorate/config"
+	"quorate/vrrp"
+)
+
+// Detail is an instance with everything that keepalived's dumps show of one.
+type Detail struct {
+	Config     *config.Instance
+	Group      string // its vrrp_sync_group, empty if none
+	Status     InstanceStatus
+	Counters   vrrp.Counters
+	Held       []config.Address // on the host
+	MasterDown time.Duration    // master-down interval now in force
+	Changed    time.Duration    // instant of the last transition
+	Faults     []vrrp.FaultCause
+}
+
+// Details lists all instances, in file order.
+func (e *Elector) Details() []Detail {
+	out := make([]Detail, 0, len(e.instances))
+	for _, i := range e.instances {
+		d := Detail{Config: i.cfg, Status: i.status(), Counters: i.m.Counters(), Held: i.held, MasterDown: i.m.MasterDownInterval(),
+			Changed: i.changed, Faults: i.faults}
+		if i.group != nil {
+			d.Group = i.group.cfg.Name
+		}
+		out = append(out, d)
+	}
+	return out
+}

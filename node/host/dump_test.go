@@ -1,0 +1,90 @@
+package host
+
+import (
+	"encoding/json"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"quorate/config"
+	"quorate/node"
+)
+
+// TestDump: keys and words of keepalived 2.2.7 for the same configuration, and no password.
+func TestDump(t *testing.T) {
+	const conf = `vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 51
+    priority 150
+    advert_int 1
+    authentication {
+        auth_type PASS
+        auth_pass hushhush
+    }
+    virtual_ipaddress {
+        10.9.0.100/24 dev eth0 label eth0:1
+    }
+    virtual_ipaddress_excluded {
+        10.9.0.101
+    }
+    track_interface {
+        lo
+    }
+    notify "/usr/bin/true x"
+}
+`
+	cfg, ds := config.Parse("k.conf", config.Files{"k.conf": conf}, config.Options{})
+	if ds.HasErrors() {
+		t.Fatal(ds)
+	}
+	m := node.NewElector()
+	m.Step(0, node.Configure{Config: cfg})
+	m.Step(0, node.Link{Name: "eth0", Exists: true, Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}})
+	m.Step(0, node.Link{Name: "lo", Exists: true, Up: true})
+	m.Step(4*time.Second, node.Tick{})
+	dir := t.TempDir()
+	precious := filepath.Join(t.TempDir(), "precious")
+	must(t, os.WriteFile(precious, []byte("untouched"), 0o600))
+	must(t, os.Symlink(precious, filepath.Join(dir, "keepalived.json"))) // what somebody may do in /tmp
+	for _, k := range []Dump{DumpData, DumpStats, DumpJSON} {
+		path, err := k.write(dir, m.Details())
+		must(t, err)
+		if text := readAll(path); strings.Contains(text, "hushhush") {
+			t.Errorf("%s shows the password:\n%s", k, text)
+		}
+	}
+	if readAll(precious) != "untouched" {
+		t.Error("a link was followed")
+	}
+	var got []struct{ Data, Stats map[string]any }
+	must(t, json.Unmarshal([]byte(readAll(filepath.Join(dir, "keepalived.json"))), &got))
+	// Keys printed by keepalived 2.2.7 for this file.
+	data := strings.Fields(`iname dont_track_primary skip_check_adv_addr strict_mode vmac_ifname ifp_ifname master_priority last_transition garp_delay
+		garp_refresh garp_rep garp_refresh_rep garp_lower_prio_delay garp_lower_prio_rep lower_prio_no_advert higher_prio_send_advert vrid base_priority
+		effective_priority vipset promote_secondaries adver_int master_adver_int accept nopreempt preempt_delay state wantstate version smtp_alert
+		notify_deleted script vips evips track_ifp auth_type auth_data`)
+	stats := strings.Fields(`advert_rcvd advert_sent become_master release_master packet_len_err advert_interval_err ip_ttl_err invalid_type_rcvd
+		addr_list_err invalid_authtype authtype_mismatch auth_failure pri_zero_rcvd pri_zero_sent`)
+	slices.Sort(data)
+	slices.Sort(stats)
+	if len(got) != 1 || !slices.Equal(sortedKeys(got[0].Data), data) || !slices.Equal(sortedKeys(got[0].Stats), stats) {
+		t.Fatalf("keys %v\n%v", sortedKeys(got[0].Data), sortedKeys(got[0].Stats))
+	}
+	d := got[0].Data
+	if d["vips"].([]any)[0] != "10.9.0.100/24 dev eth0 scope global label eth0:1 set" || d["evips"].([]any)[0] != "10.9.0.101 dev eth0 scope global set" ||
+		d["state"] != 2.0 || d["script"] != "'/usr/bin/true' 'x'" || d["auth_type"] != 1.0 || d["accept"] != 1.0 {
+		t.Errorf("%v", d)
+	}
+	for file, want := range map[string]string{
+		"keepalived.stats": "VRRP Instance: VI_1\n  Advertisements:\n    Received: 0\n    Sent: 1\n  Became master: 1\n",
+		"keepalived.data":  "------< VRRP Topology >------\n VRRP Instance = VI_1\n   VRRP Version = 2\n   State = MASTER\n",
+	} {
+		if text := readAll(filepath.Join(dir, file)); !strings.HasPrefix(text, want) {
+			t.Errorf("%s\n%s", file, text)
+		}
+	}
+}
