@@ -42,7 +42,7 @@ func globalRules() []rule {
 		{block: G, keyword: "vrrp_version", args: 1, set: integer(2, 3, g(func(g *Global) *Value[int] { return &g.VRRPVersion }))},
 		{block: G, keyword: "vrrp_garp_master_repeat", args: 1, set: atLeastOne(maxInt, g(func(g *Global) *Value[int] { return &g.GARPMasterRepeat }))},
 		{block: G, keyword: "vrrp_garp_master_delay", args: 1, set: duration(0, 0, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPMasterDelay }))},
-		{block: G, keyword: "vrrp_garp_master_refresh", args: 1, set: duration(0, 0, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPMasterRefresh }))},
+		{block: G, keyword: "vrrp_garp_master_refresh", args: 1, set: duration(0, 0, maxTimer, t(func(g *Global) *Value[time.Duration] { return &g.GARPMasterRefresh }))},
 		{block: G, keyword: "vrrp_garp_master_refresh_repeat", args: 1, set: atLeastOne(maxInt, g(func(g *Global) *Value[int] { return &g.GARPMasterRefreshRepeat }))},
 		{block: G, keyword: "vrrp_garp_lower_prio_repeat", args: 1, set: integer(0, maxInt, g(func(g *Global) *Value[int] { return &g.GARPLowerPrioRepeat }))},
 		{block: G, keyword: "vrrp_garp_lower_prio_delay", args: 1, set: duration(0, 0, garpMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPLowerPrioDelay }))},

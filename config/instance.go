@@ -55,7 +55,7 @@ func instanceRules() []rule {
 		{block: I, keyword: "smtp_alert", args: 1, set: boolean(b(func(i *Instance) *Value[bool] { return &i.SMTPAlert }))},
 		{block: I, keyword: "garp_master_repeat", args: 1, set: atLeastOne(maxInt, n(func(i *Instance) *Value[int] { return &i.GARPMasterRepeat }))},
 		{block: I, keyword: "garp_master_delay", args: 1, set: duration(0, 0, garpMax, t(func(i *Instance) *Value[time.Duration] { return &i.GARPMasterDelay }))},
-		{block: I, keyword: "garp_master_refresh", args: 1, set: duration(0, 0, garpMax, t(func(i *Instance) *Value[time.Duration] { return &i.GARPMasterRefresh }))},
+		{block: I, keyword: "garp_master_refresh", args: 1, set: duration(0, 0, maxTimer, t(func(i *Instance) *Value[time.Duration] { return &i.GARPMasterRefresh }))},
 		{block: I, keyword: "garp_master_refresh_repeat", args: 1, set: atLeastOne(maxInt, n(func(i *Instance) *Value[int] { return &i.GARPMasterRefreshRepeat }))},
 		{block: I, keyword: "garp_lower_prio_repeat", args: 1, set: integer(0, maxInt, n(func(i *Instance) *Value[int] { return &i.GARPLowerPrioRepeat }))},
 		{block: I, keyword: "garp_lower_prio_delay", args: 1, set: duration(0, 0, garpMax, t(func(i *Instance) *Value[time.Duration] { return &i.GARPLowerPrioDelay }))},

@@ -53,11 +53,15 @@ func example(k *keyword) (good, bad string) {
 	case "ints":
 		return v.param(0), "x"
 	case "secs", "ms":
-		good := "2"
-		if _, lo, _ := v.timeBounds(); name == "ms" && lo > 2e9 {
+		good, bad := "2", "x"
+		_, lo, hi := v.timeBounds()
+		if name == "ms" && lo > 2e9 {
 			good = "2000"
 		}
-		return good, "x"
+		if name == "secs" && hi < maxTimer {
+			bad = fmt.Sprint(int(hi.Seconds()) + 1)
+		}
+		return good, bad
 	case "one", "onei":
 		return v.params[len(v.params)-1], "nosuch"
 	case "stack":
