@@ -18,8 +18,10 @@
 //     sockets, netlink, scripts, probes ──> inbox ──> Step ──> Ready ──> actions, in order
 //     deadline of the machine ────────────> Tick ──┘
 //
-//  5. vrrp.go: RunVRRP drives node.Elector with sockets.go (IP protocol 112), arp.go (gratuitous
-//     ARP), netlink.go (links and addresses), scripts.go and spawn.go (track and notify scripts).
+//  5. vrrp.go: RunVRRP drives node.Elector with sockets.go (IP protocols 112 and 51), netlink.go (links), monitor.go
+//     (who else is there), scripts.go and spawn.go (track and notify scripts), fifo.go and mail.go. What may take
+//     long goes through installer.go, a queue beside the loop: addresses.go (netlink), arp.go and announce.go
+//     (gratuitous ARP, neighbour advertisements), memory.go. dump.go writes keepalived's files.
 //
 //  6. checker.go: RunChecker drives node.Services with package checker/probe and package ipvs/kernel.
 //

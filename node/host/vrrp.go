@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -182,6 +181,12 @@ func (e *elector) adopt(c *config.Config) {
 	e.fifos.Configure(c.Global)
 	e.mailer.Configure(c.Global)
 	e.vips.Store(virtualAddresses(c))
+	for _, i := range c.Instances {
+		if i.PromoteSecondaries.V { // or the kernel drops all addresses of a subnet with the first
+			path := "/proc/sys/net/ipv4/conf/" + i.Interface.V + "/promote_secondaries"
+			e.Trouble("promote_secondaries on "+i.Interface.V, os.WriteFile(path, []byte("1"), 0))
+		}
+	}
 	for _, i := range e.ifaces {
 		if i.ears != nil {
 			e.Trouble("monitor on "+i.name, i.ears.Refilter())
@@ -249,43 +254,6 @@ func (e *elector) tearDown() {
 	for _, i := range e.ifaces {
 		e.closeSockets(i)
 	}
-}
-
-// refuseInterfaces refuses a configuration that brings in an interface this host does not have.
-// One that was used before is none of its faults.
-func refuseInterfaces(old, next *config.Config) error {
-	before := map[string]bool{}
-	for name := range usedInterfaces(old) {
-		before[name] = true
-	}
-	used := usedInterfaces(next)
-	var errs []error
-	for _, name := range sortedKeys(used) {
-		if !before[name] && !interfaceExists(name) {
-			errs = append(errs, fmt.Errorf("%s: this host has no interface %q", used[name], name))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// usedInterfaces are the names with a place where each is written.
-func usedInterfaces(c *config.Config) map[string]config.Pos {
-	out := map[string]config.Pos{}
-	if c == nil {
-		return out
-	}
-	for _, i := range c.Instances {
-		out[i.Interface.V] = i.Interface.Pos
-		for _, a := range append(append([]config.Address(nil), i.VIPs...), i.ExcludedVIPs...) {
-			if a.Dev != "" {
-				out[a.Dev] = a.Pos
-			}
-		}
-		for _, t := range i.TrackIfaces {
-			out[t.V] = t.Pos
-		}
-	}
-	return out
 }
 
 func (e *elector) iface(name string) *iface {
@@ -472,79 +440,6 @@ func (e *elector) send(a node.SendAdvert) {
 		return // the machine is about to hear why
 	}
 	e.Trouble("adverts on "+a.Interface, err)
-}
-
-// index of an interface; 0 if there is none.
-func (e *elector) index(name string) int {
-	if n := e.iface(name).news; n.index != 0 {
-		return n.index
-	}
-	if i, err := net.InterfaceByName(name); err == nil {
-		return i.Index
-	}
-	return 0
-}
-
-func (e *elector) add(a node.AddAddress) {
-	e.want(&wish{dev: a.Interface, addr: a.Address}, false)
-}
-
-func (e *elector) remove(a node.RemoveAddress) {
-	e.want(&wish{remove: true, dev: a.Interface, addr: a.Address}, false)
-}
-
-// want queues what is to become of an address.
-func (e *elector) want(w *wish, again bool) {
-	key := keyOf(w.dev, w.addr)
-	e.wishSeq++
-	w.seq = e.wishSeq
-	e.wishes[key] = w
-	index := e.index(w.dev)
-	switch {
-	case index != 0:
-		e.install.Change(addressOp{w.remove, index, w.dev, w.addr}, w.seq, again)
-	case w.remove:
-		e.settled(key, nil) // gone with its interface
-	default:
-		e.settled(key, fmt.Errorf("add %s to %s: %w", key.prefix, key.dev, errNoInterface))
-	}
-}
-
-// settled takes the outcome of the latest operation on an address.
-func (e *elector) settled(key addressKey, err error) {
-	e.Trouble("address "+key.prefix+" on "+key.dev, err)
-	w := e.wishes[key]
-	w.failed = err != nil
-	if err == nil && w.remove {
-		delete(e.wishes, key)
-	}
-}
-
-func (e *elector) announce(a node.SendARP) {
-	i := e.iface(a.Interface)
-	if i.news.index == 0 || i.news.link.MAC == [6]byte{} {
-		return // lo, a tunnel: nobody there asks
-	}
-	e.install.Announce(a.Interface, i.news.index, i.news.link.MAC, a.Addr)
-}
-
-// retry tries again what failed.
-func (e *elector) retry() {
-	if e.memory != nil {
-		e.remember()
-	}
-	for _, name := range sortedKeys(e.ifaces) {
-		e.open(e.ifaces[name])
-	}
-	for key, w := range e.wishes {
-		if !w.failed {
-			continue
-		}
-		e.want(w, true)
-		if w = e.wishes[key]; w != nil && !w.remove {
-			e.announce(node.SendARP{Interface: w.dev, Addr: w.addr.Prefix.Addr()})
-		}
-	}
 }
 
 func (e *elector) closeSockets(i *iface) {

@@ -1,0 +1,45 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+
+	"quorate/config"
+)
+
+// refuseInterfaces refuses a configuration that brings in an interface this host does not have.
+// One that was used before is none of its faults.
+func refuseInterfaces(old, next *config.Config) error {
+	before := map[string]bool{}
+	for name := range usedInterfaces(old) {
+		before[name] = true
+	}
+	used := usedInterfaces(next)
+	var errs []error
+	for _, name := range sortedKeys(used) {
+		if !before[name] && !interfaceExists(name) {
+			errs = append(errs, fmt.Errorf("%s: this host has no interface %q", used[name], name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// usedInterfaces are the names with a place where each is written.
+func usedInterfaces(c *config.Config) map[string]config.Pos {
+	out := map[string]config.Pos{}
+	if c == nil {
+		return out
+	}
+	for _, i := range c.Instances {
+		out[i.Interface.V] = i.Interface.Pos
+		for _, a := range append(append([]config.Address(nil), i.VIPs...), i.ExcludedVIPs...) {
+			if a.Dev != "" {
+				out[a.Dev] = a.Pos
+			}
+		}
+		for _, t := range i.TrackIfaces {
+			out[t.V] = t.Pos
+		}
+	}
+	return out
+}

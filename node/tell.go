@@ -1,0 +1,80 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"quorate/config"
+	"quorate/vrrp"
+)
+
+func (i *instance) transition(e *Elector, t vrrp.Transition) {
+	i.changed, i.reason, i.detail = e.now, t.Reason.String(), t.Detail
+	event := "vrrp." + strings.ToLower(t.To.String())
+	if t.Reason == vrrp.ReasonShutdown {
+		event = "vrrp.stop"
+	}
+	e.report(Entry{Instance: i.cfg.Name, Event: event, From: t.From.String(), To: t.To.String(),
+		Reason: i.reason, Detail: t.Detail, Warn: t.To == vrrp.Fault})
+	if t.To != vrrp.Init && !i.adopting { // adopted: nothing changed for anybody outside
+		i.notify(e, t.To.String())
+	}
+}
+
+// notify tells of a state, or of something else that keepalived has a word for.
+func (i *instance) notify(e *Elector, state string) {
+	c := i.cfg
+	specific := map[string]*config.Command{"MASTER": c.NotifyMaster, "BACKUP": c.NotifyBackup, "FAULT": c.NotifyFault, "STOP": c.NotifyStop,
+		"DELETED": c.NotifyDeleted, "MASTER_RX_LOWER_PRI": c.NotifyMasterRxLowerPri}[state]
+	n := Notify{Kind: "INSTANCE", Name: c.Name, State: state, Priority: i.m.Priority(), Fifo: hasFifo(i.global), Mail: mailed(c.SMTPAlert, i.global, state)}
+	generic := c.Notify
+	if state == "MASTER_RX_LOWER_PRI" {
+		generic = nil
+	}
+	n.add(specific, generic)
+	e.notify(n)
+}
+
+// tell notifies of a note that keepalived has a word for.
+func (i *instance) tell(e *Elector, n vrrp.Note) {
+	state := i.m.State()
+	switch {
+	case n.Kind == vrrp.NoteLowerPriority && state == vrrp.Master && !i.cfg.LowerPrioNoAdvert.V:
+		i.notify(e, "MASTER_RX_LOWER_PRI")
+	case n.Kind == vrrp.NotePriority && i.cfg.NotifyPriority.V && (state == vrrp.Master || state == vrrp.Backup):
+		i.notify(e, state.String()+"_PRIORITY")
+	}
+}
+
+// note reports what is no transition, never more than once a minute for the same sender and reason.
+func (i *instance) note(e *Elector, n vrrp.Note) {
+	if n.Kind == vrrp.NoteRejected {
+		e.refused(i, n)
+	}
+	i.tell(e, n)
+	at := slices.IndexFunc(i.limits, func(l noteLimit) bool {
+		return l.kind == n.Kind && l.reject == n.Reject && l.src == n.Src
+	})
+	detail := n.Detail
+	if n.Kind != vrrp.NotePriority {
+		switch {
+		case at < 0 && len(i.limits) >= noteKinds:
+			return // counted by reason all the same
+		case at < 0:
+			i.limits = append(i.limits, noteLimit{kind: n.Kind, reject: n.Reject, src: n.Src, reported: e.now})
+		case e.now-i.limits[at].reported < noteEvery:
+			i.limits[at].suppressed++
+			return
+		default:
+			detail = fmt.Sprintf("%s (and %d more in the last %s)", detail, i.limits[at].suppressed, (e.now - i.limits[at].reported).Round(time.Second))
+			i.limits[at].reported, i.limits[at].suppressed = e.now, 0
+		}
+	}
+	en := Entry{Instance: i.cfg.Name, Event: "vrrp." + n.Kind.String(), Detail: detail}
+	if n.Kind == vrrp.NoteRejected {
+		en.Reason, en.Warn = n.Reject.String(), true
+	}
+	e.report(en)
+}
