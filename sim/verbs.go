@@ -49,6 +49,8 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 		case "first":
 			n, err = number("first", a.val, maxNodes)
 			opt.First = int(n)
+		case "keepalived":
+			opt.Keepalived = a.list()
 		case "shuffle":
 			opt.Shuffle = true
 		default:
@@ -61,6 +63,7 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 	if s.Seed != nil {
 		opt.Seed = *s.Seed
 	}
+	opt.Keepalived = append(opt.Keepalived, s.Keepalived...)
 	w, err := New(opt)
 	if err != nil {
 		return "", err

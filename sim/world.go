@@ -25,6 +25,8 @@ type Options struct {
 	Ifaces []string
 	First  int
 	Delay  wire.Range // of every path (50us..500us)
+	// Keepalived are directors that behave as keepalived does, see foreign.go.
+	Keepalived []string
 	// Shuffle runs tasks of one instant in an order drawn from the seed.
 	Shuffle bool
 	// NewMachine makes the machine that a director's process runs: node.NewElector.
@@ -91,6 +93,11 @@ func New(opt Options) (*World, error) {
 	}
 	if opt.NewMachine == nil {
 		opt.NewMachine = func() Machine { return node.NewElector() }
+	}
+	for _, name := range opt.Keepalived {
+		if !slices.Contains(opt.Nodes, name) {
+			return nil, fmt.Errorf("keepalived %q is none of the nodes %v", name, opt.Nodes)
+		}
 	}
 	for i, net := range opt.Nets {
 		if net.Bits() != 24 || !net.Addr().Is4() || slices.Contains(opt.Nets[:i], net) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -41,6 +42,9 @@ type simOptions struct {
 	binDir  string
 	jobs    int
 	slack   time.Duration
+	step    bool
+	// keepalived are the directors of --node NAME=keepalived
+	keepalived []string
 }
 
 // scenarioFile is a scenario to play and where it came from.
@@ -84,13 +88,14 @@ func (c *cli) simRunCmd() *cobra.Command {
 func (o *simOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.backend, "backend", "sim", "sim (virtual time), netns (real daemons on this kernel) or uml (in a guest with a kernel of its own)")
-	f.StringArrayVar(&o.nodes, "node", nil, "NODE=keepalived: run Debian's keepalived there instead of clusterd (netns, uml); with --conf: the names of the directors")
+	f.StringArrayVar(&o.nodes, "node", nil, "NODE=keepalived: Debian's keepalived instead of clusterd there, in virtual time a director that behaves as it does; with --conf: the names of the directors")
 	f.StringVar(&o.conf, "conf", "", "your keepalived.conf: plays what can happen to its owner; FILE… then chooses among those cases")
 	f.Uint64Var(&o.seed, "seed", 0, "replaces the scenario's seed")
 	f.StringVar(&o.html, "html", "", "write a picture of the run (a directory if there are several)")
 	f.StringVar(&o.svg, "svg", "", "the same as SVG")
 	f.StringVar(&o.pcap, "pcap", "", "write every frame as pcapng (a directory if there are several)")
 	f.StringVar(&o.junit, "junit", "", "write the results as JUnit XML")
+	f.BoolVar(&o.step, "step", false, "stop after each verb until Enter is pressed")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print results, no time lines")
 	f.IntVarP(&o.jobs, "jobs", "j", 1, "netns, uml: how many labs at once; more than the machine can bear shows as late failovers")
 	f.DurationVar(&o.slack, "slack", 50*time.Millisecond, "netns, uml: added to every bound, on top of a fifth of it")
@@ -114,8 +119,11 @@ func (c *cli) simRun(ctx context.Context, o simOptions, args []string) error {
 	if o.backend != "sim" {
 		return c.simReal(ctx, o, files)
 	}
-	if len(o.nodes) > 0 && o.conf == "" {
-		return usagef("--node is for --backend netns and uml, or with --conf names the directors")
+	if o.conf == "" {
+		var err error
+		if o.keepalived, err = keepalivedNodes(o.nodes); err != nil {
+			return err
+		}
 	}
 	var results []report.Result
 	for _, f := range files {
@@ -141,7 +149,7 @@ func (c *cli) simPlay(o simOptions, f scenarioFile, of int) (report.Result, erro
 			say(show, "== %s\n", f.name)
 		}
 	}
-	r, err := run.play(show, o.pcap != "" || o.html != "")
+	r, err := run.play(show, o.pcap != "" || o.html != "", c.stepper(o))
 	if err != nil {
 		return r, err
 	}
@@ -150,6 +158,19 @@ func (c *cli) simPlay(o simOptions, f scenarioFile, of int) (report.Result, erro
 	}
 	c.simSay(r)
 	return r, nil
+}
+
+// stepper waits for the reader's Enter, with --step.
+func (c *cli) stepper(o simOptions) func() {
+	if !o.step {
+		return nil
+	}
+	lines := bufio.NewReader(c.in)
+	return func() {
+		say(c.out, "-- Enter goes on")
+		_, _ = lines.ReadString('\n') // at its end the rest is played without stopping
+		say(c.out, "\n")
+	}
 }
 
 // simSay prints a result: a line, or a JSON object on a line.
@@ -221,8 +242,9 @@ type simRunner struct {
 func newSimRun(o simOptions, f scenarioFile) *simRunner {
 	run := &simRunner{o: o, f: f, files: map[string]*bytes.Buffer{}}
 	run.s = &sim.Session{
-		Create:   func(name string) (io.Writer, error) { run.files[name] = &bytes.Buffer{}; return run.files[name], nil },
-		Includes: includes(o.conf),
+		Create:     func(name string) (io.Writer, error) { run.files[name] = &bytes.Buffer{}; return run.files[name], nil },
+		Includes:   includes(o.conf),
+		Keepalived: o.keepalived,
 	}
 	if o.seedSet {
 		run.s.Seed = &o.seed
@@ -253,7 +275,8 @@ func (b besideSource) ReadFile(p string) ([]byte, error) { return os.ReadFile(b.
 func (b besideSource) Glob(pattern string) ([]string, error) { return filepath.Glob(b.path(pattern)) }
 
 // play returns an error only for what is no result: a scenario that cannot be carried out.
-func (run *simRunner) play(show io.Writer, record bool) (report.Result, error) {
+// pause, if not nil, is called after each directive.
+func (run *simRunner) play(show io.Writer, record bool, pause func()) (report.Result, error) {
 	r := report.Result{Scenario: run.f.name, Backend: "sim", Result: report.Pass, OutageMS: map[string]int64{}}
 	sc, err := sim.ParseScenario(run.f.path, run.f.text)
 	if err != nil {
@@ -268,6 +291,9 @@ func (run *simRunner) play(show io.Writer, record bool) (report.Result, error) {
 	start := time.Now()
 	wrong, err := sc.Play(run.s, func(d sim.Directive, out string) {
 		say(show, "> %s\n%s", d.Text, out)
+		if pause != nil {
+			pause()
+		}
 	})
 	r.Wall = time.Since(start).Seconds()
 	var failed *sim.FailedError
@@ -277,7 +303,7 @@ func (run *simRunner) play(show io.Writer, record bool) (report.Result, error) {
 		say(show, "> %s\n%s", failed.Directive.Text, run.s.Fresh())
 	case err != nil:
 		return r, usagef("%v", err)
-	case !run.o.seedSet:
+	case !run.o.seedSet && len(run.o.keepalived) == 0:
 		// The lines of the file count as well, where it has any.
 		wrong = slices.DeleteFunc(wrong, func(m sim.Mismatch) bool { return m.Directive.Expected == "" })
 		if len(wrong) > 0 {
@@ -464,11 +490,11 @@ func (c *cli) simVerifyCmd() *cobra.Command {
 				if err := cmd.Context().Err(); err != nil {
 					return err
 				}
-				r, err := newSimRun(o, f).play(io.Discard, false)
+				r, err := newSimRun(o, f).play(io.Discard, false, nil)
 				if err != nil {
 					return err
 				}
-				again, err := newSimRun(o, f).play(io.Discard, false)
+				again, err := newSimRun(o, f).play(io.Discard, false, nil)
 				if err != nil {
 					return err
 				}

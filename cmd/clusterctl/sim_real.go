@@ -28,15 +28,9 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 	if o.seedSet {
 		return usagef("--seed is for --backend sim: a real kernel has none")
 	}
-	var keepalived []string
-	for _, n := range o.nodes {
-		name, program, _ := strings.Cut(n, "=")
-		if program != "keepalived" && program != "clusterd" {
-			return usagef("--node %s: want NODE=keepalived or NODE=clusterd", n)
-		}
-		if program == "keepalived" {
-			keepalived = append(keepalived, name)
-		}
+	keepalived, err := keepalivedNodes(o.nodes)
+	if err != nil {
+		return err
 	}
 	if o.binDir == "" {
 		self, err := os.Executable()
@@ -45,11 +39,9 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 		}
 		o.binDir = filepath.Dir(self)
 	}
-	dir, err := filepath.Abs(o.binDir)
-	if err != nil {
+	if o.binDir, err = filepath.Abs(o.binDir); err != nil {
 		return err
 	}
-	o.binDir = dir
 	if _, err := os.Stat(filepath.Join(o.binDir, "clusterd")); err != nil {
 		return usagef("no clusterd in %s: name its directory with --bin-dir", o.binDir)
 	}
@@ -90,6 +82,21 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 		return err
 	}
 	return c.simFinish(o, results)
+}
+
+// keepalivedNodes reads --node NODE=PROGRAM.
+func keepalivedNodes(nodes []string) (names []string, err error) {
+	for _, n := range nodes {
+		name, program, _ := strings.Cut(n, "=")
+		switch program {
+		case "keepalived":
+			names = append(names, name)
+		case "clusterd":
+		default:
+			return nil, usagef("--node %s: want NODE=keepalived or NODE=clusterd", n)
+		}
+	}
+	return names, nil
 }
 
 // realPlay plays one scenario in a lab of its own.
