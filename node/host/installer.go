@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,7 +32,10 @@ type installer struct {
 	saveFailed bool          // last time
 	idle       chan struct{} // closed when everything is done after Close
 
+	epoch atomic.Uint64 // counts operations queued and batches done
+
 	mu       sync.Mutex
+	busy     bool // operations are under way
 	slots    map[hostAddress]*slot
 	order    []*slot // those with something to do, first come first served
 	ring     []*announcement
@@ -105,6 +109,7 @@ func newInstaller(out func(any), save func([]node.Held) error) (*installer, erro
 // Change queues an operation. What was queued for the same address and does not matter any more is dropped.
 func (q *installer) Change(op addressOp, seq uint64, tell bool) {
 	key := hostAddress{op.dev, op.addr.Prefix.Addr()}
+	q.epoch.Add(1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := q.slots[key]
@@ -121,6 +126,14 @@ func (q *installer) Change(op addressOp, seq uint64, tell bool) {
 		q.forgetAnnouncement(key)
 	}
 	q.kick()
+}
+
+// Settled says whether nothing was changed, or is about to be, since the epoch was read: only then does a
+// list of the kernel's addresses that was read in between say what somebody else did.
+func (q *installer) Settled(epoch uint64) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return !q.busy && len(q.order) == 0 && q.epoch.Load() == epoch
 }
 
 // Announce queues one gratuitous ARP or unsolicited neighbour advertisement.
@@ -252,6 +265,7 @@ func (q *installer) nextOps() []queuedOp {
 		n++
 	}
 	q.order = q.order[n:]
+	q.busy = len(ops) > 0
 	if len(q.order) == 0 {
 		q.order = nil // let the array go
 	}
@@ -284,6 +298,10 @@ func (q *installer) apply(ops []queuedOp) {
 			q.out(addressResult{keyOf(op.dev, op.addr), op.seq, err})
 		}
 	}
+	q.epoch.Add(1)
+	q.mu.Lock()
+	q.busy = false
+	q.mu.Unlock()
 }
 
 // nextAnnouncements takes the next few whose address has nothing to wait for.

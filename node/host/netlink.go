@@ -21,6 +21,7 @@ import (
 type linkNews struct {
 	link  node.Link
 	index int
+	epoch uint64 // of the installer, before the addresses were read
 }
 
 // links watches interfaces by netlink and delivers what changed.
@@ -32,6 +33,8 @@ type links struct {
 	h    *netlink.Handle
 	out  func(linkNews)
 	kick chan struct{}
+	// stamp is read before every reading and travels with it; nil: 0.
+	stamp func() uint64
 
 	gone map[int][]netip.Prefix // by index: deleted since the last reading of addresses; Run's alone
 
@@ -233,6 +236,10 @@ func (l *links) read(last map[string]linkNews, full bool) error {
 	if len(names) == 0 {
 		return nil
 	}
+	var epoch uint64
+	if l.stamp != nil {
+		epoch = l.stamp()
+	}
 	var addrs, addrs6 map[int][]netip.Prefix
 	var interrupted error
 	if full {
@@ -246,6 +253,7 @@ func (l *links) read(last map[string]linkNews, full bool) error {
 		if err != nil {
 			return err
 		}
+		n.epoch = epoch
 		if !full || interrupted != nil {
 			// The addresses follow; that an interface went down must not wait for them.
 			was, known := last[name]

@@ -231,6 +231,7 @@ func (e *elector) setUp(bg context.Context, wg *sync.WaitGroup) (err error) {
 		e.install.Close()
 		return err
 	}
+	e.links.stamp = e.install.epoch.Load
 	e.scripts = newScripts(e.log, func(r node.ScriptResult) { e.post(r) })
 	e.scripts.told = func(n notified) { e.post(n) }
 	e.fifos = &fifos{trouble: e.Trouble, start: e.scripts.Start}
@@ -310,6 +311,11 @@ func (e *elector) take(v any) {
 			e.closeSockets(i) // bound to an interface that is gone
 		}
 		was := i.news.link
+		if i.news.index == v.index && v.index != 0 && !e.install.Settled(v.epoch) {
+			// Read while addresses were being added and removed: it cannot tell what others did. The rest is news.
+			v.link.Addrs, v.link.Addrs6 = was.Addrs, was.Addrs6
+			e.links.Watch(i.name)
+		}
 		i.news = v
 		if was.Exists && was.Up != v.link.Up {
 			e.log.Info("Netlink reports " + i.name + map[bool]string{true: " up", false: " down"}[v.link.Up])
