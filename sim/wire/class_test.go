@@ -1,9 +1,12 @@
 package wire
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/google/gopacket"
 )
 
 // A filter on one class lets the others through, and Reaches says so.
@@ -95,4 +98,28 @@ func TestCorrupt(t *testing.T) {
 	if flipped < 400 || flipped > 600 || !l.Lossy(0, 1, ClassVRRP) {
 		t.Errorf("%d of 1000 frames damaged, lossy %v", flipped, l.Lossy(0, 1, ClassVRRP))
 	}
+}
+
+// The builder's own IPv4 header is the one that gopacket builds.
+func TestIPv4IsWhatGopacketBuilds(t *testing.T) {
+	b := NewBuilder()
+	rnd := NewStream(1, "ipv4")
+	for range 2000 {
+		h := IPv4{TOS: uint8(rnd.Uint64()), TTL: uint8(rnd.Uint64()), Protocol: ProtoVRRP, ID: uint16(rnd.Uint64()),
+			Src: netip.AddrFrom4([4]byte{10, byte(rnd.Uint64()), byte(rnd.Uint64()), 1}), Dst: netip.AddrFrom4([4]byte{224, 0, 0, 18})}
+		payload := make([]byte, rnd.Below(60))
+		for i := range payload {
+			payload[i] = byte(rnd.Uint64())
+		}
+		dst, src := MulticastMAC(h.Dst), MAC{2, 0, 0, 0, 0, byte(rnd.Uint64())}
+		if got, want := b.IPv4(dst, src, h, payload), b.slowIPv4(dst, src, h, payload); !bytes.Equal(got, want) {
+			t.Fatalf("%x\nnot\n%x", got, want)
+		}
+	}
+}
+
+// slowIPv4 is the same by gopacket.
+func (b *Builder) slowIPv4(dst, src MAC, h IPv4, payload []byte) []byte {
+	b.header(dst, src, h)
+	return b.done(&b.eth, &b.ip, gopacket.Payload(payload))
 }
