@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,11 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"quorate/api"
 	"quorate/config"
-	"quorate/netns-tests/scenarios"
 	"quorate/sim"
-	"quorate/sim/replay"
 	"quorate/sim/report"
 )
 
@@ -354,126 +350,6 @@ func writePictures(o simOptions, t sim.Timeline, name string, of int) error {
 	return nil
 }
 
-// target is the file for one scenario's picture.
-func target(to, name, ext string, of int) string {
-	if isDir(to) || of > 1 {
-		return filepath.Join(to, name+ext)
-	}
-	return to
-}
-
-// checkTarget makes the directory that several pictures need.
-func checkTarget(to string, of int) error {
-	if to == "" || of == 1 || isDir(to) {
-		return nil
-	}
-	if _, err := os.Stat(to); err == nil {
-		return usagef("%s is a file, and there are %d scenarios: name a directory", to, of)
-	}
-	return os.MkdirAll(to, 0o755)
-}
-
-func isDir(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.IsDir()
-}
-
-// simFiles finds the scenarios that the arguments name.
-func (c *cli) simFiles(o *simOptions, args []string) ([]scenarioFile, error) {
-	if o.conf != "" {
-		return c.confCases(o, args)
-	}
-	if len(args) == 0 {
-		return nil, usagef("want at least one FILE, a name from clusterctl sim list, or all")
-	}
-	var files []scenarioFile
-	for _, a := range args {
-		if a == "all" {
-			all, err := builtIn()
-			if err != nil {
-				return nil, err
-			}
-			files = append(files, all...)
-			continue
-		}
-		f, err := findScenario(a)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, nil
-}
-
-// findScenario reads a file, or the built-in scenario of that name.
-func findScenario(name string) (scenarioFile, error) {
-	short := strings.TrimSuffix(filepath.Base(name), ".txt")
-	b, err := os.ReadFile(name)
-	if err == nil {
-		return scenarioFile{name: short, path: name, text: string(b)}, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) || strings.ContainsRune(name, filepath.Separator) {
-		return scenarioFile{}, err
-	}
-	b, err = scenarios.FS.ReadFile(short + ".txt")
-	if err != nil {
-		return scenarioFile{}, usagef("%s: no such file, and no built-in scenario of that name: see clusterctl sim list", name)
-	}
-	return scenarioFile{name: short, path: short + ".txt", text: string(b)}, nil
-}
-
-func builtIn() ([]scenarioFile, error) {
-	names, err := fs.Glob(scenarios.FS, "*.txt")
-	if err != nil {
-		return nil, err
-	}
-	var files []scenarioFile
-	for _, n := range names {
-		b, err := scenarios.FS.ReadFile(n)
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, scenarioFile{name: strings.TrimSuffix(n, ".txt"), path: n, text: string(b)})
-	}
-	return files, nil
-}
-
-// confCases makes scenarios for the operator's own file, all or those named.
-func (c *cli) confCases(o *simOptions, args []string) ([]scenarioFile, error) {
-	b, err := os.ReadFile(o.conf)
-	if err != nil {
-		return nil, err
-	}
-	cases, err := sim.ForConfig(o.conf, string(b), includes(o.conf), o.nodes)
-	if err != nil {
-		var bad *sim.ConfError
-		if errors.As(err, &bad) {
-			for i := range bad.Diagnostics {
-				if d := &bad.Diagnostics[i]; d.File == sim.ConfName {
-					d.File = filepath.Base(o.conf)
-				}
-			}
-			showDiagnostics(c.err, bad.Diagnostics, includes(o.conf))
-			return nil, exitCode(api.CodeInvalid.ExitCode())
-		}
-		return nil, usagef("%v", err)
-	}
-	var files []scenarioFile
-	var names []string
-	for _, k := range cases {
-		names = append(names, k.Name)
-		if len(args) == 0 || slices.Contains(args, k.Name) {
-			files = append(files, scenarioFile{name: k.Name, path: k.Name + ".txt", text: k.Text, made: true})
-		}
-	}
-	for _, a := range args {
-		if !slices.Contains(names, a) {
-			return nil, usagef("--conf has no case %q: want some of %s", a, strings.Join(names, " "))
-		}
-	}
-	return files, nil
-}
-
 func (c *cli) simVerifyCmd() *cobra.Command {
 	var o simOptions
 	cmd := &cobra.Command{
@@ -512,151 +388,6 @@ func (c *cli) simVerifyCmd() *cobra.Command {
 	f.StringVar(&o.conf, "conf", "", "verify the cases made for this keepalived.conf")
 	f.StringVar(&o.junit, "junit", "", "write the results as JUnit XML")
 	return cmd
-}
-
-// listed is a built-in scenario as list shows it.
-type listed struct {
-	Name      string `json:"scenario"`
-	Proves    string `json:"proves"`
-	Incidents string `json:"incidents"`
-}
-
-func (c *cli) simListCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "list", Short: "list the built-in scenarios", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error {
-			files, err := builtIn()
-			if err != nil {
-				return err
-			}
-			var list []listed
-			for _, f := range files {
-				sc, err := sim.ParseScenario(f.path, f.text)
-				if err != nil {
-					return err
-				}
-				list = append(list, summary(f.name, sc.Comment))
-			}
-			return c.print(list, func(w io.Writer) {
-				for _, l := range list {
-					say(w, "%-26s %s\n", l.Name, l.Proves)
-				}
-				say(w, "\nclusterctl sim explain NAME tells one, clusterctl sim run NAME plays it.\n")
-			})
-		},
-	}
-}
-
-// summary takes the first sentence of a comment and the incidents it names.
-func summary(name, comment string) listed {
-	flat := strings.Join(strings.Fields(comment), " ")
-	l := listed{Name: name, Proves: flat}
-	if i := strings.Index(flat, "Incidents of this class: "); i >= 0 {
-		l.Incidents = flat[i+len("Incidents of this class: "):]
-		l.Proves = strings.TrimSpace(flat[:i])
-	}
-	if i := strings.Index(l.Proves, ". "); i >= 0 {
-		l.Proves = l.Proves[:i+1]
-	}
-	if i := strings.Index(l.Proves, " Proves: "); i >= 0 {
-		l.Proves = l.Proves[:i]
-	}
-	return l
-}
-
-func (c *cli) simExplainCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "explain FILE", Short: "tell a scenario in sentences", Args: oneArg("FILE"),
-		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := findScenario(args[0])
-			if err != nil {
-				return err
-			}
-			sc, err := sim.ParseScenario(f.path, f.text)
-			if err != nil {
-				return usagef("%v", err)
-			}
-			text, err := sim.Explain(sc)
-			if err != nil {
-				return usagef("%v", err)
-			}
-			return c.print(map[string]string{"scenario": f.name, "story": text}, func(w io.Writer) { say(w, "%s", text) })
-		},
-	}
-}
-
-func (c *cli) simReplayCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "replay FILE", Short: "lay a capture over time: who owned what, when, and why it changed", Args: oneArg("FILE"),
-		Long: "replay reads a pcap or pcapng file, from production or written by --pcap, and says who owned what and when, every election\nwith its cause and packet numbers, and conflicts. It is clusterctl vrrp decode -r FILE, which has more flags.",
-		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := os.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }() // only read
-			r, err := replay.NewReader(f)
-			if err != nil {
-				return err
-			}
-			return c.decode(r.Frames(), replay.Options{}, false)
-		},
-	}
-}
-
-func (c *cli) simVerbsCmd() *cobra.Command {
-	return &cobra.Command{
-		Use: "verbs", Short: "print the language of scenarios", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error { say(c.out, "%s", sim.Help()); return nil },
-	}
-}
-
-func (c *cli) simShrinkCmd() *cobra.Command {
-	var o simOptions
-	var write bool
-	cmd := &cobra.Command{
-		Use: "shrink FILE", Short: "cut a failing scenario down to what is needed for the failure", Args: oneArg("FILE"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.seedSet = cmd.Flags().Changed("seed")
-			f, err := findScenario(args[0])
-			if err != nil {
-				return err
-			}
-			fails := func(text string) error { return simFails(text, o) }
-			first := fails(f.text)
-			if first == nil {
-				return fmt.Errorf("%s does not fail: nothing to shrink", f.path)
-			}
-			if !errors.Is(first, sim.ErrExpect) {
-				return usagef("%v", first)
-			}
-			short := sim.Shrink(f.text, fails)
-			before, after := strings.Count(f.text, "\n"), strings.Count(short, "\n")
-			say(c.err, "%v\n%d lines -> %d lines\n", first, before, after)
-			if write {
-				return os.WriteFile(f.path, []byte(short), 0o644)
-			}
-			say(c.out, "%s", short)
-			return nil
-		},
-	}
-	cmd.Flags().BoolVarP(&write, "write", "w", false, "write the result back into FILE")
-	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "replaces the scenario's seed")
-	return cmd
-}
-
-// simFails plays a text and returns what Play does.
-func simFails(text string, o simOptions) error {
-	sc, err := sim.ParseScenario("scenario", text)
-	if err != nil {
-		return err
-	}
-	s := &sim.Session{Create: func(string) (io.Writer, error) { return io.Discard, nil }}
-	if o.seedSet {
-		s.Seed = &o.seed
-	}
-	_, err = sc.Play(s, nil)
-	return err
 }
 
 // workers is how many processes search at once.

@@ -3,20 +3,16 @@ package real
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"quorate/sim"
 	"quorate/sim/wire"
-	"quorate/vrrp"
 )
 
 type verb struct {
@@ -94,103 +90,6 @@ func (s *stage) runFor(args []sim.Word, _ string) error {
 		case <-time.After(min(left, 10*time.Millisecond)):
 		}
 	}
-}
-
-// paths reads A>B words.
-func (s *stage) paths(args []sim.Word) (list []*wire.Path, class wire.Class, rest []sim.Word, err error) {
-	for _, a := range args {
-		if a.Key == "proto" && a.Op == "=" {
-			if class, err = wire.ParseClass(a.Value); err != nil {
-				return nil, 0, nil, err
-			}
-			continue
-		}
-		from, to, ok := strings.Cut(a.Key, ">")
-		if !ok {
-			rest = append(rest, a)
-			continue
-		}
-		for i, x := range s.hosts {
-			for k, y := range s.hosts {
-				if i != k && (from == "*" || from == x.name) && (to == "*" || to == y.name) {
-					list = append(list, s.fabric.lan.Path(i, k))
-				}
-			}
-		}
-	}
-	return list, class, rest, nil
-}
-
-func (s *stage) cut(args []sim.Word, _ string) error {
-	s.fabric.mu.Lock()
-	defer s.fabric.mu.Unlock()
-	list, class, _, err := s.paths(args)
-	for _, p := range list {
-		if class == 0 {
-			p.Cut = true
-		} else {
-			p.CutOnly |= class
-		}
-	}
-	return err
-}
-
-func chance(set func(*wire.Path, wire.Ratio, wire.Class)) func(*stage, []sim.Word, string) error {
-	return func(s *stage, args []sim.Word, _ string) error {
-		s.fabric.mu.Lock()
-		defer s.fabric.mu.Unlock()
-		list, class, rest, err := s.paths(args)
-		if err != nil || len(rest) != 1 {
-			return errors.Join(err, fmt.Errorf("expected a probability, got %v", rest))
-		}
-		r, err := wire.ParseRatio(rest[0].Key)
-		for _, p := range list {
-			set(p, r, class)
-		}
-		return err
-	}
-}
-
-func (s *stage) delay(args []sim.Word, _ string) error {
-	s.fabric.mu.Lock()
-	defer s.fabric.mu.Unlock()
-	list, _, rest, err := s.paths(args)
-	if err != nil || len(rest) != 1 {
-		return errors.Join(err, fmt.Errorf("expected a delay, got %v", rest))
-	}
-	r, err := wire.ParseRange(rest[0].Key)
-	for _, p := range list {
-		p.Delay = r
-	}
-	return err
-}
-
-func (s *stage) split(args []sim.Word, _ string) error {
-	var all string
-	for _, a := range args {
-		all += a.Key
-	}
-	side := make([]int, len(s.hosts))
-	for n, g := range strings.Split(all, "/") {
-		for _, name := range strings.FieldsFunc(g, func(r rune) bool { return strings.ContainsRune("{}, ", r) }) {
-			h, err := s.host(name)
-			if err != nil {
-				return err
-			}
-			side[h.index] = n
-		}
-	}
-	s.fabric.mu.Lock()
-	defer s.fabric.mu.Unlock()
-	s.fabric.lan.Split(side)
-	return nil
-}
-
-func (s *stage) heal([]sim.Word, string) error {
-	s.fabric.mu.Lock()
-	defer s.fabric.mu.Unlock()
-	s.fabric.lan.Heal()
-	return nil
 }
 
 func (s *stage) recover(args []sim.Word, input string) error {
@@ -292,99 +191,6 @@ func (h *host) carrier(up bool) error {
 		})
 	}
 	return f.carrier(h.index, up)
-}
-
-func (s *stage) addr(args []sim.Word, _ string) error {
-	h, err := s.host(args[0].Key)
-	if err != nil {
-		return err
-	}
-	cidr := args[2].Key
-	if !strings.Contains(cidr, "/") {
-		cidr += "/32"
-	}
-	if args[1].Key == "add" {
-		return h.AddAddress("eth0", cidr)
-	}
-	return h.DeleteAddress("eth0", cidr)
-}
-
-func (s *stage) garp(args []sim.Word, _ string) error {
-	h, err := s.host(args[0].Key)
-	if err != nil {
-		return err
-	}
-	a, err := netip.ParseAddr(args[1].Key)
-	if err != nil {
-		return err
-	}
-	s.fabric.send(h.index, s.build.GratuitousARP(s.fabric.ports[h.index].mac, a))
-	return nil
-}
-
-// advert sends forged adverts from a host's port.
-func (s *stage) advert(args []sim.Word, _ string) error {
-	h, err := s.host(args[0].Key)
-	if err != nil {
-		return err
-	}
-	a := vrrp.Advert{Version: 2, Interval: time.Second}
-	src, ttl, count, every := h.base.Addr(), 255, 1, time.Second
-	for _, w := range args[1:] {
-		var n int
-		switch w.Key {
-		case "vrid", "prio", "version", "ttl", "count":
-			if n, err = strconv.Atoi(w.Value); err != nil {
-				return err
-			}
-		}
-		switch w.Key {
-		case "vrid":
-			a.VRID = uint8(n)
-		case "prio":
-			a.Priority = uint8(n)
-		case "version":
-			a.Version = uint8(n)
-		case "ttl":
-			ttl = n
-		case "count":
-			count = n
-		case "int":
-			a.Interval, err = time.ParseDuration(w.Value)
-		case "every":
-			every, err = time.ParseDuration(w.Value)
-		case "auth":
-			a.AuthType, a.AuthData = vrrp.AuthPass, vrrp.Password(w.Value)
-		case "src":
-			src, err = netip.ParseAddr(w.Value)
-		case "vips":
-			for _, text := range w.List() {
-				vip, perr := netip.ParseAddr(text)
-				err = errors.Join(err, perr)
-				a.Addrs = append(a.Addrs, vip)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	dst := vrrp.Group(false)
-	payload, err := a.Append(nil, src, dst, false)
-	if err != nil {
-		return err
-	}
-	frame := s.build.IPv4(wire.MulticastMAC(dst), s.fabric.ports[h.index].mac, wire.IPv4{TOS: vrrp.TOS, TTL: uint8(ttl),
-		Protocol: vrrp.ProtocolNumber, Src: src, Dst: dst}, payload)
-	var send func(int)
-	send = func(left int) {
-		if left <= 0 || s.ctx.Err() != nil {
-			return
-		}
-		s.fabric.send(h.index, frame)
-		time.AfterFunc(every, func() { send(left - 1) })
-	}
-	send(count)
-	return nil
 }
 
 // script sets what a vrrp_script returns: its program is one that reads a file.
