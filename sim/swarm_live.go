@@ -13,7 +13,7 @@ import (
 func (g *generator) recovery() {
 	g.say("stp 0s")
 	g.say("recover")
-	g.run(5 * time.Second) // so that every daemon has cleared what its killed predecessor left
+	g.run(15 * time.Second) // so that every daemon has cleared what its killed predecessor left, and no switch blocks a port any more
 	g.configure(strings.Join(g.nodes, " "), g.conf(g.prio, ""))
 	g.run(time.Second)
 	g.core()
