@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"quorate/config"
 	"quorate/vrrp"
 )
 
@@ -69,10 +70,11 @@ type HeardRouter struct {
 }
 
 const (
-	censusRows  = 1024            // senders remembered; forged ones push out the longest silent, not memory
-	censusAge   = 5 * time.Minute // of silence, then a sender is forgotten
-	reportEvery = time.Minute     // for the same subject
-	claimEvery  = time.Second     // announcements that answer claims of one address
+	censusRows  = 1024                   // senders remembered; forged ones push out the longest silent, not memory
+	censusAge   = 5 * time.Minute        // of silence, then a sender is forgotten
+	reportEvery = time.Minute            // for the same subject
+	claimDelay  = 200 * time.Millisecond // from a claim to its answer
+	claimEvery  = time.Second            // announcements that answer claims of one address
 	claimRows   = 256
 )
 
@@ -253,9 +255,7 @@ func (e *Elector) claimed(ev Claimed) {
 			if v.Prefix.Addr() != ev.Addr || i.dev(v) != ev.Interface {
 				continue
 			}
-			if _, ok := e.census.due(e.now, "answer "+ev.Addr.String(), claimEvery); ok {
-				e.emit(SendARP{Interface: ev.Interface, Addr: ev.Addr})
-			}
+			e.answerLater(ev.Interface, ev.Addr)
 			// Two owners for a moment are part of every election; a notice is due if it goes on.
 			if quiet, ok := e.census.due(e.now, "claim "+ev.Addr.String()+MAC(ev.MAC), reportEvery); ok {
 				more := ""
@@ -269,6 +269,54 @@ func (e *Elector) claimed(ev Claimed) {
 			return
 		}
 	}
+}
+
+// answer is an announcement that follows a claim of somebody else.
+type answer struct {
+	iface string
+	addr  netip.Addr
+	due   time.Duration // never: none is due
+	last  time.Duration // of the one before
+}
+
+// answerLater announces an address a moment after a claim, if it is still ours then: of two owners that have just heard each
+// other the loser must have stepped down, or it would have the last word. A claim within a second of the last
+// answer is answered too, at the end of that second.
+func (e *Elector) answerLater(iface string, addr netip.Addr) {
+	at := slices.IndexFunc(e.answers, func(a answer) bool { return a.iface == iface && a.addr == addr })
+	if at < 0 {
+		if len(e.answers) >= claimRows {
+			return
+		}
+		e.answers = append(e.answers, answer{iface: iface, addr: addr, due: e.now + claimDelay, last: never})
+		return
+	}
+	if a := &e.answers[at]; a.due == never {
+		a.due = max(e.now+claimDelay, a.last+claimEvery)
+	}
+}
+
+// answerClaims sends what is due, and forgets what was answered long enough ago.
+func (e *Elector) answerClaims() {
+	e.answers = slices.DeleteFunc(e.answers, func(a answer) bool {
+		return a.due == never && a.last+claimEvery <= e.now
+	})
+	for k := range e.answers {
+		a := &e.answers[k]
+		if a.due == never || a.due > e.now {
+			continue
+		}
+		a.due, a.last = never, e.now
+		if slices.ContainsFunc(e.instances, func(i *instance) bool { return i.holds(a.iface, a.addr) }) {
+			e.emit(SendARP{Interface: a.iface, Addr: a.addr})
+		}
+	}
+}
+
+func (i *instance) holds(iface string, addr netip.Addr) bool {
+	return i.m.State() == vrrp.Master && slices.ContainsFunc(i.all, func(v config.Address) bool {
+		return v.Prefix.Addr() == addr && i.dev(v) == iface
+	})
 }
 
 func (e *Elector) looped(ev Looped) {

@@ -27,6 +27,7 @@ type Elector struct {
 	unknown    uint64 // packets for a VRID nobody here runs
 	recovered  Recovered
 	census     census
+	answers    []answer // to claims of our addresses
 	stopped    bool
 	out        []Action
 }
@@ -122,11 +123,17 @@ func (e *Elector) Deadline() (time.Duration, bool) {
 	for _, s := range e.scripts {
 		consider(s.deadline())
 	}
+	for _, a := range e.answers {
+		consider(a.due, a.due != never)
+	}
 	return next, found
 }
 
 // tick gives every part whose deadline has come its turn.
 func (e *Elector) tick() {
+	if len(e.answers) > 0 {
+		e.answerClaims()
+	}
 	for _, s := range e.scripts {
 		s.tick(e)
 	}
