@@ -207,7 +207,14 @@ func tracked(t *testing.T) []string {
 			return err
 		}
 		rel, _ := filepath.Rel(root(t), path)
-		if d.IsDir() && (rel == ".git" || rel == "bin" || rel == "build") {
+		if rel == ".git" {
+			// a file in a linked work tree
+			if d.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if d.IsDir() && (rel == "bin" || rel == "build") {
 			return fs.SkipDir
 		}
 		if d.Type().IsRegular() {
