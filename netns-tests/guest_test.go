@@ -33,9 +33,9 @@ func inGuest(t *testing.T) bool {
 	}
 	var out, console bytes.Buffer
 	code, err := uml.Run(t.Context(), uml.Job{
-		Argv:    []string{self, "-test.run=^" + t.Name() + "$", "-test.v", "-test.timeout=150s"},
+		Argv:    []string{self, "-test.run=^" + t.Name() + "$", "-test.v", "-test.timeout=390s"},
 		Env:     []string{guestEnv + "=1", binEnv + "=" + os.Getenv(binEnv)},
-		Timeout: 160 * time.Second, Stdout: &out, Console: &console,
+		Timeout: 400 * time.Second, Stdout: &out, Console: &console,
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s\n---- console\n%s", err, out.String(), console.String())

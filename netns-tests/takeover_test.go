@@ -127,7 +127,8 @@ func (w *world) decodes(adverts ...string) {
 			break
 		}
 	}
-	if bad := w.tshark("vrrp.checksum.status != 1 || _ws.malformed", "frame.number"); bad[0] != "" {
+	// Of VRRP and ARP only: a decoder that goes by port numbers takes a piece of somebody's TLS for a protocol it is not.
+	if bad := w.tshark("vrrp.checksum.status != 1 || ((vrrp || arp) && _ws.malformed)", "frame.number"); bad[0] != "" {
 		w.Errorf("tshark rejects frames %v", bad)
 	}
 }
