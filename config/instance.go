@@ -213,7 +213,9 @@ func (c *ctx) finishInstance(i *Instance) {
 	inherit(&i.GARPLowerPrioRepeat, i.GARPMasterRepeat.V, g.GARPLowerPrioRepeat)
 	inherit(&i.GARPLowerPrioDelay, i.GARPMasterDelay.V, g.GARPLowerPrioDelay)
 	inherit(&i.LowerPrioNoAdvert, false, g.LowerPrioNoAdvert)
-	inherit(&i.HigherPrioSendAdvert, false, g.HigherPrioSendAdvert)
+	// keepalived's default is false. An owner that yields in silence is never noticed by the one it yields to, which then
+	// has no reason to announce itself again, and neighbours that learned the loser stay with it for seconds after a heal.
+	inherit(&i.HigherPrioSendAdvert, true, g.HigherPrioSendAdvert)
 	inherit(&i.DownTimerAdverts, 3, g.DownTimerAdverts)
 	inherit(&i.SMTPAlert, false, g.SMTPAlertVRRP, g.SMTPAlert)
 	def(&i.AdvertInt, time.Second)

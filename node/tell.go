@@ -41,7 +41,8 @@ func (i *instance) notify(e *Elector, state string) {
 func (i *instance) tell(e *Elector, n vrrp.Note) {
 	state := i.m.State()
 	switch {
-	case n.Kind == vrrp.NoteLowerPriority && state == vrrp.Master && !i.cfg.LowerPrioNoAdvert.V:
+	case n.Kind == vrrp.NoteLowerPriority && state == vrrp.Master && !i.cfg.LowerPrioNoAdvert.V &&
+		e.now-i.m.Since() >= i.cfg.AdvertInt.V/2: // before that it is the last word of the one we took over from
 		i.notify(e, "MASTER_RX_LOWER_PRI")
 	case n.Kind == vrrp.NotePriority && i.cfg.NotifyPriority.V && (state == vrrp.Master || state == vrrp.Backup):
 		i.notify(e, state.String()+"_PRIORITY")

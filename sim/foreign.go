@@ -10,6 +10,7 @@ import (
 // keepalived is a director that behaves as keepalived 2.2.7 does where that differs from ours (measured):
 //
 //   - an advert of its VRID that it refuses restarts its own advert timer, so that the others may hear nothing of it;
+//   - it yields in silence unless higher_prio_send_advert is on;
 //   - it does not listen to who else claims its addresses;
 //   - a daemon that is started again remembers nothing of what a killed one held, and elects.
 //
@@ -37,13 +38,20 @@ func (k *keepalived) Step(now time.Duration, ev node.Event) {
 	case node.Recovered, node.Claimed:
 		return
 	case node.Configure:
+		conf := *e.Config
+		conf.Instances = nil
 		for _, i := range e.Config.Instances {
 			vrid := uint8(i.VRID.V)
 			if k.held[vrid] == nil {
 				k.held[vrid] = &heldBack{}
 			}
 			k.held[vrid].interval = i.AdvertInt.V
+			own := *i
+			own.HigherPrioSendAdvert.V = i.HigherPrioSendAdvert.V && (i.HigherPrioSendAdvert.Set || e.Config.Global.HigherPrioSendAdvert.Set)
+			conf.Instances = append(conf.Instances, &own)
 		}
+		e.Config = &conf
+		ev = e
 	case node.Received:
 		before := k.rejected()
 		k.Machine.Step(now, ev)

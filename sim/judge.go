@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"quorate/config"
+	"quorate/node"
 	"quorate/sim/wire"
 	"quorate/vrrp"
 )
@@ -261,7 +262,7 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		wrong = fmt.Sprintf("with priority %d in the moment it wakes up after %s, in which others must have taken over", p.Payload[2], seconds(h.proc.slept))
 	case p.Payload[2] != vrrp.PriorityStop:
 		for _, s := range h.proc.m.Status() {
-			if s.VRID == int(p.Payload[1]) && s.State != vrrp.Master.String() && !h.lastWord(s.Name) {
+			if s.VRID == int(p.Payload[1]) && s.State != vrrp.Master.String() && !h.lastWord(s) {
 				wrong = fmt.Sprintf("with priority %d while %s is %s", p.Payload[2], s.Name, s.State)
 			}
 		}
@@ -282,10 +283,10 @@ func (h *Host) overslept(vrid uint8) bool {
 	})
 }
 
-// lastWord reports whether an instance may still advertise when it has yielded
-// (higher_prio_send_advert).
-func (h *Host) lastWord(instance string) bool {
-	return slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return i.Name == instance && i.HigherPrioSendAdvert.V })
+// lastWord reports whether an instance may still advertise that has yielded this moment (higher_prio_send_advert).
+func (h *Host) lastWord(s node.InstanceStatus) bool {
+	return s.State == vrrp.Backup.String() && s.ChangedAt == h.mono() &&
+		slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return i.Name == s.Name && i.HigherPrioSendAdvert.V })
 }
 
 // liveness judges L1 at the present instant: every VIP that a reachable, running director is

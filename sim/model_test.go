@@ -405,25 +405,32 @@ func TestS4FindsUnlawfulAdverts(t *testing.T) {
 	good := vrrp.Packet{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("224.0.0.18"), TTL: 255, Payload: make([]byte, 20)}
 	good.Payload[1], good.Payload[2] = 51, 100
 	tests := []struct {
-		name   string
-		change func(p *vrrp.Packet)
-		state  string
-		want   string
+		name    string
+		change  func(p *vrrp.Packet)
+		state   string
+		want    string
+		yielded bool // this moment
 	}{
-		{"a master's", func(*vrrp.Packet) {}, "MASTER", ""},
-		{"a farewell", func(p *vrrp.Packet) { p.Payload[2] = 0 }, "INIT", ""},
-		{"a backup's", func(*vrrp.Packet) {}, "BACKUP", "with priority 100 while VI_1 is BACKUP"},
-		{"in fault", func(*vrrp.Packet) {}, "FAULT", "while VI_1 is FAULT"},
-		{"TTL", func(p *vrrp.Packet) { p.TTL = 64 }, "MASTER", "with TTL 64"},
-		{"source is a VIP", func(p *vrrp.Packet) { p.Src = vip }, "MASTER", "from 10.0.0.100, which is no address of its own on eth0"},
-		{"forged source", func(p *vrrp.Packet) { p.Src = netip.MustParseAddr("10.0.0.2") }, "MASTER", "from 10.0.0.2"},
-		{"other group", func(p *vrrp.Packet) { p.Dst = netip.MustParseAddr("224.0.0.19") }, "MASTER", "to 224.0.0.19"},
-		{"empty", func(p *vrrp.Packet) { p.Payload = nil }, "MASTER", "of 0 octets"},
+		{"a master's", func(*vrrp.Packet) {}, "MASTER", "", true},
+		{"a farewell", func(p *vrrp.Packet) { p.Payload[2] = 0 }, "INIT", "", false},
+		{"a backup's", func(*vrrp.Packet) {}, "BACKUP", "with priority 100 while VI_1 is BACKUP", false},
+		{"a last word", func(*vrrp.Packet) {}, "BACKUP", "", true},
+		{"in fault", func(*vrrp.Packet) {}, "FAULT", "while VI_1 is FAULT", false},
+		{"TTL", func(p *vrrp.Packet) { p.TTL = 64 }, "MASTER", "with TTL 64", false},
+		{"source is a VIP", func(p *vrrp.Packet) { p.Src = vip }, "MASTER", "from 10.0.0.100, which is no address of its own on eth0", false},
+		{"forged source", func(p *vrrp.Packet) { p.Src = netip.MustParseAddr("10.0.0.2") }, "MASTER", "from 10.0.0.2", false},
+		{"other group", func(p *vrrp.Packet) { p.Dst = netip.MustParseAddr("224.0.0.19") }, "MASTER", "to 224.0.0.19", false},
+		{"empty", func(p *vrrp.Packet) { p.Payload = nil }, "MASTER", "of 0 octets", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w, all := grabbers(t, Options{Nodes: []string{"d1", "d2"}})
-			all[0].status = []node.InstanceStatus{{Name: "VI_1", VRID: 51, State: tt.state}}
+			d1, at := w.hosts[0], w.hosts[0].mono()-time.Second
+			if tt.yielded {
+				at = d1.mono()
+			}
+			d1.conf = &config.Config{Instances: []*config.Instance{{Name: "VI_1", HigherPrioSendAdvert: config.Value[bool]{V: true}}}}
+			all[0].status = []node.InstanceStatus{{Name: "VI_1", VRID: 51, State: tt.state, ChangedAt: at}}
 			p := good
 			p.Payload = slices.Clone(good.Payload)
 			tt.change(&p)

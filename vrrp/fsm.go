@@ -57,8 +57,7 @@ func (i *Instance) becomeMaster(r Reason, detail string) {
 	i.push(Acquire{})
 	i.announceBlock()
 	i.armRefresh()
-	i.transition(Master, r, detail)
-}
+	i.transition(Master, r, detail)}
 
 func (i *Instance) announceBlock() {
 	i.announce(i.cfg.GARP.MasterRepeat)
@@ -291,7 +290,8 @@ func (i *Instance) masterReceives(src netip.Addr) {
 	}
 }
 
-// yield steps down. The others decided already, so nothing is sent unless configured.
+// yield steps down. One last advert, where that is configured, tells the better one that there were two, so that it
+// announces its addresses again.
 func (i *Instance) yield(src netip.Addr, r Reason, detail string) {
 	if i.cfg.HigherPrioSendAdvert {
 		i.sendAdvert()
