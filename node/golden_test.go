@@ -19,7 +19,8 @@ import (
 // TestGolden drives the machines of one director by the text files in testdata and compares
 // the actions, printed as the shell commands that would have the same effect.
 //
-//	conf [generation=N]            input: keepalived.conf; configures both machines for node d1
+//	conf [generation=N] [none]     input: keepalived.conf; configures both machines for node d1
+//	left IP:PORT …                 what a killed checker worker had put into the kernel
 //	recovered vip=(IP,…) silent_ms=N   what a killed worker held, and how long ago it lived
 //	stage                          input: the keepalived.conf that is about to be activated
 //	link eth0 up 192.168.2.210/24  (or down, or gone): what the host says of an interface
@@ -69,8 +70,15 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 	word := func(k int) string { return td.CmdArgs[k].Key }
 	switch td.Cmd {
 	case "conf":
-		ev := Configure{Config: d.parse(t, td), Generation: int64(number("generation", 1))}
+		ev := Configure{Config: d.parse(t, td), Generation: int64(number("generation", 1)), None: td.HasArg("none")}
 		d.e.Step(d.now, ev)
+		d.s.Step(d.now, ev)
+	case "left":
+		var ev RecoveredServices
+		for k := range td.CmdArgs {
+			a := netip.MustParseAddrPort(word(k))
+			ev.Keys = append(ev.Keys, ipvs.Key{Protocol: ipvs.TCP, Addr: a.Addr(), Port: a.Port()})
+		}
 		d.s.Step(d.now, ev)
 	case "recovered":
 		ev := Recovered{Alive: d.now - time.Duration(number("silent_ms", 100))*time.Millisecond}
@@ -237,6 +245,12 @@ func (d *director) text(a Action) []string {
 			held = append(held, h.Address.Prefix.Addr().String())
 		}
 		return []string{fmt.Sprintf("remember %v", held)}
+	case RememberServices:
+		var keys []string
+		for _, k := range a.Keys {
+			keys = append(keys, serviceName(k))
+		}
+		return []string{fmt.Sprintf("remember services %v", keys)}
 	case SendAdvert:
 		var ad vrrp.Advert
 		if err := ad.Decode(message(a.Packet), a.Packet.Src, a.Packet.Dst); err != nil {

@@ -20,6 +20,7 @@ type Event interface{ event() }
 type Configure struct {
 	Config     *config.Config
 	Generation int64 // 0 when standalone
+	None       bool  // no configuration can be had yet: what a worker before this one left in the kernel stays
 }
 
 // String names the configuration in reports.
@@ -36,6 +37,10 @@ type Recovered struct {
 	Alive time.Duration // instant at which it was last known to work
 	Held  []Held
 }
+
+// RecoveredServices tells, before the first Configure, which services the checker worker before this one may have left in
+// the kernel: those that the configuration does not have are removed.
+type RecoveredServices struct{ Keys []ipvs.Key }
 
 // Held is an address on the host that an instance added.
 type Held struct {
@@ -98,17 +103,18 @@ type Shutdown struct{}
 // Tick says only that time has passed.
 type Tick struct{}
 
-func (Configure) event()    {}
-func (Stage) event()        {}
-func (Recovered) event()    {}
-func (Link) event()         {}
-func (Received) event()     {}
-func (ScriptResult) event() {}
-func (ProbeResult) event()  {}
-func (TableRead) event()    {}
-func (TableFailed) event()  {}
-func (Shutdown) event()     {}
-func (Tick) event()         {}
+func (Configure) event()         {}
+func (Stage) event()             {}
+func (Recovered) event()         {}
+func (RecoveredServices) event() {}
+func (Link) event()              {}
+func (Received) event()          {}
+func (ScriptResult) event()      {}
+func (ProbeResult) event()       {}
+func (TableRead) event()         {}
+func (TableFailed) event()       {}
+func (Shutdown) event()          {}
+func (Tick) event()              {}
 
 // Action is an output of Ready, to be carried out in order.
 type Action interface{ action() }
@@ -181,6 +187,10 @@ type SendARP struct {
 // last one of a batch matters.
 type Remember struct{}
 
+// RememberServices asks to keep the keys where a checker worker that is started after a crash finds them, before the
+// next ApplyOps is carried out.
+type RememberServices struct{ Keys []ipvs.Key }
+
 // RunScript starts a vrrp_script once; a ScriptResult must follow. After Timeout it is ended (TERM, 2 s, KILL).
 type RunScript struct {
 	Script  string
@@ -237,19 +247,20 @@ type ApplyOps struct{ Ops []ipvs.Op }
 // Report hands an entry of the journal to the driver: log it, pass it on.
 type Report struct{ Entry Entry }
 
-func (Listen) action()        {}
-func (Watch) action()         {}
-func (SendAdvert) action()    {}
-func (AddAddress) action()    {}
-func (RemoveAddress) action() {}
-func (SendARP) action()       {}
-func (Remember) action()      {}
-func (RunScript) action()     {}
-func (Notify) action()        {}
-func (RunProbe) action()      {}
-func (ReadTable) action()     {}
-func (ApplyOps) action()      {}
-func (Report) action()        {}
+func (Listen) action()           {}
+func (Watch) action()            {}
+func (SendAdvert) action()       {}
+func (AddAddress) action()       {}
+func (RemoveAddress) action()    {}
+func (SendARP) action()          {}
+func (Remember) action()         {}
+func (RememberServices) action() {}
+func (RunScript) action()        {}
+func (Notify) action()           {}
+func (RunProbe) action()         {}
+func (ReadTable) action()        {}
+func (ApplyOps) action()         {}
+func (Report) action()           {}
 
 // Entry is one event of a director's journal. Event uses dotted lower-case words:
 // vrrp.master, vrrp.backup, vrrp.fault, vrrp.stop, vrrp.reject, vrrp.priority, script.up, script.down,

@@ -29,6 +29,7 @@ type Services struct {
 	now      time.Duration
 	services []*service
 	managed  []ipvs.Key // every service this machine has ever programmed and not yet deleted
+	kept     []ipvs.Key // what the last RememberServices asked to keep
 
 	actual  ipvs.Table // the model; valid if known
 	known   bool
@@ -38,6 +39,7 @@ type Services struct {
 	missing string // what the host lacks, for status; empty if nothing
 	failing string // last error reported, so that the same one is reported once
 	stopped bool
+	none    bool // Configure.None, or there was no Configure yet
 	out     []Action
 }
 
@@ -65,7 +67,7 @@ type check struct {
 }
 
 // NewServices returns a machine that does nothing until its first Configure.
-func NewServices() *Services { return &Services{} }
+func NewServices() *Services { return &Services{none: true} }
 
 // Step takes one input. now never decreases.
 func (s *Services) Step(now time.Duration, ev Event) {
@@ -74,6 +76,8 @@ func (s *Services) Step(now time.Duration, ev Event) {
 		return
 	}
 	switch ev := ev.(type) {
+	case RecoveredServices:
+		s.managed, s.kept = slices.Clone(ev.Keys), slices.Clone(ev.Keys)
 	case Configure:
 		s.configure(ev)
 	case ProbeResult:
@@ -112,7 +116,9 @@ func (s *Services) Deadline() (time.Duration, bool) {
 }
 
 // configured: a director without virtual servers leaves IPVS alone, so that none is needed for plain VRRP.
-func (s *Services) configured() bool { return len(s.services) > 0 || len(s.managed) > 0 }
+func (s *Services) configured() bool {
+	return !s.none && (len(s.services) > 0 || len(s.managed) > 0)
+}
 
 func (s *Services) checks() []*check {
 	var all []*check
@@ -139,7 +145,7 @@ func (s *Services) configure(ev Configure) {
 			}
 		}
 	}
-	s.services = nil
+	s.services, s.none = nil, ev.None
 	var fresh []*check
 	for _, cv := range ev.Config.VirtualServers {
 		v := &service{cfg: cv, want: wantedService(cv)}
@@ -342,21 +348,36 @@ func (s *Services) desired() ipvs.Table {
 
 // plan brings the kernel from the model to what is desired.
 func (s *Services) plan() {
-	if !s.dirty || !s.known || s.reading {
+	if !s.dirty || !s.known || s.reading || s.none {
 		return
 	}
 	s.dirty = false
 	want := s.desired()
 	ops := ipvs.Plan(want, s.actual, s.managed)
 	s.actual = after(s.actual, want, s.managed)
+	old := s.managed
 	s.managed = nil
 	for _, en := range want {
 		s.managed = append(s.managed, en.Service.Key)
 	}
+	// Before the kernel hears of it, and with what is about to go: a worker that is killed in between leaves a list with
+	// everything of its that the kernel may have. The next plan, after the next reading, makes it exact.
+	s.remember(slices.Concat(s.managed, old))
 	if len(ops) == 0 {
 		return
 	}
 	s.emit(ApplyOps{Ops: ops})
+}
+
+// remember keeps the keys, each once, if they are not those that are kept already.
+func (s *Services) remember(keys []ipvs.Key) {
+	slices.SortFunc(keys, ipvs.Key.Compare)
+	keys = slices.Compact(keys)
+	if slices.Equal(keys, s.kept) {
+		return
+	}
+	s.kept = keys
+	s.emit(RememberServices{Keys: keys})
 }
 
 // after is the table once a plan is carried out: what was wanted, and the services that were never ours.
@@ -408,10 +429,11 @@ func (s *Services) shutdown() {
 	for _, c := range s.checks() {
 		c.m.Step(s.now, checker.Stop{})
 	}
-	if s.known {
+	if s.known && !s.none {
 		if ops := ipvs.Plan(nil, s.actual, s.managed); len(ops) > 0 {
 			s.emit(ApplyOps{Ops: ops})
 		}
+		s.remember(nil)
 	}
 	s.stopped = true
 }

@@ -41,7 +41,7 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		err = host.RunVRRP(ctx, host.VRRPConfig{Node: name, Load: load, Conn: conn, Generations: gens,
 			RunDir: s.runDir, Logger: log, Reload: reload, Dump: dumps(ctx), Show: s.dump})
 	case "checker":
-		err = host.RunChecker(ctx, host.CheckerConfig{Node: name, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload})
+		err = host.RunChecker(ctx, host.CheckerConfig{Node: name, RunDir: s.runDir, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload})
 	default:
 		return &exitError{exitFatal, fmt.Errorf("no such worker %q", s.worker)}
 	}

@@ -25,6 +25,10 @@ type CheckerConfig struct {
 	Logger      *slog.Logger
 	Reload      <-chan struct{}
 
+	// RunDir is where the worker notes which services it has put into the kernel, so that the next one removes those that
+	// left the configuration in between; empty: it notes nothing.
+	RunDir string
+
 	// OpenIPVS opens the kernel's table; nil: kernel.Open.
 	OpenIPVS func(*slog.Logger) (ipvs.Backend, error)
 }
@@ -44,6 +48,7 @@ func RunChecker(ctx context.Context, cfg CheckerConfig) error {
 // services is the host side of the checker worker.
 type services struct {
 	*worker
+	dir    string // CheckerConfig.RunDir
 	table  *tableQueue
 	probes chan struct{} // a place in it is the right to probe
 }
@@ -57,7 +62,7 @@ func runChecker(ctx context.Context, cfg CheckerConfig, m machine, status func()
 	if open == nil {
 		open = kernel.Open
 	}
-	s := &services{probes: make(chan struct{}, probeLimit)}
+	s := &services{dir: cfg.RunDir, probes: make(chan struct{}, probeLimit)}
 	s.worker = &worker{
 		reporter: reporter{log: log, node: cfg.Node, worker: "checker", conn: cfg.Conn},
 		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
@@ -80,6 +85,13 @@ func runChecker(ctx context.Context, cfg CheckerConfig, m machine, status func()
 			}
 		},
 	}
+	if cfg.RunDir != "" {
+		left, err := recoverServices(cfg.RunDir)
+		if err != nil {
+			log.Warn("what the worker before this one put into the kernel is not known", "error", err)
+		}
+		m.Step(instant(), left)
+	}
 	return s.run(ctx)
 }
 
@@ -91,6 +103,14 @@ func (s *services) act(a node.Action) {
 		s.table.Put(nil)
 	case node.ApplyOps:
 		s.table.Put(a.Ops)
+	case node.RememberServices:
+		if s.dir == "" {
+			return
+		}
+		// Without the note nothing is lost but the removal of what leaves the configuration while no worker runs.
+		if err := replaceJSON(servicesPath(s.dir), servicesFile{Boot: bootID(), Services: a.Keys}); err != nil {
+			s.Trouble("memory of services", err)
+		}
 	default:
 		s.Trouble(fmt.Sprintf("action %T", a), fmt.Errorf("the checker worker cannot carry out %T", a))
 	}

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -110,12 +112,17 @@ const checkerConf = `virtual_server 10.0.0.100 80 {
 
 func runTestChecker(t *testing.T, table *slowTable, text string) (p *peer, stop func()) {
 	t.Helper()
+	return runTestCheckerIn(t, "", table, text)
+}
+
+func runTestCheckerIn(t *testing.T, dir string, table *slowTable, text string) (p *peer, stop func()) {
+	t.Helper()
 	mine, theirs := pair(t)
 	p = &peer{t: t, c: theirs, log: &logBuffer{}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- RunChecker(ctx, CheckerConfig{Node: "lb1", Conn: mine, Logger: p.log.logger(), OpenIPVS: table.open,
+		done <- RunChecker(ctx, CheckerConfig{Node: "lb1", RunDir: dir, Conn: mine, Logger: p.log.logger(), OpenIPVS: table.open,
 			Load: func() (*config.Config, int64, error) {
 				c, err := parseAs("lb1")(confGeneration(1, text))
 				return c, 1, err
@@ -186,6 +193,35 @@ func TestChecker(t *testing.T) {
 	stop() // waits for the removal, and leaves others' services alone
 	if got := table.text(); got != "10.0.0.9:9\n" {
 		t.Errorf("after stopping:\n%s%s", got, p.log)
+	}
+}
+
+// What a killed worker put into the kernel and the configuration no longer has is removed by the next one.
+func TestCheckerRemovesLeftServices(t *testing.T) {
+	_, _, port := server(t)
+	entry := func(addr string) ipvs.Entry {
+		return ipvs.Entry{Service: ipvs.Service{Key: ipvs.Key{Protocol: ipvs.TCP, Addr: netip.MustParseAddr(addr), Port: 80}, Scheduler: "rr"}}
+	}
+	for _, tt := range []struct{ name, file, want string }{
+		{"remembered", fmt.Sprintf(`{"boot":%q,"services":[{"Protocol":6,"Addr":"10.0.0.8","Port":80}]}`, bootID()), "10.0.0.9:80\n10.0.0.100:80 127.0.0.1/3 127.0.0.2/4\n"},
+		{"of another boot", `{"boot":"x","services":[{"Protocol":6,"Addr":"10.0.0.8","Port":80}]}`, "10.0.0.8:80\n10.0.0.9:80\n10.0.0.100:80 127.0.0.1/3 127.0.0.2/4\n"},
+		{"torn", `{"boot":`, "10.0.0.8:80\n10.0.0.9:80\n10.0.0.100:80 127.0.0.1/3 127.0.0.2/4\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			must(t, os.WriteFile(servicesPath(dir), []byte(tt.file), 0o600))
+			table := &slowTable{m: ipvstest.New(ipvs.Table{entry("10.0.0.8"), entry("10.0.0.9")})}
+			p, stop := runTestCheckerIn(t, dir, table, fmt.Sprintf(checkerConf, port))
+			eventually(t, 15*time.Second, func() bool { return table.text() == tt.want }, func() string { return table.text() + "want\n" + tt.want + p.log.String() })
+			left, err := recoverServices(dir)
+			if err != nil || !slices.ContainsFunc(left.Keys, func(k ipvs.Key) bool { return k.Addr.String() == "10.0.0.100" }) {
+				t.Errorf("noted for the next worker: %v, %v", left, err)
+			}
+			stop()
+			if left, err := recoverServices(dir); err != nil || len(left.Keys) > 0 {
+				t.Errorf("noted after an orderly end: %v, %v", left, err)
+			}
+		})
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"quorate/ipvs"
 	"quorate/node"
 )
 
@@ -75,17 +76,46 @@ func (m *memory) beat(now time.Duration) {
 	_, _ = m.alive.WriteAt(at[:], 0) // an old sign of life only means an election
 }
 
-// save replaces the list. A rename is atomic; the file need not survive the kernel, so it is not synced.
+// save replaces the list.
 func (m *memory) save(held []node.Held) error {
-	b, err := json.Marshal(heldFile{Boot: bootID(), Held: held})
+	return replaceJSON(m.path(), heldFile{Boot: bootID(), Held: held})
+}
+
+// replaceJSON writes a file anew. A rename is atomic; the file need not survive the kernel, so it is not synced.
+func replaceJSON(path string, v any) error {
+	b, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	tmp := m.path() + ".new"
+	tmp := path + ".new"
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(tmp, m.path())
+	return os.Rename(tmp, path)
+}
+
+// servicesFile is what a checker worker leaves for the next one: the services it may have put into the kernel.
+type servicesFile struct {
+	Boot     string     `json:"boot"`
+	Services []ipvs.Key `json:"services"`
+}
+
+func servicesPath(dir string) string { return filepath.Join(dir, "checker-services.json") }
+
+// recoverServices reads what a predecessor left, if it ran on this kernel.
+func recoverServices(dir string) (node.RecoveredServices, error) {
+	var f servicesFile
+	b, err := os.ReadFile(servicesPath(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return node.RecoveredServices{}, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &f)
+	}
+	if err != nil || f.Boot != bootID() {
+		return node.RecoveredServices{}, err
+	}
+	return node.RecoveredServices{Keys: f.Services}, nil
 }
 
 func (m *memory) path() string { return filepath.Join(m.dir, "vrrp-held.json") }

@@ -136,16 +136,21 @@ func (w *worker) begin() error {
 	} else {
 		w.failed(0, err)
 	}
-	w.configure(&config.Config{}, 0)
+	w.use(node.Configure{Config: &config.Config{}, None: true})
 	return nil
 }
 
 func (w *worker) configure(cfg *config.Config, gen int64) {
+	w.use(node.Configure{Config: cfg, Generation: gen})
+}
+
+func (w *worker) use(c node.Configure) {
+	cfg, gen := c.Config, c.Generation
 	if w.adopt != nil {
 		w.adopt(cfg)
 	}
 	w.current, w.generation = cfg, gen
-	w.step(node.Configure{Config: cfg, Generation: gen})
+	w.step(c)
 	w.dirty = true
 	if gen > 0 {
 		w.applied(Message{Generation: gen})
