@@ -92,6 +92,9 @@ func sentence(verb string, args []arg) string {
 		if first(1) == "up" {
 			return "The cable of " + first(0) + " is plugged in."
 		}
+		if deaf, _, half := halves(first(1)); half {
+			return "Of the cable of " + first(0) + " only one direction works: " + map[bool]string{true: "nothing arrives.", false: "nothing leaves."}[deaf]
+		}
 		return "The cable of " + first(0) + " is pulled."
 	case "cut":
 		return "Nothing gets through any more" + proto + ": " + all + "."
@@ -111,6 +114,29 @@ func sentence(verb string, args []arg) string {
 		return fmt.Sprintf("Frames are damaged, %s of them: %s.", last, paths)
 	case "delay":
 		return fmt.Sprintf("Frames take %s: %s.", last, paths)
+	case "rate":
+		if last == "off" {
+			return "The line is as fast as any again: " + paths + "."
+		}
+		return fmt.Sprintf("The line carries no more than %s: %s.", last, paths)
+	case "mtu":
+		if last == "off" {
+			return "Frames of any size get through again: " + paths + "."
+		}
+		return fmt.Sprintf("Packets of more than %s octets do not get through: %s.", last, paths)
+	case "igmp":
+		switch {
+		case first(0) == "off":
+			return "Switches send multicast to every port."
+		case opt["querier"] != "":
+			return "Switches send multicast only where IGMP has asked for it, and a querier asks every " + opt["querier"] + "."
+		}
+		return "Switches send multicast only where IGMP has asked for it; nobody queries."
+	case "cam":
+		if first(0) == "flush" {
+			return "Switches forget where addresses are."
+		}
+		return "The address tables of switches are bounded: " + strings.Join(options, ", ") + "."
 	case "stp":
 		return "From now on switches block a port for " + first(0) + " after its link came up."
 	case "addr":

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"quorate/node"
@@ -58,7 +59,7 @@ func (k *keepalived) Step(now time.Duration, ev node.Event) {
 		if k.answering = k.rejected() == before; k.answering {
 			return
 		}
-		if vrid, _, ok := vrrp.VRIDOf(e.Packet.Payload); ok && k.held[vrid] != nil {
+		if vrid, _, ok := e.Packet.VRID(); ok && k.held[vrid] != nil {
 			k.held[vrid].until = k.now + k.held[vrid].interval
 		}
 		return
@@ -81,16 +82,18 @@ func (k *keepalived) rejected() (n uint64) {
 func (k *keepalived) Ready() (out []node.Action) {
 	for _, a := range k.Machine.Ready() {
 		s, advert := a.(node.SendAdvert)
-		if !advert || len(s.Packet.Payload) < 3 || s.Packet.Payload[2] == vrrp.PriorityStop {
+		said := message(s.Packet)
+		if !advert || len(said) < 3 || said[2] == vrrp.PriorityStop {
 			out = append(out, a)
 			continue
 		}
-		h := k.held[s.Packet.Payload[1]]
-		if h == nil || h.until <= k.now || k.answering || !k.owner(s.Packet.Payload[1]) {
+		h := k.held[said[1]]
+		if h == nil || h.until <= k.now || k.answering || !k.owner(said[1]) {
 			out = append(out, a)
 			continue
 		}
-		s.Packet.Payload = append([]byte(nil), s.Packet.Payload...)
+		s.Packet.Payload = slices.Clone(s.Packet.Payload)
+		s.Packet.Header = slices.Clone(s.Packet.Header)
 		h.advert = &s
 	}
 	for vrid := range 256 {

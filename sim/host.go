@@ -37,6 +37,7 @@ type Host struct {
 	// generation is the one its disk has; 0 while files come by conf.
 	generation int64
 	adverts    []advertStat
+	igmp       *wire.Stream // when it answers queries
 	loads      []*load
 }
 
@@ -185,11 +186,12 @@ func (h *Host) kill() {
 
 // crash takes the power away: kernel, addresses and neighbour table are gone.
 func (h *Host) crash() {
+	h.on = false
 	h.endProcess()
 	if h.director {
 		h.w.lives(h, "crashed")
 	}
-	h.on, h.held = false, nil
+	h.held = nil
 	for _, n := range h.nics {
 		n.lan.SetUp(n.port, false)
 		n.addrs = nil
@@ -200,7 +202,7 @@ func (h *Host) crash() {
 func (h *Host) endProcess() {
 	h.proc = nil
 	for _, n := range h.nics {
-		n.listening = false
+		h.listen(n, false)
 	}
 	for i := range h.adverts {
 		h.adverts[i].active = false
@@ -306,7 +308,7 @@ func (h *Host) act(p *process, a node.Action) {
 	switch a := a.(type) {
 	case node.Listen:
 		if n := h.nic(a.Interface); n != nil {
-			n.listening = !a.Close
+			h.listen(n, !a.Close)
 		}
 	case node.Watch:
 		if !slices.Contains(p.watched, a.Interface) {
@@ -360,10 +362,14 @@ func (h *Host) sendAdvert(a node.SendAdvert) {
 	if n == nil {
 		return
 	}
-	h.countAdvert(a.Packet.Payload)
+	h.countAdvert(message(a.Packet))
 	h.w.judge.advert(h, n, a.Packet)
 	dst := h.w.macOf(n, a.Packet.Dst)
 	h.ipID++
+	if a.Packet.Proto == vrrp.ProtocolAH {
+		h.w.transmit(h, n, h.w.build.Raw(dst, n.mac, a.Packet.Header, a.Packet.Payload))
+		return
+	}
 	h.w.transmit(h, n, h.w.build.IPv4(dst, n.mac, wire.IPv4{
 		TOS: vrrp.TOS, TTL: a.Packet.TTL, Protocol: vrrp.ProtocolNumber, ID: h.ipID, Src: a.Packet.Src, Dst: a.Packet.Dst,
 	}, a.Packet.Payload))
@@ -372,6 +378,14 @@ func (h *Host) sendAdvert(a node.SendAdvert) {
 // advertBudget is how many adverts of one VRID a host may send in a second: ten times what the shortest
 // interval keepalived's users have (10 ms) needs.
 const advertBudget = 1000
+
+// message is the VRRP message of a packet, behind the authentication header if it has one.
+func message(p vrrp.Packet) []byte {
+	if p.Proto == vrrp.ProtocolAH && len(p.Payload) >= vrrp.AHLen {
+		return p.Payload[vrrp.AHLen:]
+	}
+	return p.Payload
+}
 
 func (h *Host) countAdvert(payload []byte) {
 	if len(payload) < 2 {

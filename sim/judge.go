@@ -249,6 +249,7 @@ func tally(what string, violations int) (line string, ok bool) {
 // that is no VIP, and from a MASTER unless it is the farewell with priority 0 (RFC 9568 5.1, 6.4).
 func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 	var wrong string
+	p.Payload = message(p)
 	switch {
 	case len(p.Payload) < 8:
 		wrong = fmt.Sprintf("of %d octets", len(p.Payload))

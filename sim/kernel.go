@@ -110,6 +110,12 @@ func (h *Host) inputIPv4(n *nic, f wire.Frame) {
 		h.feed(node.Received{Interface: n.name, Packet: vrrp.Packet{
 			Src: f.IP.Src, Dst: f.IP.Dst, TTL: f.IP.TTL, Payload: f.Payload,
 		}})
+	case f.IP.Protocol == vrrp.ProtocolAH && n.listening && (f.IP.Dst.IsMulticast() || h.local(f.IP.Dst)):
+		h.feed(node.Received{Interface: n.name, Packet: vrrp.Packet{
+			Src: f.IP.Src, Dst: f.IP.Dst, TTL: f.IP.TTL, Proto: vrrp.ProtocolAH, Header: f.Header, Payload: f.Payload,
+		}})
+	case f.IP.Protocol == wire.ProtoIGMP:
+		h.inputIGMP(n, f.Payload)
 	case f.IP.Dst.IsMulticast():
 		// a group nobody here has joined
 	case !h.local(f.IP.Dst):

@@ -23,6 +23,8 @@ func (s *Session) verbShow(args []arg, _ string) (string, error) {
 		s.w.showARP(&b)
 	case "state":
 		s.w.showState(&b)
+	case "switch":
+		s.w.showSwitch(&b)
 	case "counters":
 		s.w.showCounters(&b)
 	default:

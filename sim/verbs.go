@@ -243,8 +243,12 @@ func (s *Session) resume(h *Host) error {
 }
 
 func (s *Session) verbNIC(args []arg, _ string) (string, error) {
-	if len(args) < 2 || len(args) > 3 || args[1].key != "up" && args[1].key != "down" {
-		return "", errors.New("expected a host, up or down, and perhaps an interface")
+	if len(args) < 2 || len(args) > 3 {
+		return "", errors.New("expected a host, up, down, deaf or mute, and perhaps an interface")
+	}
+	deaf, mute, half := halves(args[1].key)
+	if !half && args[1].key != "up" && args[1].key != "down" {
+		return "", fmt.Errorf("nic %q: expected up, down, deaf or mute", args[1].key)
 	}
 	h, err := s.host(args[0].key)
 	if err != nil {
@@ -258,7 +262,8 @@ func (s *Session) verbNIC(args []arg, _ string) (string, error) {
 	if n == nil {
 		return "", fmt.Errorf("%s has no interface %q", h.Name, name)
 	}
-	h.setNIC(n, args[1].key == "up")
+	h.setHalf(n, deaf, mute)
+	h.setNIC(n, args[1].key != "down")
 	return "", nil
 }
 
@@ -322,6 +327,7 @@ func (s *Session) verbRecover(args []arg, input string) (string, error) {
 	for _, h := range s.w.hosts {
 		h.scripts = nil
 		for _, n := range h.nics {
+			h.setHalf(n, false, false)
 			h.setNIC(n, true)
 		}
 		if h.proc != nil && h.proc.paused {

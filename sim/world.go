@@ -72,8 +72,9 @@ type World struct {
 	cards []string // "d1 eth0", in pcap order
 	sight func(Frame)
 	// stp is how long a switch port is blocked after its link came up.
-	stp  time.Duration
-	life []life
+	stp     time.Duration
+	querier uint64 // generation of the verb igmp
+	life    []life
 	// storm, once set, ends the run: a host that answers an answer would keep it busy for ever.
 	storm string
 	// pushed are the generations that push has committed, oldest first.
@@ -292,6 +293,9 @@ func (w *World) transmit(h *Host, n *nic, frame []byte) {
 		return
 	}
 	w.capture(h, n, frame, true)
+	if n.lan.Snooping() {
+		defer w.snooped(n.lan, n.lan.Members())
+	}
 	for _, d := range n.lan.Send(w.now, n.port, frame) {
 		// Hosts are plugged in in order, one port each, so a port's number is the host's.
 		content := frame

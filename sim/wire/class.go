@@ -20,6 +20,8 @@ const (
 	classes    = iota
 )
 
+const protoAH = 51
+
 // Everything is the sum of all classes.
 const Everything Class = 1<<classes - 1
 
@@ -66,7 +68,7 @@ func ClassOf(frame []byte) Class {
 		return ClassARP
 	case EtherIPv4:
 		switch body[9] {
-		case ProtoVRRP:
+		case ProtoVRRP, protoAH: // keepalived's auth_type AH is the only AH here
 			return ClassVRRP
 		case ProtoICMP:
 			return ClassICMP

@@ -57,6 +57,7 @@ type Frame struct {
 	EtherType uint16
 	ARP       ARP    // if EtherType is EtherARP
 	IP        IPv4   // if EtherType is EtherIPv4
+	Header    []byte // of the IPv4 packet, part of the buffer too
 	Payload   []byte // of the IPv4 packet, without Ethernet padding
 }
 
@@ -100,7 +101,9 @@ func Parse(b []byte) (Frame, error) {
 	case EtherARP:
 		f.ARP, err = parseARP(body)
 	case EtherIPv4:
-		f.IP, f.Payload, err = parseIPv4(body)
+		if f.IP, f.Payload, err = parseIPv4(body); err == nil {
+			f.Header = body[:int(body[0]&0x0f)*4]
+		}
 	}
 	return f, err
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"time"
@@ -20,7 +21,11 @@ type LAN struct {
 	// cam has one address table per side; unsplit there is one.
 	cam   []map[MAC]camEntry
 	moves uint64 // addresses that changed port
-	out   []Delivery
+	// capacity of each table and how long it remembers; zero: without end, camAge
+	capacity int
+	age      time.Duration
+	snoop    *snooping // nil: the switch does not look at IGMP
+	out      []Delivery
 }
 
 // Port is where one network card is plugged in.
@@ -31,7 +36,10 @@ type Port struct {
 	// Blocked: the switch neither forwards nor learns here although there is carrier, as spanning tree
 	// does for half a minute after a link comes up (IEEE 802.1D 8.4).
 	Blocked bool
-	side    int
+	// Deaf and Mute are a half-open port, as a transceiver with one dead fibre makes it: carrier, but nothing
+	// reaches the card, or nothing of it reaches the switch.
+	Deaf, Mute bool
+	side       int
 }
 
 // Path is the way from one port to another.
@@ -43,7 +51,12 @@ type Path struct {
 	Reorder Ratio
 	// Corrupt turns a single bit of a frame over, as a bad switch or driver does behind the check sum.
 	Corrupt Ratio
-	Cut     bool
+	// Rate is how fast the line is, Queue how long a frame may wait for it (zero: DefaultQueue); MTU is the most
+	// it carries behind the Ethernet header. Zero: no limit.
+	Rate  Rate
+	Queue time.Duration
+	MTU   int
+	Cut   bool
 	// CutOnly are classes that are cut although Cut is not set, LossOnly those that Loss counts
 	// for: zero means all.
 	CutOnly, LossOnly Class
@@ -51,6 +64,7 @@ type Path struct {
 	loss, dup, reorder, delay *Stream
 	corrupt                   *Stream
 	last                      time.Duration // arrival of the newest frame that kept its place
+	free                      time.Duration // when the line has sent everything it took
 	lost                      uint64
 }
 
@@ -113,6 +127,9 @@ func (l *LAN) SetUp(port int, up bool) {
 	if up {
 		return
 	}
+	if l.snoop != nil {
+		l.snoop.forgetPort(port)
+	}
 	for _, table := range l.cam {
 		for mac, e := range table { // order is of no consequence
 			if e.port == port {
@@ -142,7 +159,21 @@ func (l *LAN) Split(side []int) {
 // SetBlocked starts or ends spanning tree's block of a port.
 func (l *LAN) SetBlocked(port int, on bool) { l.ports[port].Blocked = on }
 
-// Heal ends cuts and splits and takes loss, duplication, reordering and corruption away. Delays stay. Of two
+// SetHalf makes a port deaf or mute, or whole again.
+func (l *LAN) SetHalf(port int, deaf, mute bool) { l.ports[port].Deaf, l.ports[port].Mute = deaf, mute }
+
+// SetCAM bounds the address table: how many addresses it holds and for how long; zero is without end and five minutes. Flush
+// empties it.
+func (l *LAN) SetCAM(capacity int, age time.Duration) { l.capacity, l.age = capacity, age }
+
+// Flush forgets where all addresses are.
+func (l *LAN) Flush() {
+	for _, table := range l.cam {
+		clear(table)
+	}
+}
+
+// Heal ends cuts and splits and takes loss, duplication, reordering, corruption, rates and MTUs away. Delays stay. Of two
 // sides that know the same address the later sighting counts.
 func (l *LAN) Heal() {
 	l.cam = []map[MAC]camEntry{l.mergedCAM()}
@@ -153,6 +184,7 @@ func (l *LAN) Heal() {
 		p := &l.paths[i]
 		p.Cut, p.Loss, p.Dup, p.Reorder, p.Corrupt = false, Ratio{}, Ratio{}, Ratio{}, Ratio{}
 		p.CutOnly, p.LossOnly = 0, 0
+		p.Rate, p.Queue, p.MTU = 0, 0, 0
 	}
 }
 
@@ -169,17 +201,24 @@ func (l *LAN) mergedCAM() map[MAC]camEntry {
 }
 
 // Reaches reports whether frames of every one of the classes can get from one port to another: both have carrier
-// and are not blocked, they are on one side and the path is not cut. Loss is not looked at.
+// and are not blocked or half open, they are on one side, the path is not cut, and a switch that looks at IGMP takes the
+// receiver for a member if adverts are among the classes. Loss is not looked at.
 func (l *LAN) Reaches(from, to int, c Class) bool {
-	a, b := &l.ports[from], &l.ports[to]
-	p := l.Path(from, to)
-	return a.Up && b.Up && !a.Blocked && !b.Blocked && a.side == b.side && !p.Cut && p.CutOnly&c == 0
+	return l.carries(from, to, c) && (l.snoop == nil || c&ClassVRRP == 0 || l.wants(to, vrrpMAC))
 }
 
-// Lossy reports whether frames of one of the classes may be lost or damaged on the path.
+// carries is Reaches without what a switch thinks of groups.
+func (l *LAN) carries(from, to int, c Class) bool {
+	a, b := &l.ports[from], &l.ports[to]
+	p := l.Path(from, to)
+	return a.Up && b.Up && !a.Blocked && !b.Blocked && !a.Mute && !b.Deaf && a.side == b.side && !p.Cut && p.CutOnly&c == 0
+}
+
+// Lossy reports whether frames of one of the classes may be lost or damaged on the path. A path with a rate or an MTU may
+// lose anything.
 func (l *LAN) Lossy(from, to int, c Class) bool {
 	p := l.Path(from, to)
-	return p.Loss.N != 0 && (p.LossOnly == 0 || p.LossOnly&c != 0) || p.Corrupt.N != 0
+	return p.Loss.N != 0 && (p.LossOnly == 0 || p.LossOnly&c != 0) || p.Corrupt.N != 0 || p.Rate != 0 || p.MTU != 0
 }
 
 // MaxDelay is the longest delay any path can have now.
@@ -190,6 +229,9 @@ func (l *LAN) MaxDelay() time.Duration {
 		d := max(p.Delay.Min, p.Delay.Max, l.Delay.Min, l.Delay.Max)
 		if p.Reorder.N != 0 {
 			d += Late
+		}
+		if p.Rate != 0 {
+			d += p.queue()
 		}
 		longest = max(longest, d)
 	}
@@ -206,29 +248,56 @@ func (l *LAN) Lost(from, to int) uint64 { return l.Path(from, to).lost }
 // Frames shorter than an Ethernet header are dropped.
 func (l *LAN) Send(now time.Duration, from int, frame []byte) []Delivery {
 	l.out = l.out[:0]
-	if len(frame) < EthernetHeader || !l.ports[from].Up || l.ports[from].Blocked {
+	if len(frame) < EthernetHeader || !l.ports[from].Up || l.ports[from].Blocked || l.ports[from].Mute {
 		return l.out
+	}
+	if l.snoop != nil {
+		l.snoop.learn(now, from, frame)
 	}
 	table := l.cam[l.ports[from].side]
 	dst, src := MAC(frame[0:6]), MAC(frame[6:12])
 	if !src.Multicast() {
-		if old, ok := table[src]; ok && old.port != from {
+		old, known := table[src]
+		if known && old.port != from {
 			l.moves++
 		}
-		table[src] = camEntry{port: from, seen: now}
+		// A full table learns nothing new: frames to whoever is not in it are flooded.
+		if known || l.room(table, now) {
+			table[src] = camEntry{port: from, seen: now}
+		}
 	}
-	if e, ok := table[dst]; ok && !dst.Multicast() && now-e.seen < camAge {
+	age := l.camAge()
+	if e, ok := table[dst]; ok && !dst.Multicast() && now-e.seen < age {
 		if e.port != from {
 			l.forward(now, from, e.port, frame)
 		}
 		return l.out
 	}
 	for to := range l.ports {
-		if to != from {
+		if to != from && (!dst.Multicast() || l.wants(to, dst)) {
 			l.forward(now, from, to, frame)
 		}
 	}
 	return l.out
+}
+
+func (l *LAN) camAge() time.Duration {
+	if l.age == 0 {
+		return camAge
+	}
+	return l.age
+}
+
+// room reports whether an address table takes one more, without those that are too old.
+func (l *LAN) room(table map[MAC]camEntry, now time.Duration) bool {
+	if l.capacity > 0 && len(table) >= l.capacity {
+		for mac, e := range table { // order is of no consequence
+			if now-e.seen >= l.camAge() {
+				delete(table, mac)
+			}
+		}
+	}
+	return l.capacity == 0 || len(table) < l.capacity
 }
 
 func (l *LAN) forward(now time.Duration, from, to int, frame []byte) {
@@ -237,7 +306,12 @@ func (l *LAN) forward(now time.Duration, from, to int, frame []byte) {
 	if p.CutOnly|p.LossOnly != 0 {
 		class = ClassOf(frame)
 	}
-	if !l.Reaches(from, to, class) || (p.LossOnly == 0 || p.LossOnly&class != 0) && p.loss.Chance(p.Loss) {
+	if !l.carries(from, to, class) || (p.LossOnly == 0 || p.LossOnly&class != 0) && p.loss.Chance(p.Loss) {
+		p.lost++
+		return
+	}
+	left, ok := p.shape(now, len(frame))
+	if !ok {
 		p.lost++
 		return
 	}
@@ -250,7 +324,7 @@ func (l *LAN) forward(now time.Duration, from, to int, frame []byte) {
 		r = l.Delay
 	}
 	for range copies {
-		at := now + p.delay.Between(r)
+		at := left + p.delay.Between(r)
 		if p.reorder.Chance(p.Reorder) {
 			at += p.reorder.Between(Range{Max: Late})
 		} else {
@@ -266,4 +340,23 @@ func (l *LAN) forward(now time.Duration, from, to int, frame []byte) {
 		}
 		l.out = append(l.out, Delivery{Port: to, After: at - now, Flip: flip})
 	}
+}
+
+// Learned says at which port an address was seen, and when.
+type Learned struct {
+	MAC  MAC
+	Port int
+	Seen time.Duration
+}
+
+// Table lists what the switch has learned, by address; on a split one the sides follow each other.
+func (l *LAN) Table() (list []Learned) {
+	for _, table := range l.cam {
+		first := len(list)
+		for mac, e := range table {
+			list = append(list, Learned{mac, e.port, e.seen})
+		}
+		slices.SortFunc(list[first:], func(a, b Learned) int { return bytes.Compare(a.MAC[:], b.MAC[:]) })
+	}
+	return list
 }
