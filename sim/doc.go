@@ -84,8 +84,8 @@
 //
 // # Limits
 //
-// IPv4, authentication PASS or none are modelled. Scripts take 1 ms, the machine itself takes no time. Switches do not
-// look at IGMP. A push is modelled by what it promises (see push.go), raft does not run here. An action that
+// IPv4 is modelled. Scripts take 1 ms, the machine itself takes no time. Kernels send IGMP reports only while a switch
+// looks at them (see socket.go, switch.go). A push is modelled by what it promises (see push.go), raft does not run here. An action that
 // this kernel does not know is noted once as not simulated.
 //
 // The package has no goroutine, no lock, no clock and no file; captures go to writers that

@@ -202,7 +202,7 @@ func (h *Host) crash() {
 func (h *Host) endProcess() {
 	h.proc = nil
 	for _, n := range h.nics {
-		h.listen(n, false)
+		h.listen(n, false, nil)
 	}
 	for i := range h.adverts {
 		h.adverts[i].active = false
@@ -308,7 +308,7 @@ func (h *Host) act(p *process, a node.Action) {
 	switch a := a.(type) {
 	case node.Listen:
 		if n := h.nic(a.Interface); n != nil {
-			h.listen(n, !a.Close)
+			h.listen(n, !a.Close, a.Sockets)
 		}
 	case node.Watch:
 		if !slices.Contains(p.watched, a.Interface) {

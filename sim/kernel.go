@@ -22,7 +22,8 @@ type nic struct {
 	up        bool         // carrier
 	base      netip.Prefix // the address it boots with
 	addrs     []netip.Prefix
-	listening bool // a VRRP socket is open, 224.0.0.18 joined
+	listening bool // VRRP sockets are open: these, or if none is named any
+	sockets   []node.Socket
 	neigh     map[netip.Addr]*neighbour
 	block     uint64 // generation of spanning tree's block of its port
 }
@@ -106,11 +107,11 @@ func (h *Host) inputIPv4(n *nic, f wire.Frame) {
 	switch {
 	case h.local(f.IP.Src):
 		h.drops["martian source"]++ // our own address from outside; Linux never delivers it
-	case f.IP.Protocol == wire.ProtoVRRP && n.listening && (f.IP.Dst.IsMulticast() || h.local(f.IP.Dst)):
+	case f.IP.Protocol == wire.ProtoVRRP && n.hears(f.IP, false) && (f.IP.Dst.IsMulticast() || h.local(f.IP.Dst)):
 		h.feed(node.Received{Interface: n.name, Packet: vrrp.Packet{
 			Src: f.IP.Src, Dst: f.IP.Dst, TTL: f.IP.TTL, Payload: f.Payload,
 		}})
-	case f.IP.Protocol == vrrp.ProtocolAH && n.listening && (f.IP.Dst.IsMulticast() || h.local(f.IP.Dst)):
+	case f.IP.Protocol == vrrp.ProtocolAH && n.hears(f.IP, true) && (f.IP.Dst.IsMulticast() || h.local(f.IP.Dst)):
 		h.feed(node.Received{Interface: n.name, Packet: vrrp.Packet{
 			Src: f.IP.Src, Dst: f.IP.Dst, TTL: f.IP.TTL, Proto: vrrp.ProtocolAH, Header: f.Header, Payload: f.Payload,
 		}})

@@ -4,55 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
 	"quorate/sim/wire"
 )
-
-// listen opens or closes a card's VRRP socket. A kernel tells the switch of the first join and the last leave, a killed
-// process's too; while no switch looks at IGMP nobody would see that, and it is left out.
-func (h *Host) listen(n *nic, on bool) {
-	if n.listening == on {
-		return
-	}
-	n.listening = on
-	h.report3(n)
-	if on {
-		// Once more, in case it was lost: robustness 2, within Unsolicited Report Interval (RFC 3376 8.11).
-		h.reportLater(n, time.Second)
-	}
-}
-
-// report3 sends an IGMP version 3 report about the group of adverts.
-func (h *Host) report3(n *nic) {
-	if n.lan.Snooping() {
-		h.w.transmit(h, n, h.w.build.Report(n.mac, n.base.Addr(), netip.AddrFrom4([4]byte{224, 0, 0, 18}), n.listening))
-	}
-}
-
-// reportLater joins once more at some moment within most, if the card still listens then.
-func (h *Host) reportLater(n *nic, most time.Duration) {
-	if !n.lan.Snooping() {
-		return
-	}
-	if h.igmp == nil {
-		h.igmp = wire.NewStream(h.w.opt.Seed, "igmp/"+h.Name)
-	}
-	h.w.after(h.igmp.Between(wire.Range{Max: most}), func() {
-		if n.listening {
-			h.report3(n)
-		}
-	})
-}
-
-// inputIGMP answers a general query.
-func (h *Host) inputIGMP(n *nic, message []byte) {
-	if wire.IsQuery(message) && n.listening {
-		h.reportLater(n, wire.QueryResponse)
-	}
-}
 
 // query lets the querier of a segment ask now and from now on.
 func (w *World) query(lan int, every time.Duration) {
@@ -261,6 +217,6 @@ func (w *World) showSwitch(b *strings.Builder) {
 				names = append(names, lan.Port(i).Host)
 			}
 		}
-		fmt.Fprintf(b, "%s: 224.0.0.18 goes to %s\n", lan.Name, ownersText(slices.Clone(names)))
+		fmt.Fprintf(b, "%s: 224.0.0.18 goes to %s\n", lan.Name, ownersText(names))
 	}
 }

@@ -310,15 +310,25 @@ func (w *World) transmit(h *Host, n *nic, frame []byte) {
 // HostInfo is what a runner on another backend must know of a host.
 type HostInfo struct {
 	Name     string
-	Addr     netip.Prefix // of its first card
 	Director bool
+	Cards    []CardInfo // one on each segment
+}
+
+// CardInfo is a network card of a HostInfo.
+type CardInfo struct {
+	Name string
+	Addr netip.Prefix
 }
 
 // Hosts lists all hosts, directors first.
 func (w *World) Hosts() []HostInfo {
 	var list []HostInfo
 	for _, h := range w.hosts {
-		list = append(list, HostInfo{h.Name, h.nics[0].base, h.director})
+		info := HostInfo{Name: h.Name, Director: h.director}
+		for _, n := range h.nics {
+			info.Cards = append(info.Cards, CardInfo{n.name, n.base})
+		}
+		list = append(list, info)
 	}
 	return list
 }

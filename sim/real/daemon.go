@@ -131,8 +131,10 @@ func (h *host) kill() error {
 
 // crash takes the power away: nothing of the host is heard any more, and nothing but its files is left when it boots.
 func (h *host) crash() error {
-	if err := h.carrier(false); err != nil {
-		return err
+	for _, c := range h.cards {
+		if err := h.carrier(c, false); err != nil {
+			return err
+		}
 	}
 	if err := h.Kill(unix.SIGKILL); err != nil {
 		return err
@@ -144,22 +146,29 @@ func (h *host) crash() error {
 	}
 	h.s.set(func() { h.on = false })
 	h.condition("crashed")
-	list, err := h.Addresses("eth0")
-	for _, p := range list {
-		if p != h.base {
-			err = errors.Join(err, h.DeleteAddress("eth0", p.String()))
+	for _, c := range h.cards {
+		list, err := h.Addresses(c.name)
+		for _, p := range list {
+			if p != c.base {
+				err = errors.Join(err, h.DeleteAddress(c.name, p.String()))
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
-	return errors.Join(err, os.RemoveAll(h.runDir()))
+	return os.RemoveAll(h.runDir())
 }
 
 func (h *host) start() error {
 	if !h.on {
 		h.s.set(func() { h.on = true })
 		h.condition("")
-		if h.up {
-			if err := h.carrier(true); err != nil {
-				return err
+		for _, c := range h.cards {
+			if c.up {
+				if err := h.carrier(c, true); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -116,10 +116,14 @@ func (s *stage) expectClient(opt map[string]sim.Word) error {
 	}
 	s.watch.Lock()
 	defer s.watch.Unlock()
-	if len(h.loads) != 1 {
-		return fmt.Errorf("%s asks %d VIPs, want one", h.name, len(h.loads))
+	loads := h.loads
+	if v, ok := opt["vip"]; ok {
+		loads = slices.DeleteFunc(slices.Clone(loads), func(l *load) bool { return l.vip.String() != v.Value })
 	}
-	l, now := h.loads[0], s.fabric.now()
+	if len(loads) != 1 {
+		return fmt.Errorf("%s asks %d VIPs, want one: name it with vip=", h.name, len(loads))
+	}
+	l, now := loads[0], s.fabric.now()
 	if o, ok := opt["outage"]; ok {
 		d, err := time.ParseDuration(o.Value)
 		if err != nil {
@@ -311,13 +315,15 @@ func (s *stage) liveness() (wrong []string) {
 			q := question{vip: vip, c: c}
 			candidates := false
 			for _, h := range s.hosts {
-				if !s.hear(h, c, wire.ClassICMP|wire.ClassARP) {
-					continue
+				for lan, nic := range h.cards {
+					if !s.hear(h, c, lan, wire.ClassICMP|wire.ClassARP) {
+						continue
+					}
+					if s.watch.holds(h, nic, vip) {
+						q.owners = append(q.owners, h)
+					}
+					candidates = candidates || h.director && h.daemon != nil && !h.paused && h.configured(vip, nic.name)
 				}
-				if slices.Contains(s.watch.holders(s, vip), h.name) {
-					q.owners = append(q.owners, h)
-				}
-				candidates = candidates || h.director && h.daemon != nil && !h.paused && h.configured(vip)
 			}
 			switch {
 			case len(q.owners) == 0 && candidates:
@@ -332,18 +338,24 @@ func (s *stage) liveness() (wrong []string) {
 	s.watch.Unlock()
 	s.fabric.mu.Unlock()
 	for _, q := range ask {
-		if mac, known := q.c.neighbour(q.vip); known && s.byMAC(mac) != q.owners[0].name {
+		mac, known := q.c.neighbour(q.vip)
+		s.watch.Lock()
+		if known && s.byMAC(mac) != q.owners[0].name {
 			wrong = append(wrong, fmt.Sprintf("%s holds %v, but the neighbour entry of %s points at %s", q.owners[0].name, q.vip, q.c.name, s.byMAC(mac)))
 		}
+		s.watch.Unlock()
 	}
 	return wrong
 }
 
-func (h *host) configured(vip netip.Addr) bool {
+func (h *host) configured(vip netip.Addr, card string) bool {
 	if h.conf == nil {
 		return false
 	}
 	for _, i := range h.conf.Instances {
+		if i.Interface.V != card {
+			continue
+		}
 		for _, v := range slices.Concat(i.VIPs, i.ExcludedVIPs) {
 			if v.Prefix.Addr() == vip {
 				return true

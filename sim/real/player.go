@@ -120,9 +120,6 @@ func refuse(sc *sim.Scenario) error {
 			if verb == "expect" && a.Key == "generation" {
 				return skip{"expect " + a.Key + "= asks what only the machine knows"}
 			}
-			if verb == "world" && (a.Key == "lans" || a.Key == "ifaces" && len(a.List()) > 1) {
-				return skip{"world " + a.Key + "=: hosts of this backend have one card"}
-			}
 			if verb == "run" {
 				if t, err := time.ParseDuration(a.Key); err == nil && t > 2*time.Minute {
 					return skip{"run " + a.Key + ": longer than two minutes of real time"}
@@ -142,12 +139,14 @@ type stage struct {
 	hosts  []*host
 	seed   uint64
 	stp    time.Duration
-	vips   []netip.Addr
-	faults []sim.Fault
-	claims []sim.Verdict
-	mark   time.Duration
-	watch  watcher
-	build  *wire.Builder
+	// querier counts the verbs igmp, so that a querier knows when it is told to stop.
+	querier int
+	vips    []netip.Addr
+	faults  []sim.Fault
+	claims  []sim.Verdict
+	mark    time.Duration
+	watch   watcher
+	build   *wire.Builder
 }
 
 // host is a namespace and what the scenario did to it.
@@ -157,8 +156,8 @@ type host struct {
 	name     string
 	index    int // port number
 	director bool
-	base     netip.Prefix
-	on, up   bool // power, cable
+	cards    []*card
+	on       bool // power
 	ran      bool
 	paused   bool
 	daemon   *netns.Cmd
@@ -169,6 +168,29 @@ type host struct {
 	loads    []*load
 	life     []sim.Span
 	logged   int64 // length of the log when the daemon was started, -1 once it is ready
+}
+
+// card is a network card: the host's end of one segment.
+type card struct {
+	name string
+	lan  int // number of the segment
+	base netip.Prefix
+	mac  wire.MAC
+	link int  // index of the device
+	up   bool // cable
+}
+
+// card is the one that an optional last word names, the first without one.
+func (h *host) card(words []sim.Word) (*card, error) {
+	if len(words) == 0 {
+		return h.cards[0], nil
+	}
+	for _, c := range h.cards {
+		if c.name == words[0].Key {
+			return c, nil
+		}
+	}
+	return nil, fmt.Errorf("%s has no interface %q", h.name, words[0].Key)
 }
 
 func (s *stage) host(name string) (*host, error) {
@@ -247,24 +269,29 @@ func (s *stage) makeWorld(args []sim.Word) error {
 	if s.lab, err = netns.New(netns.Options{}); err != nil {
 		return err
 	}
-	s.fabric = newFabric(wire.NewLAN("lan0", s.seed, w.Delay()))
-	for i, h := range w.Hosts() {
-		nh, err := s.lab.AddHost(h.Name, h.Addr.String())
+	infos := w.Hosts()
+	var lans []*wire.LAN
+	for i := range infos[0].Cards {
+		lans = append(lans, wire.NewLAN(fmt.Sprintf("lan%d", i), s.seed, w.Delay()))
+	}
+	s.fabric = newFabric(lans)
+	for i, info := range infos {
+		nh, err := s.lab.AddHost(info.Name, info.Cards[0].Addr.String())
 		if err != nil {
 			return err
 		}
-		if _, err := s.fabric.plug(nh, h.Name, h.Addr); err != nil {
-			return err
+		h := &host{Host: nh, s: s, name: info.Name, index: i, director: info.Director, on: true, scripts: map[string]string{}, logged: -1}
+		for lan, c := range info.Cards {
+			p, err := s.fabric.plug(nh, lan, c)
+			if err != nil {
+				return err
+			}
+			h.cards = append(h.cards, &card{name: c.Name, lan: lan, base: c.Addr, mac: p.mac, link: p.link, up: true})
 		}
-		s.hosts = append(s.hosts, &host{Host: nh, s: s, name: h.Name, index: i, director: h.Director, base: h.Addr, on: true, up: true,
-			scripts: map[string]string{}, logged: -1})
+		s.hosts = append(s.hosts, h)
 	}
 	if s.p.Record != nil {
-		var cards []string
-		for _, h := range s.hosts {
-			cards = append(cards, h.name+" eth0")
-		}
-		if s.fabric.pcap, err = wire.NewPcap(s.p.Record, cards); err != nil {
+		if s.fabric.pcap, err = wire.NewPcap(s.p.Record, w.Cards()); err != nil {
 			return err
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -14,29 +13,30 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"quorate/sim"
 	"quorate/sim/netns"
 	"quorate/sim/wire"
 )
 
-// port is one host's end of the wire: a TAP device named eth0 in its namespace.
+// port is a host's end of one wire: a TAP device in its namespace.
 type port struct {
-	host *netns.Host
-	name string
+	name string // "d1 eth0"
 	mac  wire.MAC
+	link int // index of the device
 	tap  *os.File
 }
 
 // fabric switches frames between ports in real time.
 type fabric struct {
 	mu    sync.Mutex
-	lan   *wire.LAN
-	ports []*port
+	lans  []*wire.LAN
+	ports [][]*port // of each segment, in the order of hosts
 	start time.Time
 	queue deliveries
 	wake  chan struct{}
 	done  chan struct{}
 	wg    sync.WaitGroup
-	sight func(now time.Duration, port int, sent bool, frame []byte) // called with mu held
+	sight func(now time.Duration, lan, port int, sent bool, frame []byte) // called with mu held
 	pcap  *wire.Pcap
 }
 
@@ -44,6 +44,7 @@ type fabric struct {
 type delivery struct {
 	at    time.Duration
 	seq   uint64
+	lan   int
 	port  int
 	frame []byte
 }
@@ -66,8 +67,8 @@ func (d *deliveries) Pop() any {
 	return last
 }
 
-func newFabric(lan *wire.LAN) *fabric {
-	return &fabric{lan: lan, start: time.Now(), wake: make(chan struct{}, 1), done: make(chan struct{})}
+func newFabric(lans []*wire.LAN) *fabric {
+	return &fabric{lans: lans, ports: make([][]*port, len(lans)), start: time.Now(), wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 func (f *fabric) now() time.Duration { return time.Since(f.start) }
@@ -79,86 +80,92 @@ type ifreq struct {
 	_     [22]byte
 }
 
-// plug replaces a host's cable by a TAP device of the same name, MAC and IP address.
-func (f *fabric) plug(h *netns.Host, name string, addr netip.Prefix) (*port, error) {
-	p := &port{host: h, name: name, mac: wire.MAC(h.MAC())}
+// plug gives a host a card on a segment: a TAP device in the place of the lab's own cable, or beside it.
+func (f *fabric) plug(h *netns.Host, lan int, card sim.CardInfo) (*port, error) {
+	p := &port{name: h.Name() + " " + card.Name, mac: wire.MAC(netns.MAC(card.Addr.Addr()))}
 	err := h.Do(func() error {
-		old, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		if err := netlink.LinkDel(old); err != nil {
-			return err
+		if old, err := netlink.LinkByName("eth0"); err == nil && lan == 0 {
+			if err := netlink.LinkDel(old); err != nil {
+				return err
+			}
 		}
 		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 		if err != nil {
 			return fmt.Errorf("/dev/net/tun: %w", err)
 		}
 		req := ifreq{flags: unix.IFF_TAP | unix.IFF_NO_PI}
-		copy(req.name[:], "eth0")
+		copy(req.name[:unix.IFNAMSIZ-1], card.Name)
 		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&req))); errno != 0 {
 			return errors.Join(fmt.Errorf("make a TAP device: %w", errno), unix.Close(fd))
 		}
-		p.tap = os.NewFile(uintptr(fd), name+" eth0")
-		link, err := netlink.LinkByName("eth0")
+		p.tap = os.NewFile(uintptr(fd), p.name)
+		link, err := netlink.LinkByName(card.Name)
 		if err != nil {
 			return err
 		}
+		p.link = link.Attrs().Index
 		if err := netlink.LinkSetHardwareAddr(link, net.HardwareAddr(p.mac[:])); err != nil {
 			return err
 		}
 		if err := netlink.LinkSetUp(link); err != nil {
 			return err
 		}
-		a, err := netlink.ParseAddr(addr.String())
+		a, err := netlink.ParseAddr(card.Addr.String())
 		if err != nil {
 			return err
 		}
 		return netlink.AddrAdd(link, a)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("host %s: %w", name, err)
+		return nil, fmt.Errorf("host %s: %w", p.name, err)
 	}
 	// A new interface takes its settings from "default", which the lab has set for the namespace.
-	f.lan.AddPort(name, p.mac)
-	f.ports = append(f.ports, p)
+	f.lans[lan].AddPort(h.Name(), p.mac)
+	f.ports[lan] = append(f.ports[lan], p)
 	return p, nil
 }
 
 // run switches until close.
 func (f *fabric) run() {
 	f.start = time.Now()
-	for i, p := range f.ports {
-		f.wg.Go(func() { f.read(i, p) })
+	for lan, ports := range f.ports {
+		for i, p := range ports {
+			f.wg.Go(func() { f.read(lan, i, p) })
+		}
 	}
 	f.wg.Go(f.deliver)
 }
 
-func (f *fabric) read(i int, p *port) {
+func (f *fabric) read(lan, i int, p *port) {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := p.tap.Read(buf)
 		if err != nil {
 			return // closed
 		}
-		f.send(i, append([]byte(nil), buf[:n]...))
+		f.send(lan, i, append([]byte(nil), buf[:n]...))
 	}
 }
 
 // send takes a frame that left a port.
-func (f *fabric) send(from int, frame []byte) {
+func (f *fabric) send(lan, from int, frame []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.now()
-	f.seen(now, from, true, frame)
-	for _, d := range f.lan.Send(now, from, frame) {
+	f.seen(now, lan, from, true, frame)
+	f.put(now, lan, f.lans[lan].Send(now, from, frame), frame)
+}
+
+// put queues what a switch wants delivered; the lock is held.
+func (f *fabric) put(now time.Duration, lan int, out []wire.Delivery, frame []byte) {
+	for _, d := range out {
 		content := frame
 		if d.Flip > 0 {
 			content = append([]byte(nil), frame...)
 			content[(d.Flip-1)/8] ^= 0x80 >> ((d.Flip - 1) % 8)
 		}
 		f.queue.seq++
-		heap.Push(&f.queue, delivery{at: now + d.After, seq: f.queue.seq, port: d.Port, frame: content})
+		heap.Push(&f.queue, delivery{at: now + d.After, seq: f.queue.seq, lan: lan, port: d.Port, frame: content})
 	}
 	select {
 	case f.wake <- struct{}{}:
@@ -166,12 +173,12 @@ func (f *fabric) send(from int, frame []byte) {
 	}
 }
 
-func (f *fabric) seen(now time.Duration, port int, sent bool, frame []byte) {
+func (f *fabric) seen(now time.Duration, lan, port int, sent bool, frame []byte) {
 	if f.pcap != nil {
-		f.pcap.Write(now, port, frame)
+		f.pcap.Write(now, port*len(f.lans)+lan, frame)
 	}
 	if f.sight != nil {
-		f.sight(now, port, sent, frame)
+		f.sight(now, lan, port, sent, frame)
 	}
 }
 
@@ -183,8 +190,8 @@ func (f *fabric) deliver() {
 		var due []delivery
 		for f.queue.Len() > 0 && f.queue.list[0].at <= now {
 			d := heap.Pop(&f.queue).(delivery)
-			if f.lan.Port(d.port).Up {
-				f.seen(now, d.port, false, d.frame)
+			if f.lans[d.lan].Port(d.port).Up {
+				f.seen(now, d.lan, d.port, false, d.frame)
 				due = append(due, d)
 			}
 		}
@@ -194,7 +201,7 @@ func (f *fabric) deliver() {
 		}
 		f.mu.Unlock()
 		for _, d := range due {
-			_, _ = f.ports[d.port].tap.Write(d.frame) // a card that is down takes nothing, as a real one
+			_, _ = f.ports[d.lan][d.port].tap.Write(d.frame) // a card that is down takes nothing, as a real one
 		}
 		select {
 		case <-f.done:
@@ -206,15 +213,15 @@ func (f *fabric) deliver() {
 }
 
 // carrier plugs the cable of a port in or pulls it.
-func (f *fabric) carrier(i int, up bool) error {
+func (f *fabric) carrier(lan, i int, up bool) error {
 	f.mu.Lock()
-	f.lan.SetUp(i, up)
+	f.lans[lan].SetUp(i, up)
 	f.mu.Unlock()
 	on := int32(0)
 	if up {
 		on = 1
 	}
-	rc, err := f.ports[i].tap.SyscallConn()
+	rc, err := f.ports[lan][i].tap.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -223,15 +230,17 @@ func (f *fabric) carrier(i int, up bool) error {
 		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, unix.TUNSETCARRIER, uintptr(unsafe.Pointer(&on)))
 	})
 	if err == nil && errno != 0 {
-		err = fmt.Errorf("carrier of %s: %w", f.ports[i].name, errno)
+		err = fmt.Errorf("carrier of %s: %w", f.ports[lan][i].name, errno)
 	}
 	return err
 }
 
 func (f *fabric) close() {
 	close(f.done)
-	for _, p := range f.ports {
-		_ = p.tap.Close()
+	for _, ports := range f.ports {
+		for _, p := range ports {
+			_ = p.tap.Close()
+		}
 	}
 	f.wg.Wait()
 }

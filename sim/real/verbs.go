@@ -106,8 +106,11 @@ func (s *stage) recover(args []sim.Word, input string) error {
 				return err
 			}
 		}
-		if err := h.cable(true); err != nil {
-			return err
+		for _, c := range h.cards {
+			s.half(h, c, false, false)
+			if err := h.cable(c, true); err != nil {
+				return err
+			}
 		}
 		if h.paused {
 			if err := h.resume(); err != nil {
@@ -154,10 +157,19 @@ func (s *stage) nic(args []sim.Word, _ string) error {
 	if err != nil {
 		return err
 	}
-	if len(args) > 2 && args[2].Key != "eth0" {
-		return skip{"nic " + args[2].Key + ": hosts of this backend have one card"}
+	c, err := h.card(args[2:])
+	if err != nil {
+		return err
 	}
-	return h.cable(args[1].Key == "up")
+	s.half(h, c, args[1].Key == "deaf", args[1].Key == "mute")
+	return h.cable(c, args[1].Key != "down")
+}
+
+// half makes a port half open, or whole.
+func (s *stage) half(h *host, c *card, deaf, mute bool) {
+	s.fabric.mu.Lock()
+	defer s.fabric.mu.Unlock()
+	s.fabric.lans[c.lan].SetHalf(h.index, deaf, mute)
 }
 
 func (s *stage) spanning(args []sim.Word, _ string) (err error) {
@@ -165,12 +177,12 @@ func (s *stage) spanning(args []sim.Word, _ string) (err error) {
 	return err
 }
 
-// cable pulls or plugs a host's cable; with stp its port is blocked for a while afterwards.
-func (h *host) cable(up bool) error {
-	if h.up == up {
+// cable pulls or plugs the cable of a card; with stp its port is blocked for a while afterwards.
+func (h *host) cable(c *card, up bool) error {
+	if c.up == up {
 		return nil
 	}
-	h.s.set(func() { h.up = up })
+	h.s.set(func() { c.up = up })
 	if !up {
 		h.condition("link down")
 	} else {
@@ -179,22 +191,23 @@ func (h *host) cable(up bool) error {
 	if !h.on {
 		return nil
 	}
-	return h.carrier(up)
+	return h.carrier(c, up)
 }
 
-func (h *host) carrier(up bool) error {
+func (h *host) carrier(c *card, up bool) error {
 	f := h.s.fabric
+	lan := f.lans[c.lan]
 	f.mu.Lock()
-	f.lan.SetBlocked(h.index, up && h.s.stp > 0)
+	lan.SetBlocked(h.index, up && h.s.stp > 0)
 	f.mu.Unlock()
 	if up && h.s.stp > 0 {
 		time.AfterFunc(h.s.stp, func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.lan.SetBlocked(h.index, false)
+			lan.SetBlocked(h.index, false)
 		})
 	}
-	return f.carrier(h.index, up)
+	return f.carrier(c.lan, h.index, up)
 }
 
 // script sets what a vrrp_script returns: its program is one that reads a file.

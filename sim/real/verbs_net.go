@@ -30,7 +30,9 @@ func (s *stage) paths(args []sim.Word) (list []*wire.Path, class wire.Class, res
 		for i, x := range s.hosts {
 			for k, y := range s.hosts {
 				if i != k && (from == "*" || from == x.name) && (to == "*" || to == y.name) {
-					list = append(list, s.fabric.lan.Path(i, k))
+					for _, lan := range s.fabric.lans {
+						list = append(list, lan.Path(i, k))
+					}
 				}
 			}
 		}
@@ -99,14 +101,18 @@ func (s *stage) split(args []sim.Word, _ string) error {
 	}
 	s.fabric.mu.Lock()
 	defer s.fabric.mu.Unlock()
-	s.fabric.lan.Split(side)
+	for _, lan := range s.fabric.lans {
+		lan.Split(side)
+	}
 	return nil
 }
 
 func (s *stage) heal([]sim.Word, string) error {
 	s.fabric.mu.Lock()
 	defer s.fabric.mu.Unlock()
-	s.fabric.lan.Heal()
+	for _, lan := range s.fabric.lans {
+		lan.Heal()
+	}
 	return nil
 }
 
@@ -119,10 +125,14 @@ func (s *stage) addr(args []sim.Word, _ string) error {
 	if !strings.Contains(cidr, "/") {
 		cidr += "/32"
 	}
-	if args[1].Key == "add" {
-		return h.AddAddress("eth0", cidr)
+	c, err := h.card(args[3:])
+	if err != nil {
+		return err
 	}
-	return h.DeleteAddress("eth0", cidr)
+	if args[1].Key == "add" {
+		return h.AddAddress(c.name, cidr)
+	}
+	return h.DeleteAddress(c.name, cidr)
 }
 
 func (s *stage) garp(args []sim.Word, _ string) error {
@@ -134,7 +144,11 @@ func (s *stage) garp(args []sim.Word, _ string) error {
 	if err != nil {
 		return err
 	}
-	s.fabric.send(h.index, s.build.GratuitousARP(s.fabric.ports[h.index].mac, a))
+	c, err := h.card(args[2:])
+	if err != nil {
+		return err
+	}
+	s.fabric.send(c.lan, h.index, s.build.GratuitousARP(c.mac, a))
 	return nil
 }
 
@@ -145,7 +159,7 @@ func (s *stage) advert(args []sim.Word, _ string) error {
 		return err
 	}
 	a := vrrp.Advert{Version: 2, Interval: time.Second}
-	src, ttl, count, every := h.base.Addr(), 255, 1, time.Second
+	src, ttl, count, every := h.cards[0].base.Addr(), 255, 1, time.Second
 	for _, w := range args[1:] {
 		var n int
 		switch w.Key {
@@ -189,16 +203,73 @@ func (s *stage) advert(args []sim.Word, _ string) error {
 	if err != nil {
 		return err
 	}
-	frame := s.build.IPv4(wire.MulticastMAC(dst), s.fabric.ports[h.index].mac, wire.IPv4{TOS: vrrp.TOS, TTL: uint8(ttl),
+	frame := s.build.IPv4(wire.MulticastMAC(dst), h.cards[0].mac, wire.IPv4{TOS: vrrp.TOS, TTL: uint8(ttl),
 		Protocol: vrrp.ProtocolNumber, Src: src, Dst: dst}, payload)
 	var send func(int)
 	send = func(left int) {
 		if left <= 0 || s.ctx.Err() != nil {
 			return
 		}
-		s.fabric.send(h.index, frame)
+		s.fabric.send(0, h.index, frame)
 		time.AfterFunc(every, func() { send(left - 1) })
 	}
 	send(count)
 	return nil
+}
+
+// shape makes a verb of what package sim does to paths.
+func shape(set func([]*wire.Path, []sim.Word) error) func(*stage, []sim.Word, string) error {
+	return func(s *stage, args []sim.Word, _ string) error {
+		s.fabric.mu.Lock()
+		defer s.fabric.mu.Unlock()
+		list, _, rest, err := s.paths(args)
+		if err != nil {
+			return err
+		}
+		return set(list, rest)
+	}
+}
+
+func (s *stage) cam(args []sim.Word, _ string) error {
+	s.fabric.mu.Lock()
+	defer s.fabric.mu.Unlock()
+	for _, lan := range s.fabric.lans {
+		if err := sim.SetCAM(lan, args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// igmp says what the switches do with multicast; the reports they look at are the kernels' own.
+func (s *stage) igmp(args []sim.Word, _ string) error {
+	set, err := sim.ParseIGMP(args)
+	if err != nil {
+		return err
+	}
+	s.fabric.mu.Lock()
+	defer s.fabric.mu.Unlock()
+	s.querier++
+	for i, lan := range s.fabric.lans {
+		lan.Snoop(set.Age)
+		if set.Query > 0 {
+			s.query(i, set.Query, s.querier)
+		}
+	}
+	return nil
+}
+
+// query asks now and from now on; the fabric's lock is held.
+func (s *stage) query(lan int, every time.Duration, gen int) {
+	net := s.hosts[0].cards[lan].base.Addr().As4()
+	net[3] = 254
+	frame, out := s.fabric.lans[lan].Query(s.build, netip.AddrFrom4(net))
+	s.fabric.put(s.fabric.now(), lan, out, frame)
+	time.AfterFunc(every, func() {
+		s.fabric.mu.Lock()
+		defer s.fabric.mu.Unlock()
+		if s.querier == gen && s.ctx.Err() == nil {
+			s.query(lan, every, gen)
+		}
+	})
 }

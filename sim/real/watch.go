@@ -1,6 +1,7 @@
 package real
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +22,8 @@ import (
 // watcher keeps what the kernels told and what crossed the wire.
 type watcher struct {
 	sync.Mutex
-	has     map[string][]netip.Addr // addresses by host, as the kernel reports them
+	has     map[*card][]netip.Addr // addresses, as the kernels report them
+	where   map[wire.MAC]string    // the host that last sent from an address that is no card's own
 	history []holding
 	adverts map[string]*advertGap // by host
 	frames  []sim.Moment
@@ -47,7 +49,8 @@ type advertGap struct {
 
 // begin listens to the addresses of every host.
 func (w *watcher) begin(s *stage) error {
-	w.has, w.adverts, w.pairs, w.done = map[string][]netip.Addr{}, map[string]*advertGap{}, map[string]time.Duration{}, make(chan struct{})
+	w.has, w.where = map[*card][]netip.Addr{}, map[wire.MAC]string{}
+	w.adverts, w.pairs, w.done = map[string]*advertGap{}, map[string]time.Duration{}, make(chan struct{})
 	go func() { <-s.ctx.Done(); close(w.done) }()
 	for _, h := range s.hosts {
 		updates := make(chan netlink.AddrUpdate, 64)
@@ -61,14 +64,19 @@ func (w *watcher) begin(s *stage) error {
 				if !ok {
 					continue
 				}
+				i := slices.IndexFunc(h.cards, func(c *card) bool { return c.link == u.LinkIndex })
+				if i < 0 {
+					continue
+				}
+				c := h.cards[i]
 				w.Lock()
-				list := w.has[h.name]
+				list := w.has[c]
 				if u.NewAddr && !slices.Contains(list, ip) {
 					list = append(list, ip)
 				} else if !u.NewAddr {
 					list = slices.DeleteFunc(slices.Clone(list), func(a netip.Addr) bool { return a == ip })
 				}
-				w.has[h.name] = list
+				w.has[c] = list
 				w.look(s)
 				w.Unlock()
 			}
@@ -90,11 +98,16 @@ func (w *watcher) reset() {
 // holders are the hosts that answer for a VIP: powered, with a cable.
 func (w *watcher) holders(s *stage, vip netip.Addr) (names []string) {
 	for _, h := range s.hosts {
-		if h.on && h.up && slices.Contains(w.has[h.name], vip) {
+		if slices.ContainsFunc(h.cards, func(c *card) bool { return w.holds(h, c, vip) }) {
 			names = append(names, h.name)
 		}
 	}
 	return names
+}
+
+// holds reports whether a host answers for a VIP on a card.
+func (w *watcher) holds(h *host, c *card, vip netip.Addr) bool {
+	return h.on && c.up && slices.Contains(w.has[c], vip)
 }
 
 // look writes down who holds what now; the lock is held.
@@ -137,7 +150,7 @@ func (w *watcher) since(vip netip.Addr, holds func([]string) bool) (at time.Dura
 }
 
 // saw is told of every frame, under the fabric's lock.
-func (s *stage) saw(now time.Duration, at int, sent bool, data []byte) {
+func (s *stage) saw(now time.Duration, _, at int, sent bool, data []byte) {
 	f, err := wire.Parse(data)
 	if err != nil {
 		return
@@ -145,6 +158,9 @@ func (s *stage) saw(now time.Duration, at int, sent bool, data []byte) {
 	host := s.hosts[at]
 	s.watch.Lock()
 	defer s.watch.Unlock()
+	if sent && !slices.ContainsFunc(host.cards, func(c *card) bool { return c.mac == f.Src }) {
+		s.watch.where[f.Src] = host.name
+	}
 	switch {
 	case sent && f.EtherType == wire.EtherIPv4 && f.IP.Protocol == wire.ProtoVRRP:
 		var a vrrp.Advert
@@ -164,7 +180,7 @@ func (s *stage) saw(now time.Duration, at int, sent bool, data []byte) {
 	case !sent && f.EtherType == wire.EtherIPv4 && f.IP.Protocol == wire.ProtoICMP:
 		if e, err := wire.ParseEcho(f.Payload); err == nil && e.Type == wire.EchoReply {
 			for _, l := range host.loads {
-				if l.vip == f.IP.Src && f.IP.Dst == host.base.Addr() {
+				if l.vip == f.IP.Src && f.IP.Dst == l.src {
 					l.answered(now, s.byMAC(f.Src))
 				}
 			}
@@ -185,18 +201,20 @@ func (w *watcher) frame(now time.Duration, host, kind, text string) {
 	w.frames = append(w.frames, sim.Moment{At: now, Host: host, Kind: kind, Text: text})
 }
 
+// byMAC names the host behind an Ethernet address; the watcher's lock is held.
 func (s *stage) byMAC(m wire.MAC) string {
-	for i, p := range s.fabric.ports {
-		if p.mac == m {
-			return s.hosts[i].name
+	for _, h := range s.hosts {
+		if slices.ContainsFunc(h.cards, func(c *card) bool { return c.mac == m }) {
+			return h.name
 		}
 	}
-	return "?"
+	return cmp.Or(s.watch.where[m], "?")
 }
 
 // load is a client that asks a VIP at a steady rate; what it gets is read off the wire.
 type load struct {
 	vip     netip.Addr
+	src     netip.Addr
 	every   time.Duration
 	s       *stage
 	begun   time.Duration
@@ -224,7 +242,13 @@ func (s *stage) load(args []sim.Word, _ string) error {
 			return err
 		}
 	}
-	if err := h.Do(func() error { l.conn, err = net.ListenPacket("ip4:icmp", h.base.Addr().String()); return err }); err != nil {
+	l.src = h.cards[0].base.Addr()
+	for _, c := range h.cards {
+		if c.base.Contains(vip) {
+			l.src = c.base.Addr()
+		}
+	}
+	if err := h.Do(func() error { l.conn, err = net.ListenPacket("ip4:icmp", l.src.String()); return err }); err != nil {
 		return fmt.Errorf("client %s: %w", h.name, err)
 	}
 	l.begun = s.fabric.now()
@@ -297,10 +321,20 @@ func (s *stage) outages() map[string]time.Duration {
 	return out
 }
 
-// hear reports whether two hosts exchange frames of a class both ways and reliably.
-func (s *stage) hear(a, b *host, c wire.Class) bool {
-	l := s.fabric.lan
+// hear reports whether two hosts exchange frames of a class on a segment both ways and reliably.
+func (s *stage) hear(a, b *host, lan int, c wire.Class) bool {
+	l := s.fabric.lans[lan]
 	return a.on && b.on && l.Reaches(a.index, b.index, c) && l.Reaches(b.index, a.index, c) && !l.Lossy(a.index, b.index, c) && !l.Lossy(b.index, a.index, c)
+}
+
+// rivals reports whether two hosts hold a VIP on a segment on which they hear each other.
+func (s *stage) rivals(vip netip.Addr, a, b *host) bool {
+	for lan := range s.fabric.lans {
+		if s.watch.holds(a, a.cards[lan], vip) && s.watch.holds(b, b.cards[lan], vip) && s.hear(a, b, lan, wire.ClassVRRP) {
+			return true
+		}
+	}
+	return false
 }
 
 // judge looks at S1: nobody who hears the other holds a VIP with it for longer than VRRP needs.
@@ -312,11 +346,10 @@ func (s *stage) judge() {
 	s.watch.look(s)
 	now := s.fabric.now()
 	for _, vip := range s.vips {
-		held := s.watch.holders(s, vip)
 		for i, a := range s.hosts {
 			for _, b := range s.hosts[i+1:] {
 				key := strings.Join([]string{vip.String(), a.name, b.name}, " ")
-				if !slices.Contains(held, a.name) || !slices.Contains(held, b.name) || !s.hear(a, b, wire.ClassVRRP) {
+				if !s.rivals(vip, a, b) {
 					delete(s.watch.pairs, key)
 					continue
 				}
@@ -352,17 +385,18 @@ func (h *host) neighbour(addr netip.Addr) (wire.MAC, bool) {
 	var mac wire.MAC
 	found := false
 	_ = h.Do(func() error { // no answer means no entry
-		link, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		list, err := netlink.NeighList(link.Attrs().Index, unix.AF_INET)
-		for _, n := range list {
-			if ip, ok := netip.AddrFromSlice(n.IP.To4()); ok && ip == addr && len(n.HardwareAddr) == 6 && n.State&(netlink.NUD_FAILED|netlink.NUD_INCOMPLETE) == 0 {
-				mac, found = wire.MAC(n.HardwareAddr), true
+		for _, c := range h.cards {
+			list, err := netlink.NeighList(c.link, unix.AF_INET)
+			if err != nil {
+				return err
+			}
+			for _, n := range list {
+				if ip, ok := netip.AddrFromSlice(n.IP.To4()); ok && ip == addr && len(n.HardwareAddr) == 6 && n.State&(netlink.NUD_FAILED|netlink.NUD_INCOMPLETE) == 0 {
+					mac, found = wire.MAC(n.HardwareAddr), true
+				}
 			}
 		}
-		return err
+		return nil
 	})
 	return mac, found
 }
