@@ -8,6 +8,12 @@ import (
 	"quorate/vrrp"
 )
 
+// Names of the programs that a director may behave like.
+const (
+	Keepalived = "keepalived"
+	FRR        = "frr"
+)
+
 // keepalived is a director that behaves as keepalived 2.2.7 does where that differs from ours (measured):
 //
 //   - an advert of its VRID that it refuses restarts its own advert timer, so that the others may hear nothing of it;

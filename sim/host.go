@@ -159,8 +159,11 @@ func (h *Host) start() {
 	h.ran = true
 	h.w.lives(h, "")
 	h.proc = &process{m: h.w.opt.NewMachine()}
-	if slices.Contains(h.w.opt.Keepalived, h.Name) {
+	switch h.w.opt.Programs[h.Name] {
+	case Keepalived:
 		h.proc.m = newKeepalived(h.proc.m)
+	case FRR:
+		h.proc.m = newFRR(h.proc.m)
 	}
 	if len(h.held) > 0 {
 		h.feed(node.Recovered{Alive: h.alive, Held: h.held})

@@ -22,8 +22,8 @@ type Session struct {
 	Record io.Writer
 	// NewMachine is handed to New.
 	NewMachine func() Machine
-	// Keepalived are further directors that behave as keepalived does.
-	Keepalived []string
+	// Programs are further directors that behave as another program does, see Options.
+	Programs map[string]string
 	// Seed, if not nil, replaces the one that the scenario names.
 	Seed *uint64
 	// Includes is where configurations find the files they include; nil: nowhere.
@@ -62,7 +62,7 @@ type verb struct {
 // verbs is the language. The functions are one file per subject: verbs.go, expect.go, show.go.
 func verbs() []verb {
 	return []verb{
-		{"world", "world nodes=(d1,d2) [client=c1] [delay=50us..500us] [seed=N] [keepalived=(d2)] [lans=N] [net=10.0.0.0/24] [shuffle] [ifaces=(eth0,eth1)] [nets=(10.0.0.0/24,…)] [first=11]",
+		{"world", "world nodes=(d1,d2) [client=c1] [delay=50us..500us] [seed=N] [keepalived=(d2)] [frr=(d3)] [lans=N] [net=10.0.0.0/24] [shuffle] [ifaces=(eth0,eth1)] [nets=(10.0.0.0/24,…)] [first=11]",
 			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201", true, (*Session).verbWorld},
 		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
 		{"stage", "stage NODE…  (input: keepalived.conf)", "tells running daemons which configuration is about to be activated", true, (*Session).verbStage},

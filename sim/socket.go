@@ -63,7 +63,7 @@ func (h *Host) reportLater(n *nic, most time.Duration) {
 
 // inputIGMP answers a general query.
 func (h *Host) inputIGMP(n *nic, message []byte) {
-	if wire.IsQuery(message) && n.joined() {
-		h.reportLater(n, wire.QueryResponse)
+	if within, ok := wire.QueryOf(message); ok && n.joined() {
+		h.reportLater(n, within)
 	}
 }

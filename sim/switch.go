@@ -15,7 +15,7 @@ func (w *World) query(lan int, every time.Duration) {
 	gen := w.querier
 	net := w.hosts[0].nics[lan].base.Addr().As4()
 	net[3] = 254
-	frame, out := w.lans[lan].Query(w.build, netip.AddrFrom4(net))
+	frame, out := w.lans[lan].Query(w.build, netip.AddrFrom4(net), every)
 	for _, d := range out {
 		w.queue.push(task{at: w.now + d.After, kind: taskFrame, host: w.hosts[d.Port], nic: lan, frame: frame})
 	}

@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -16,7 +17,7 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 	if s.w != nil {
 		return "", errors.New("there is a world already: one per scenario")
 	}
-	opt := Options{NewMachine: s.NewMachine}
+	opt := Options{NewMachine: s.NewMachine, Programs: map[string]string{}}
 	for _, a := range args {
 		var err error
 		var n uint64
@@ -49,8 +50,13 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 		case "first":
 			n, err = number("first", a.val, maxNodes)
 			opt.First = int(n)
-		case "keepalived":
-			opt.Keepalived = a.list()
+		case Keepalived, FRR:
+			for _, name := range a.list() {
+				if _, twice := opt.Programs[name]; twice {
+					return "", fmt.Errorf("%s runs two programs", name)
+				}
+				opt.Programs[name] = a.key
+			}
 		case "shuffle":
 			opt.Shuffle = true
 		default:
@@ -63,7 +69,7 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 	if s.Seed != nil {
 		opt.Seed = *s.Seed
 	}
-	opt.Keepalived = append(opt.Keepalived, s.Keepalived...)
+	maps.Copy(opt.Programs, s.Programs)
 	w, err := New(opt)
 	if err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -25,8 +26,8 @@ type Options struct {
 	Ifaces []string
 	First  int
 	Delay  wire.Range // of every path (50us..500us)
-	// Keepalived are directors that behave as keepalived does, see foreign.go.
-	Keepalived []string
+	// Programs are directors that behave as another program does, see foreign.go: Keepalived or FRR by name.
+	Programs map[string]string
 	// Shuffle runs tasks of one instant in an order drawn from the seed.
 	Shuffle bool
 	// NewMachine makes the machine that a director's process runs: node.NewElector.
@@ -95,9 +96,13 @@ func New(opt Options) (*World, error) {
 	if opt.NewMachine == nil {
 		opt.NewMachine = func() Machine { return node.NewElector() }
 	}
-	for _, name := range opt.Keepalived {
+	for _, name := range slices.Sorted(maps.Keys(opt.Programs)) {
+		program := opt.Programs[name]
 		if !slices.Contains(opt.Nodes, name) {
-			return nil, fmt.Errorf("keepalived %q is none of the nodes %v", name, opt.Nodes)
+			return nil, fmt.Errorf("%s %q is none of the nodes %v", program, name, opt.Nodes)
+		}
+		if program != Keepalived && program != FRR {
+			return nil, fmt.Errorf("%s runs %q: expected %s or %s", name, program, Keepalived, FRR)
 		}
 	}
 	for i, net := range opt.Nets {
@@ -306,6 +311,9 @@ func (w *World) transmit(h *Host, n *nic, frame []byte) {
 		w.queue.push(task{at: w.now + d.After, kind: taskFrame, host: w.hosts[d.Port], nic: n.index(), frame: content})
 	}
 }
+
+// Program is what a director behaves like, see Options; empty for our own.
+func (w *World) Program(host string) string { return w.opt.Programs[host] }
 
 // HostInfo is what a runner on another backend must know of a host.
 type HostInfo struct {

@@ -39,8 +39,8 @@ type simOptions struct {
 	jobs    int
 	slack   time.Duration
 	step    bool
-	// keepalived are the directors of --node NAME=keepalived
-	keepalived []string
+	// programs are the directors of --node NAME=PROGRAM
+	programs map[string]string
 }
 
 // scenarioFile is a scenario to play and where it came from.
@@ -84,7 +84,7 @@ func (c *cli) simRunCmd() *cobra.Command {
 func (o *simOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.backend, "backend", "sim", "sim (virtual time), netns (real daemons on this kernel) or uml (in a guest with a kernel of its own)")
-	f.StringArrayVar(&o.nodes, "node", nil, "NODE=keepalived: Debian's keepalived instead of clusterd there, in virtual time a director that behaves as it does; with --conf: the names of the directors")
+	f.StringArrayVar(&o.nodes, "node", nil, "NODE=keepalived or NODE=frr: Debian's program instead of clusterd there, in virtual time a director that behaves as it does; with --conf: the names of the directors")
 	f.StringVar(&o.conf, "conf", "", "your keepalived.conf: plays what can happen to its owner; FILE… then chooses among those cases")
 	f.Uint64Var(&o.seed, "seed", 0, "replaces the scenario's seed")
 	f.StringVar(&o.html, "html", "", "write a picture of the run (a directory if there are several)")
@@ -117,7 +117,7 @@ func (c *cli) simRun(ctx context.Context, o simOptions, args []string) error {
 	}
 	if o.conf == "" {
 		var err error
-		if o.keepalived, err = keepalivedNodes(o.nodes); err != nil {
+		if o.programs, err = nodePrograms(o.nodes); err != nil {
 			return err
 		}
 	}
@@ -238,9 +238,9 @@ type simRunner struct {
 func newSimRun(o simOptions, f scenarioFile) *simRunner {
 	run := &simRunner{o: o, f: f, files: map[string]*bytes.Buffer{}}
 	run.s = &sim.Session{
-		Create:     func(name string) (io.Writer, error) { run.files[name] = &bytes.Buffer{}; return run.files[name], nil },
-		Includes:   includes(o.conf),
-		Keepalived: o.keepalived,
+		Create:   func(name string) (io.Writer, error) { run.files[name] = &bytes.Buffer{}; return run.files[name], nil },
+		Includes: includes(o.conf),
+		Programs: o.programs,
 	}
 	if o.seedSet {
 		run.s.Seed = &o.seed
@@ -299,7 +299,7 @@ func (run *simRunner) play(show io.Writer, record bool, pause func()) (report.Re
 		say(show, "> %s\n%s", failed.Directive.Text, run.s.Fresh())
 	case err != nil:
 		return r, usagef("%v", err)
-	case !run.o.seedSet && len(run.o.keepalived) == 0:
+	case !run.o.seedSet && len(run.o.programs) == 0:
 		// The lines of the file count as well, where it has any.
 		wrong = slices.DeleteFunc(wrong, func(m sim.Mismatch) bool { return m.Directive.Expected == "" })
 		if len(wrong) > 0 {

@@ -28,7 +28,7 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 	if o.seedSet {
 		return usagef("--seed is for --backend sim: a real kernel has none")
 	}
-	keepalived, err := keepalivedNodes(o.nodes)
+	programs, err := nodePrograms(o.nodes)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 			if errs[i] = ctx.Err(); errs[i] != nil {
 				return
 			}
-			if results[i], errs[i] = c.realPlay(ctx, o, keepalived, f, len(files)); errs[i] == nil {
+			if results[i], errs[i] = c.realPlay(ctx, o, programs, f, len(files)); errs[i] == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				c.simSay(results[i])
@@ -84,23 +84,24 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 	return c.simFinish(o, results)
 }
 
-// keepalivedNodes reads --node NODE=PROGRAM.
-func keepalivedNodes(nodes []string) (names []string, err error) {
+// nodePrograms reads --node NODE=PROGRAM.
+func nodePrograms(nodes []string) (map[string]string, error) {
+	programs := map[string]string{}
 	for _, n := range nodes {
 		name, program, _ := strings.Cut(n, "=")
 		switch program {
-		case "keepalived":
-			names = append(names, name)
+		case sim.Keepalived, sim.FRR:
+			programs[name] = program
 		case "clusterd":
 		default:
-			return nil, usagef("--node %s: want NODE=keepalived or NODE=clusterd", n)
+			return nil, usagef("--node %s: want NODE=keepalived, NODE=frr or NODE=clusterd", n)
 		}
 	}
-	return names, nil
+	return programs, nil
 }
 
 // realPlay plays one scenario in a lab of its own.
-func (c *cli) realPlay(ctx context.Context, o simOptions, keepalived []string, f scenarioFile, of int) (report.Result, error) {
+func (c *cli) realPlay(ctx context.Context, o simOptions, programs map[string]string, f scenarioFile, of int) (report.Result, error) {
 	r := report.Result{Scenario: f.name, Backend: o.backend, Result: report.Pass, OutageMS: map[string]int64{}}
 	sc, err := sim.ParseScenario(f.path, f.text)
 	if err != nil {
@@ -116,7 +117,7 @@ func (c *cli) realPlay(ctx context.Context, o simOptions, keepalived []string, f
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // below Scratch it goes with the namespace anyway
 	var pcap bytes.Buffer
-	p := real.Player{Dir: dir, BinDir: o.binDir, Keepalived: keepalived, Backend: o.backend, Slack: o.slack}
+	p := real.Player{Dir: dir, BinDir: o.binDir, Programs: programs, Backend: o.backend, Slack: o.slack}
 	if o.pcap != "" {
 		p.Record = &pcap
 	}

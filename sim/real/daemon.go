@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,8 +27,6 @@ func (h *host) condition(what string) {
 	}
 }
 
-func (h *host) keepalived() bool { return slices.Contains(h.s.p.Keepalived, h.name) }
-
 func (h *host) runDir() string { return filepath.Join(h.s.p.Dir, h.name+".run") }
 
 func (h *host) logPath() string { return filepath.Join(h.s.p.Dir, h.name+".log") }
@@ -47,14 +44,22 @@ func (h *host) startDaemon() error {
 		return err
 	}
 	defer func() { _ = log.Close() }() // the daemon has its own descriptor
-	program := filepath.Join(h.s.p.BinDir, "clusterd")
-	args := []string{"-n", "-P", "-f", h.confPath(), "-i", h.name, "--run-dir", h.runDir(), "--log-format", "json"}
-	if h.keepalived() {
+	var program string
+	var args []string
+	switch h.program {
+	case sim.Keepalived:
 		if program, err = exec.LookPath("keepalived"); err != nil {
 			program = "/usr/sbin/keepalived"
 		}
 		pid := func(what string) string { return filepath.Join(h.runDir(), what+".pid") }
 		args = []string{"-n", "-l", "-D", "-P", "-f", h.confPath(), "-i", h.name, "-p", pid("parent"), "-r", pid("vrrp")}
+	case sim.FRR:
+		if program, args, err = h.prepareFRR(log); err != nil {
+			return err
+		}
+	default:
+		program = filepath.Join(h.s.p.BinDir, "clusterd")
+		args = []string{"-n", "-P", "-f", h.confPath(), "-i", h.name, "--run-dir", h.runDir(), "--log-format", "json"}
 	}
 	cmd := h.Command(h.s.ctx, program, args...)
 	cmd.Dir = h.s.p.Dir
@@ -77,7 +82,7 @@ func (h *host) startDaemon() error {
 func (h *host) ready() {
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		b, err := os.ReadFile(h.logPath())
-		if err == nil && int64(len(b)) > h.logged && bytes.Contains(b[h.logged:], []byte(" STATE")) {
+		if err == nil && int64(len(b)) > h.logged && (bytes.Contains(b[h.logged:], []byte(" STATE")) || bytes.Contains(b[h.logged:], []byte("-> Backup"))) {
 			return
 		}
 		select {
@@ -88,7 +93,12 @@ func (h *host) ready() {
 	}
 }
 
-func (h *host) reload() error { return h.daemon.Process.Signal(unix.SIGHUP) }
+func (h *host) reload() error {
+	if h.program == sim.FRR {
+		return skip{"conf " + h.name + ": a running FRR is changed by vtysh, not by a file"}
+	}
+	return h.daemon.Process.Signal(unix.SIGHUP)
+}
 
 // ended waits for the daemon's end.
 func (h *host) ended() error {
@@ -112,6 +122,9 @@ func (h *host) stop() error {
 		return err
 	}
 	h.condition("stopped")
+	if h.program == sim.FRR {
+		return h.Kill(unix.SIGTERM) // zebra
+	}
 	return nil
 }
 
@@ -146,6 +159,11 @@ func (h *host) crash() error {
 	}
 	h.s.set(func() { h.on = false })
 	h.condition("crashed")
+	if h.program == sim.FRR {
+		if err := h.Do(removeMacvlans); err != nil {
+			return err
+		}
+	}
 	for _, c := range h.cards {
 		list, err := h.Addresses(c.name)
 		for _, p := range list {

@@ -185,7 +185,13 @@ func (h *host) events() (list []logEntry, err error) {
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		var e logEntry
-		if h.keepalived() {
+		if h.program == sim.FRR {
+			if e, ok := frrEvent(lines.Text()); ok {
+				list = append(list, e)
+			}
+			continue
+		}
+		if h.program == sim.Keepalived {
 			if m := entering.FindStringSubmatch(lines.Text()); m != nil {
 				// It logs whole seconds of local time: the last instant of that one, so that nothing seems to be from before a fault.
 				if at, err := time.ParseInLocation("Mon Jan _2 15:04:05 2006", m[1], time.Local); err == nil {
@@ -208,8 +214,8 @@ func (s *stage) expectEvent(opt map[string]sim.Word) error {
 		if node, ok := opt["node"]; !h.director || ok && node.Value != h.name {
 			continue
 		}
-		if h.keepalived() && opt["reason"].Op != "" {
-			return skip{"expect event= reason=: " + h.name + " is a keepalived, which gives no reasons"}
+		if h.program != "" && opt["reason"].Op != "" {
+			return skip{"expect event= reason=: " + h.name + " runs " + h.program + ", which gives no reasons"}
 		}
 		list, err := h.events()
 		if err != nil {
@@ -253,8 +259,8 @@ func (s *stage) expectRejected(opt map[string]sim.Word) error {
 	if err != nil {
 		return err
 	}
-	if h.keepalived() {
-		return skip{"expect rejected=: " + h.name + " is a keepalived, which does not count by reason"}
+	if h.program != "" {
+		return skip{"expect rejected=: " + h.name + " runs " + h.program + ", which does not count by reason"}
 	}
 	list, err := h.events()
 	if err != nil {
@@ -267,7 +273,9 @@ func (s *stage) expectRejected(opt map[string]sim.Word) error {
 	return nil
 }
 
-func (s *stage) anyKeepalived() bool { return slices.ContainsFunc(s.hosts, (*host).keepalived) }
+func (s *stage) anyKeepalived() bool {
+	return slices.ContainsFunc(s.hosts, func(h *host) bool { return h.program == sim.Keepalived })
+}
 
 // check judges S1 over the whole run and L1 now, on what kernels hold.
 func (s *stage) check(args []sim.Word, _ string) error {

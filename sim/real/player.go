@@ -19,9 +19,10 @@ import (
 
 // Player plays scenarios in labs of its own, one after the other. It must run inside netns.Enter, or as root.
 type Player struct {
-	Dir        string   // for files and logs; emptied by nobody
-	BinDir     string   // has clusterd
-	Keepalived []string // directors that run keepalived instead; its program must be in PATH or /usr/sbin
+	Dir    string // for files and logs; emptied by nobody
+	BinDir string // has clusterd
+	// Programs are what directors run instead, by name: sim.Keepalived (in PATH or /usr/sbin) or sim.FRR (/usr/lib/frr).
+	Programs map[string]string
 	// Backend is what results are named after: netns when empty.
 	Backend string
 	Record  io.Writer // gets a capture, if not nil
@@ -154,7 +155,8 @@ type host struct {
 	*netns.Host
 	s        *stage
 	name     string
-	index    int // port number
+	index    int    // port number
+	program  string // what the director runs instead of clusterd, empty for that
 	director bool
 	cards    []*card
 	on       bool // power
@@ -254,7 +256,7 @@ func (s *stage) close() {
 // makeWorld opens the lab: the same names, addresses and numbers as in virtual time.
 func (s *stage) makeWorld(args []sim.Word) error {
 	// The simulator's own reading of the directive decides on names, addresses and delays.
-	model := &sim.Session{}
+	model := &sim.Session{Programs: s.p.Programs}
 	line := "world"
 	for _, a := range args {
 		line += " " + a.Key + a.Op + a.Value
@@ -280,7 +282,7 @@ func (s *stage) makeWorld(args []sim.Word) error {
 		if err != nil {
 			return err
 		}
-		h := &host{Host: nh, s: s, name: info.Name, index: i, director: info.Director, on: true, scripts: map[string]string{}, logged: -1}
+		h := &host{Host: nh, s: s, name: info.Name, program: w.Program(info.Name), index: i, director: info.Director, on: true, scripts: map[string]string{}, logged: -1}
 		for lan, c := range info.Cards {
 			p, err := s.fabric.plug(nh, lan, c)
 			if err != nil {

@@ -73,7 +73,7 @@ func (h *host) lane(end time.Duration) (sim.Lane, []sim.Moment) {
 			text += ": " + e.Detail
 		}
 		moments = append(moments, sim.Moment{At: at, Host: h.name, Kind: "report", Text: text})
-		if e.To == "" || e.From == "" && !h.keepalived() {
+		if e.To == "" || e.From == "" && h.program != sim.Keepalived {
 			continue
 		}
 		i := slices.IndexFunc(lane.Instances, func(t sim.Track) bool { return t.Name == e.Inst })

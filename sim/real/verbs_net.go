@@ -263,7 +263,7 @@ func (s *stage) igmp(args []sim.Word, _ string) error {
 func (s *stage) query(lan int, every time.Duration, gen int) {
 	net := s.hosts[0].cards[lan].base.Addr().As4()
 	net[3] = 254
-	frame, out := s.fabric.lans[lan].Query(s.build, netip.AddrFrom4(net))
+	frame, out := s.fabric.lans[lan].Query(s.build, netip.AddrFrom4(net), every)
 	s.fabric.put(s.fabric.now(), lan, out, frame)
 	time.AfterFunc(every, func() {
 		s.fabric.mu.Lock()

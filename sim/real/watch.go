@@ -53,6 +53,11 @@ func (w *watcher) begin(s *stage) error {
 	w.adverts, w.pairs, w.done = map[string]*advertGap{}, map[string]time.Duration{}, make(chan struct{})
 	go func() { <-s.ctx.Done(); close(w.done) }()
 	for _, h := range s.hosts {
+		if h.program == sim.FRR {
+			if err := w.watchMacvlans(s, h); err != nil {
+				return err
+			}
+		}
 		updates := make(chan netlink.AddrUpdate, 64)
 		// The socket belongs to the namespace in which it is opened.
 		if err := h.Do(func() error { return netlink.AddrSubscribe(updates, w.done) }); err != nil {

@@ -124,12 +124,12 @@ func (s *snooping) forgetPort(port int) {
 	}
 }
 
-// Query is what a querier asks every QueryInterval: which groups does anybody want? It goes to every port; sender is the
-// querier's address, which need not exist.
-func (l *LAN) Query(b *Builder, sender netip.Addr) (frame []byte, out []Delivery) {
+// Query is what a querier asks every so often, by default every QueryInterval: which groups does anybody want? It goes to every
+// port; sender is the querier's address, which need not exist.
+func (l *LAN) Query(b *Builder, sender netip.Addr, every time.Duration) (frame []byte, out []Delivery) {
 	m := make([]byte, 12)
-	m[0], m[1] = igmpQuery, byte(QueryResponse/(100*time.Millisecond))
-	m[8], m[9] = 2, byte(QueryInterval/time.Second) // robustness, interval
+	m[0], m[1] = igmpQuery, byte(min(QueryResponse, every/2)/(100*time.Millisecond))
+	m[8], m[9] = 2, byte(min(every, 127*time.Second)/time.Second) // robustness, interval; above 127 it is a floating point number
 	frame = b.igmp(MAC{2, 0, 0, 0, 0xff, 0xfe}, sender, netip.AddrFrom4([4]byte{224, 0, 0, 1}), m)
 	l.out = l.out[:0]
 	for to, p := range l.ports {
@@ -140,9 +140,12 @@ func (l *LAN) Query(b *Builder, sender netip.Addr) (frame []byte, out []Delivery
 	return frame, l.out
 }
 
-// IsQuery reports whether an IGMP message is a general query.
-func IsQuery(message []byte) bool {
-	return len(message) >= 8 && message[0] == igmpQuery && checksum(message) == 0 && [4]byte(message[4:8]) == [4]byte{}
+// QueryOf reports whether an IGMP message is a general query, and within what time it wants its answers.
+func QueryOf(message []byte) (within time.Duration, ok bool) {
+	if len(message) < 8 || message[0] != igmpQuery || checksum(message) != 0 || [4]byte(message[4:8]) != [4]byte{} {
+		return 0, false
+	}
+	return time.Duration(message[1]) * 100 * time.Millisecond, true
 }
 
 // Report builds the version 3 report by which a host joins or leaves a group (RFC 3376 4.2).

@@ -94,7 +94,7 @@ func FuzzSnoop(f *testing.F) {
 func TestIGMPIsWhatOthersRead(t *testing.T) {
 	l := newLAN(1)
 	b := NewBuilder()
-	query, to := l.Query(b, netip.MustParseAddr("10.0.0.254"))
+	query, to := l.Query(b, netip.MustParseAddr("10.0.0.254"), QueryInterval)
 	if len(to) != 3 {
 		t.Errorf("the query goes to %v", to)
 	}
@@ -108,7 +108,7 @@ func TestIGMPIsWhatOthersRead(t *testing.T) {
 		}
 	}
 	f, _ := Parse(query)
-	if !IsQuery(f.Payload) || f.IP.TTL != 1 {
+	if within, ok := QueryOf(f.Payload); !ok || within != QueryResponse || f.IP.TTL != 1 {
 		t.Errorf("%+v", f)
 	}
 }
