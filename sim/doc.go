@@ -66,7 +66,8 @@
 //
 // Invariants look at kernels, never at what a machine believes of itself (see judge.go):
 // S1, at most one kernel among those that hear each other holds a VIP, with the time
-// the protocol needs as bound; S4, adverts that leave are lawful; L1, every VIP that can have
+// the protocol needs as bound; S4, adverts that leave are lawful; S6, members of a sync group change
+// together, and what is told of transitions is in order; L1, every VIP that can have
 // an owner has one, and the clients' neighbour entries point at it. Plain VRRP breaks S1 and
 // L1 in situations that the scenarios name; there they say "check violated".
 //

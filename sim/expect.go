@@ -380,6 +380,9 @@ func (s *Session) verbCheck(args []arg, _ string) (string, error) {
 	}
 	line, good := s.w.judge.lawful()
 	lines, ok = append(lines, line), ok && good
+	if line, good := s.w.judge.together(); line != "" {
+		lines, ok = append(lines, line), ok && good
+	}
 	more, good := s.w.judge.liveness()
 	lines, ok = append(lines, more...), ok && good
 	text := strings.Join(lines, "\n") + "\n"

@@ -56,6 +56,8 @@ type process struct {
 	wakeAt  time.Duration
 	arps    []arpBurst
 	feeding bool
+	told    []told // see judge_sync.go
+	torn    bool
 	claims  map[claim]time.Duration // when it was told of somebody else's claim
 }
 
@@ -279,6 +281,7 @@ func (h *Host) feed(ev node.Event) {
 		}
 	}
 	p.pending, p.feeding = nil, false
+	h.w.judge.tear(h)
 	h.alive = h.mono()
 	h.flushARP(p)
 	if h.proc == p {
@@ -337,6 +340,7 @@ func (h *Host) act(p *process, a node.Action) {
 	case node.RunScript:
 		h.runScript(p, a)
 	case node.Notify:
+		h.w.judge.notified(h, a)
 		h.w.record(Event{Host: h.Name, Kind: EventNotify, Entry: node.Entry{Instance: a.Name, To: a.State},
 			Text: fmt.Sprintf("notify %s %s %s %d", a.Kind, a.Name, a.State, a.Priority)})
 	case node.Report:
@@ -356,6 +360,7 @@ func (h *Host) report(en node.Entry) {
 			h.adverts[i].active = false
 		}
 	}
+	h.w.judge.transition(h, en)
 	h.w.record(Event{Host: h.Name, Kind: EventReport, Entry: en, Text: reportText(en)})
 }
 

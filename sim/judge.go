@@ -20,7 +20,7 @@ import (
 // twice the longest delay + processing. Hosts that do not hear each other both ways are
 // outside S1: plain VRRP has no means to know; such pairs are reported, not condemned.
 //
-// S4, lawful: see advert. L1, live: see liveness.
+// S4, lawful: see advert. S6, together and in order: see judge_sync.go. L1, live: see liveness.
 type judge struct {
 	w       *World
 	vips    []netip.Addr // every VIP that any configuration has or had
@@ -29,6 +29,7 @@ type judge struct {
 	// violations so far
 	broken   int // of S1
 	unlawful int // of S4
+	torn     int // of S6
 }
 
 // pair is two kernels that hold one VIP.

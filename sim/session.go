@@ -101,7 +101,7 @@ func verbs() []verb {
 		{"expect", "expect [vip=A] owner=d2|owners=2|owners=(d1,d2) [within=3s] · expect client=c1 outage<=3s [served=d2] · " +
 			"expect event=vrrp.master|notify=MASTER [node=d2] [reason=R] [count>=1] [within=3s] · expect rejected=auth node=d1 [count>=1] · expect adverts=d1 [gap<=1s] · expect generation=2 [node=d3]",
 			"fails the scenario if it does not hold; within and outage count from the last fault verb", false, (*Session).verbExpect},
-		{"check", "check [live] [violated]", "judges the invariants S1, S4 and L1 (live: without S1) on what kernels hold and wires carry", false, (*Session).verbCheck},
+		{"check", "check [live] [violated]", "judges the invariants S1, S4, S6 and L1 (live: without S1) on what kernels hold and wires carry", false, (*Session).verbCheck},
 		{"show", "show owners|arp|state|switch|counters", "prints", false, (*Session).verbShow},
 		{"pcap", "pcap FILE", "records every frame from now on, per network card", false, (*Session).verbPcap},
 		{"trace", "trace", "prints the fingerprint of the run", false, (*Session).verbTrace},
