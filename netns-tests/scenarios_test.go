@@ -206,11 +206,12 @@ func oracle(t *testing.T, program, name string) {
 			t.Fatal(out.Err, out.Skipped, out.Failed)
 		}
 		got, ok := silence(out.Timeline)
-		if wrong = ""; !ok {
+		switch d := (got - want).Abs(); {
+		case !ok:
 			wrong = "no takeover"
-		} else if d := (got - want).Abs(); d > want/20+50*time.Millisecond {
+		case d > want/20+50*time.Millisecond:
 			wrong = fmt.Sprintf("takes over after %v, the simulator says %v", got, want)
-		} else {
+		default:
 			t.Logf("%v, simulator %v", got.Round(time.Millisecond), want.Round(time.Millisecond))
 			return
 		}

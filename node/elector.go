@@ -422,6 +422,16 @@ func (e *Elector) Status() []InstanceStatus {
 	return rows
 }
 
+// State is that of the instance with a VRID on an interface, without all that Status has to gather; "" without one.
+func (e *Elector) State(iface string, vrid int) (instance string, state vrrp.State) {
+	for _, i := range e.instances {
+		if i.cfg.VRID.V == vrid && i.cfg.Interface.V == iface {
+			return i.cfg.Name, i.m.State()
+		}
+	}
+	return "", 0
+}
+
 // Generation is the number of the configuration that runs; 0 before the first or standalone.
 func (e *Elector) Generation() int64 { return e.generation }
 

@@ -272,7 +272,7 @@ func (h *Host) feed(ev node.Event) {
 			panic(fmt.Sprintf("sim: %s does not come to rest at %v after %d steps: its actions cause each other", h.Name, h.w.now, steps))
 		}
 		ev := p.pending[0]
-		p.pending = p.pending[1:]
+		p.pending = p.pending[:copy(p.pending, p.pending[1:])] // keeps its memory
 		p.m.Step(h.mono(), ev)
 		for acts := p.m.Ready(); len(acts) > 0; acts = p.m.Ready() {
 			for _, a := range acts {
@@ -280,7 +280,7 @@ func (h *Host) feed(ev node.Event) {
 			}
 		}
 	}
-	p.pending, p.feeding = nil, false
+	p.feeding = false
 	h.w.judge.tear(h)
 	h.alive = h.mono()
 	h.flushARP(p)

@@ -11,6 +11,7 @@ import (
 
 	"quorate/node"
 	"quorate/sim/wire"
+	"quorate/vrrp"
 )
 
 // Options describe a world. The zero value of a field means its default.
@@ -40,6 +41,7 @@ type Machine interface {
 	Ready() []node.Action
 	Deadline() (time.Duration, bool)
 	Status() []node.InstanceStatus
+	State(iface string, vrid int) (instance string, state vrrp.State)
 	Held() []node.Held
 }
 
