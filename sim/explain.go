@@ -30,7 +30,7 @@ func Explain(sc *Scenario) (string, error) {
 			fmt.Fprintf(&b, "%-9s %s\n", stamp(now), s)
 		}
 	}
-	fmt.Fprintf(&b, "%-9s the end.\n", stamp(now))
+	fmt.Fprintf(&b, "%-9s The end.\n", stamp(now))
 	return b.String(), nil
 }
 
@@ -64,9 +64,12 @@ func sentence(verb string, args []arg) string {
 	case "world":
 		return "A world with " + strings.Join(options, ", ") + "."
 	case "conf":
+		if len(bare) > 1 {
+			return all + " get a configuration by hand: they start, or reload if they run."
+		}
 		return all + " gets a configuration by hand: it starts, or reloads if it runs."
 	case "stage":
-		return all + " is told which configuration is about to be activated."
+		return all + map[bool]string{true: " are", false: " is"}[len(bare) > 1] + " told which configuration is about to be activated."
 	case "push":
 		return "A configuration is pushed to " + orAll(all) + "."
 	case "load":
@@ -89,13 +92,17 @@ func sentence(verb string, args []arg) string {
 	case "resume":
 		return "The daemon on " + all + " goes on."
 	case "nic":
+		cable := "The cable of " + first(0)
+		if len(bare) > 2 {
+			cable += " on " + first(2)
+		}
 		if first(1) == "up" {
-			return "The cable of " + first(0) + " is plugged in."
+			return cable + " is plugged in."
 		}
 		if deaf, _, half := halves(first(1)); half {
-			return "Of the cable of " + first(0) + " only one direction works: " + map[bool]string{true: "nothing arrives.", false: "nothing leaves."}[deaf]
+			return cable + " works in one direction only: " + map[bool]string{true: "nothing arrives.", false: "nothing leaves."}[deaf]
 		}
-		return "The cable of " + first(0) + " is pulled."
+		return cable + " is pulled."
 	case "cut":
 		return "Nothing gets through any more" + proto + ": " + all + "."
 	case "split":

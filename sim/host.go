@@ -483,7 +483,14 @@ func (h *Host) setNIC(n *nic, up bool) {
 	}
 	n.up = up
 	if h.proc != nil {
-		h.w.lives(h, map[bool]string{true: "", false: "link down"}[up])
+		what := "link down"
+		if len(h.nics) > 1 {
+			what = n.name + " down"
+		}
+		if up {
+			what = ""
+		}
+		h.w.lives(h, what)
 	}
 	n.lan.SetUp(n.port, up && h.on)
 	if up && h.on {

@@ -127,6 +127,9 @@ func (s *Session) Exec(line, input string) (string, error) {
 	list := verbs()
 	i := slices.IndexFunc(list, func(v verb) bool { return v.name == name })
 	if i < 0 {
+		if near := nearest(name, list); near != "" {
+			return "", fmt.Errorf("unknown verb %q: did you mean %s?", name, near)
+		}
 		return "", fmt.Errorf("unknown verb %q: expected one of %s", name, verbNames(list))
 	}
 	v := list[i]
@@ -186,6 +189,28 @@ func verbNames(list []verb) string {
 		names[i] = v.name
 	}
 	return strings.Join(names, " ")
+}
+
+// nearest is the verb that a slip of the pen turns into name: one letter wrong, missing, too many, or two changed places.
+func nearest(name string, list []verb) string {
+	for _, v := range list {
+		if slip(name, v.name) {
+			return v.name
+		}
+	}
+	return ""
+}
+
+func slip(a, b string) bool {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	a, b = a[n:], b[n:]
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return len(a) <= 1 && len(b) <= 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
 }
 
 func firstLine(s string) string { first, _, _ := strings.Cut(s, "\n"); return first }

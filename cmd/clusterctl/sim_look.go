@@ -38,7 +38,7 @@ func (c *cli) simListCmd() *cobra.Command {
 			}
 			return c.print(list, func(w io.Writer) {
 				for _, l := range list {
-					say(w, "%-26s %s\n", l.Name, l.Proves)
+					say(w, "%-33s %s\n", l.Name, l.Proves)
 				}
 				say(w, "\nclusterctl sim explain NAME tells one, clusterctl sim run NAME plays it.\n")
 			})

@@ -183,11 +183,14 @@ func (h *host) cable(c *card, up bool) error {
 		return nil
 	}
 	h.s.set(func() { c.up = up })
-	if !up {
-		h.condition("link down")
-	} else {
-		h.condition("")
+	what := "link down"
+	if len(h.cards) > 1 {
+		what = c.name + " down"
 	}
+	if up {
+		what = ""
+	}
+	h.condition(what)
 	if !h.on {
 		return nil
 	}

@@ -54,7 +54,7 @@ func SVG(w io.Writer, t sim.Timeline) error {
 	return err
 }
 
-const svgStyle = `.paper{fill:#fff}.name{fill:#1c2430;font-weight:600}.sub{fill:#5f6b7a;font-size:11px}.grid{stroke:#e3e8ee}.tick{fill:#5f6b7a;font-size:11px}.fault{stroke:#b3261e;stroke-dasharray:2 3}.faultname{fill:#b3261e;font-size:11px}.in{fill:#fff;font-size:11px;pointer-events:none}.dark{fill:#22303f;font-size:11px;pointer-events:none}.overlap{fill:#e02020}.none{fill:url(#none)}.cond{fill:url(#hatch)}.good{fill:#58b87a}.out{fill:#e02020}.advert{fill:#33475b;opacity:.55}.garp{fill:#c2185b}.yes{fill:#1a9850}.no{fill:#e02020}.lane{fill:#f3f5f8}.section{fill:#5f6b7a;font-size:11px;letter-spacing:.06em;font-weight:600}`
+const svgStyle = `.paper{fill:#fff}.name{fill:#1c2430;font-weight:600}.sub{fill:#5f6b7a;font-size:11px}.grid{stroke:#e3e8ee}.tick{fill:#5f6b7a;font-size:11px}.fault{stroke:#b3261e;stroke-dasharray:2 3}.faultname{fill:#b3261e;font-size:11px}.in{fill:#fff;font-size:11px;pointer-events:none}.dark{fill:#22303f;font-size:11px;pointer-events:none}.clear{fill:none;pointer-events:none}.what{fill:#22303f;font-size:11px;font-weight:600;pointer-events:none;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}.overlap{fill:#e02020}.none{fill:url(#none)}.cond{fill:url(#hatch)}.good{fill:#58b87a}.out{fill:#e02020}.advert{fill:#33475b;opacity:.55}.garp{fill:#c2185b}.yes{fill:#1a9850}.no{fill:#e02020}.lane{fill:#f3f5f8}.section{fill:#5f6b7a;font-size:11px;letter-spacing:.06em;font-weight:600}`
 
 // drawing keeps the place where the next row goes.
 type drawing struct {
@@ -115,7 +115,7 @@ func (d *drawing) mark(at time.Duration, inner string) {
 }
 
 func (d *drawing) all() {
-	d.say(`<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="#fff" opacity=".55"/><line x1="0" y1="0" x2="0" y2="6" stroke="#444" stroke-width="2.4"/></pattern><pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="#fdeaea"/><line x1="0" y1="0" x2="0" y2="6" stroke="#f0a5a5" stroke-width="1.5"/></pattern><clipPath id="plot"><rect x="%d" y="0" width="%d" height="4000"/></clipPath></defs>`+"\n", left-6, width-left+6)
+	d.say(`<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" stroke="#333" stroke-width="2" opacity=".38"/></pattern><pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="#fdeaea"/><line x1="0" y1="0" x2="0" y2="6" stroke="#f0a5a5" stroke-width="1.5"/></pattern><clipPath id="plot"><rect x="%d" y="0" width="%d" height="4000"/></clipPath></defs>`+"\n", left-6, width-left+6)
 	d.y = 14
 	top := d.y + d.levels()*levelH
 	var body drawing
@@ -250,19 +250,16 @@ func (d *drawing) lanes() {
 			}
 			d.say(`<g clip-path="url(#plot)">`)
 			for _, s := range tr.Spans {
-				class := "in"
-				if s.What != "MASTER" {
-					class = "dark"
-				}
-				d.span("", "fill:"+stateColour(s.What), s, d.y, barH, s.What, class, fmt.Sprintf("%s %s %s – %s\n%s", h.Name, s.What, at(s.From), at(s.To), s.Why))
+				d.span("", "fill:"+stateColour(s.What), s, d.y, barH, "", "", fmt.Sprintf("%s %s %s – %s\n%s", h.Name, s.What, at(s.From), at(s.To), s.Why))
 			}
 			d.say("</g>\n")
 			d.y += barH + 2
 		}
 		d.say(`<g clip-path="url(#plot)">`)
 		for _, s := range h.Condition {
-			d.span("cond", "", s, top, d.y-top-2, s.What, "dark", fmt.Sprintf("%s %s %s – %s", h.Name, s.What, at(s.From), at(s.To)))
+			d.span("cond", "", s, top, d.y-top-2, "", "", fmt.Sprintf("%s %s %s – %s", h.Name, s.What, at(s.From), at(s.To)))
 		}
+		d.states(h, tracks, top)
 		for _, f := range d.t.Frames {
 			switch {
 			case f.Host != h.Name:
@@ -274,6 +271,30 @@ func (d *drawing) lanes() {
 		}
 		d.say("</g>\n")
 		d.y += gap + 4
+	}
+}
+
+// states writes names over the hatching: of states, and of what was done to the director, in one label where both begin together.
+func (d *drawing) states(h sim.Lane, tracks []sim.Track, top int) {
+	said := make([]bool, len(h.Condition))
+	for k, tr := range tracks {
+		for _, s := range tr.Spans {
+			text, class := s.What, "dark"
+			if s.What == "MASTER" {
+				class = "in"
+			}
+			for i, c := range h.Condition {
+				if c.From == s.From && c.To > c.From {
+					text, class, said[i] = s.What+" · "+c.What, "what", true
+				}
+			}
+			d.span("clear", "", s, top+k*(barH+2), barH, text, class, "")
+		}
+	}
+	for i, c := range h.Condition {
+		if !said[i] {
+			d.span("clear", "", c, top, len(tracks)*(barH+2)-2, c.What, "what", "")
+		}
 	}
 }
 
@@ -312,6 +333,9 @@ func (d *drawing) clients() {
 	}
 	d.section("CLIENTS")
 	for _, c := range d.t.Clients {
+		if len(d.t.Clients) > 1 {
+			d.say(`<text class="sub" x="%d" y="%d" text-anchor="end">%s</text>`, left-10, d.y+barH/2+4, html.EscapeString(c.VIP))
+		}
 		d.say(`<text class="name" x="10" y="%d">%s</text><rect class="lane" x="%d" y="%d" width="%d" height="%d"/><g clip-path="url(#plot)">`,
 			d.y+barH/2+4, html.EscapeString(c.Client), left, d.y, width-left-right, barH)
 		title := fmt.Sprintf("%s asks %s; longest time without an answer %.3fs", c.Client, c.VIP, c.Longest.Seconds())

@@ -27,7 +27,7 @@ func ParseRate(s string) (Rate, error) {
 			return Rate(n * u.bits), nil
 		}
 	}
-	return 0, fmt.Errorf("rate %q: expected a whole number with kbit, mbit or gbit, as 64kbit, or off", s)
+	return 0, fmt.Errorf("%q is no rate: expected a whole number with kbit, mbit or gbit, as 64kbit, or off", s)
 }
 
 // DefaultQueue is how long a frame may wait for a busy line when nobody says otherwise: the order of a small switch's buffer
@@ -47,7 +47,7 @@ func ParseMTU(s string) (int, error) {
 	}
 	n, err := strconv.Atoi(s)
 	if err != nil || n < minMTU || n > maxMTU {
-		return 0, fmt.Errorf("mtu %q: expected a number of octets from %d to %d, or off", s, minMTU, maxMTU)
+		return 0, fmt.Errorf("%q is no MTU: expected a number of octets from %d to %d, or off", s, minMTU, maxMTU)
 	}
 	return n, nil
 }
