@@ -45,6 +45,14 @@ func (s *Session) Coverage() map[string]int {
 			}
 		}
 	}
+	for _, lan := range s.w.lans {
+		if lan.Dropped() > 0 {
+			n["a slow line drops frames"]++
+		}
+		if lan.Withheld() > 0 {
+			n["a switch withholds adverts from who has not asked"]++
+		}
+	}
 	for _, h := range s.w.hosts {
 		if h.generation > 1 {
 			n["a push reaches a member"]++
@@ -61,11 +69,12 @@ func Sometimes() []string {
 	return []string{
 		"transition startup", "transition master-down", "transition priority-zero", "transition preempt", "transition higher-priority",
 		"transition higher-address", "transition interface-down", "transition track-failed", "transition fault-cleared",
-		"transition shutdown", "transition stall", "transition owner",
+		"transition shutdown", "transition stall", "transition owner", "transition sync-group",
 		"rejected for ttl", "rejected for auth", "rejected for addr_list", "rejected for checksum", "rejected for interval", "rejected for version",
 		"vrrp.priority-zero", "vrrp.lower-priority", "vrrp.interval", "script.up", "script.down", "vrrp.priority",
 		"a restarted daemon adopts its addresses", "two owners that do not hear each other", "two owners for longer than VRRP needs",
 		"the owner changes and a client notices nothing", "a client is without service", "a push reaches a member", "a push is refused without a majority",
+		"a slow line drops frames", "a switch withholds adverts from who has not asked",
 	}
 }
 

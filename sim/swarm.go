@@ -19,6 +19,9 @@ import (
 // The text is an ordinary scenario: what a search finds can be kept as a file.
 func Random(seed uint64) string {
 	g := &generator{dice: wire.NewStream(seed, "scenario")}
+	// What came later has streams of its own, so that other seeds stay what they were.
+	g.group = wire.NewStream(seed, "group").Below(6) == 0
+	g.shapes = wire.NewStream(seed, "shapes").Below(3) == 0
 	g.cluster(seed)
 	g.faults()
 	g.recovery()
@@ -33,13 +36,16 @@ type generator struct {
 	dark  []bool // pulled cables
 	prio  []int  // of VI_1; VI_2, if there is one, has them the other way round
 	two   bool   // VI_2 exists
-	keep  bool   // nopreempt
-	pushy bool   // configurations come by push
-	auth  bool   // a password, version 2
-	owner bool   // the first has priority 255
-	track string // weight of the tracked script, empty for none
-	harsh bool   // a daemon was killed or paused, or files differed: S1 cannot hold
-	outs  []int  // directors that stay broken after the faults
+	group bool   // VI_2 is on a segment of its own, tied to VI_1 by a sync group
+	// shapes: lines may be slow, ports half open and switches may look at IGMP; snoops once they do.
+	shapes, snoops bool
+	keep           bool   // nopreempt
+	pushy          bool   // configurations come by push
+	auth           bool   // a password, version 2
+	owner          bool   // the first has priority 255
+	track          string // weight of the tracked script, empty for none
+	harsh          bool   // a daemon was killed or paused, or files differed: S1 cannot hold
+	outs           []int  // directors that stay broken after the faults
 
 	v3     bool
 	advert time.Duration
@@ -86,13 +92,20 @@ func (g *generator) cluster(seed uint64) {
 	}
 	g.pushy = g.below(3) == 0
 	g.auth = !g.v3 && g.below(2) == 0
+	if g.group {
+		g.two = false
+	}
 	if g.owner = !g.two && g.below(12) == 0; g.owner {
 		g.prio[0] = 255
 	}
 	g.track = []string{"", "weight -50", "weight 20"}[g.below(3)]
+	lans := ""
+	if g.group {
+		lans, g.track = " lans=2", "" // in a group weights do not count
+	}
 	all := strings.Join(g.nodes, " ")
 	fmt.Fprintf(&g.b, "# Random scenario of seed %d.\n", seed)
-	g.say("world nodes=(%s) client=c1 seed=%d%s", strings.ReplaceAll(all, " ", ","), seed, shuffle)
+	g.say("world nodes=(%s) client=c1 seed=%d%s%s", strings.ReplaceAll(all, " ", ","), seed, lans, shuffle)
 	g.configure(all, g.conf(g.prio, ""))
 	if g.pushy {
 		g.run(time.Second)
@@ -118,8 +131,11 @@ func (g *generator) conf(prio []int, extra string) string {
 		c.WriteString("    " + g.track + "\n")
 	}
 	c.WriteString("}\n")
-	instance := func(name string, vrid int, addrs string, prio func(i int) int) {
-		fmt.Fprintf(&c, "vrrp_instance %s {\n    interface eth0\n    virtual_router_id %d\n    state BACKUP\n", name, vrid)
+	if g.group {
+		c.WriteString("vrrp_sync_group G {\n    group {\n        VI_1\n        VI_2\n    }\n}\n")
+	}
+	instance := func(name, iface string, vrid int, addrs string, prio func(i int) int) {
+		fmt.Fprintf(&c, "vrrp_instance %s {\n    interface %s\n    virtual_router_id %d\n    state BACKUP\n", name, iface, vrid)
 		if g.v3 {
 			c.WriteString("    version 3\n")
 		}
@@ -135,9 +151,12 @@ func (g *generator) conf(prio []int, extra string) string {
 		}
 		fmt.Fprintf(&c, "    track_script {\n        chk\n    }\n    virtual_ipaddress {\n%s    }\n}\n", addrs)
 	}
-	instance("VI_1", 51, "        10.0.0.100\n"+extra, func(i int) int { return prio[i] })
+	instance("VI_1", "eth0", 51, "        10.0.0.100\n"+extra, func(i int) int { return prio[i] })
 	if g.two {
-		instance("VI_2", 52, "        10.0.0.101\n        10.0.0.102\n", func(i int) int { return prio[len(prio)-1-i] })
+		instance("VI_2", "eth0", 52, "        10.0.0.101\n        10.0.0.102\n", func(i int) int { return prio[len(prio)-1-i] })
+	}
+	if g.group {
+		instance("VI_2", "eth1", 52, "        10.0.1.101\n", func(i int) int { return prio[i] })
 	}
 	return strings.TrimSpace(c.String())
 }
@@ -150,6 +169,9 @@ func (g *generator) faults() {
 		if g.below(2) == 0 {
 			on = append(on, k)
 		}
+	}
+	if g.shapes {
+		on = append(on, g.shape)
 	}
 	on = append(on, g.revive) // or soon nobody is left to hurt
 	for range 5 + g.below(16) {
@@ -212,6 +234,10 @@ func (g *generator) revive() {
 
 func (g *generator) nic() {
 	i := g.below(len(g.nodes))
+	if g.group && g.below(2) == 0 {
+		g.say("nic %s %s eth1", g.nodes[i], []string{"up", "down"}[g.below(2)])
+		return
+	}
 	g.dark[i] = !g.dark[i]
 	g.say("nic %s %s", g.nodes[i], map[bool]string{true: "down", false: "up"}[g.dark[i]])
 }
@@ -244,6 +270,22 @@ func (g *generator) quickRestart() {
 		g.say("kill %s", g.nodes[i])
 		g.run(time.Duration(1+g.below(30)) * g.advert / 10)
 		g.say("start %s", g.nodes[i])
+	}
+}
+
+// shape slows a line down, opens half a port or lets the switches look at IGMP.
+func (g *generator) shape() {
+	switch g.below(4) {
+	case 0:
+		g.say("rate %s %dkbit", g.path(), []int{2, 16, 128}[g.below(3)])
+	case 1:
+		g.say("nic %s %s", g.nodes[g.below(len(g.nodes))], []string{"deaf", "mute", "up"}[g.below(3)])
+	case 2:
+		g.snoops = true
+		g.say("igmp on age=%ds", 5+g.below(20))
+	case 3:
+		g.snoops = true
+		g.say("igmp on age=10s querier=3s")
 	}
 }
 

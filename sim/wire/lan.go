@@ -25,6 +25,8 @@ type LAN struct {
 	capacity int
 	age      time.Duration
 	snoop    *snooping // nil: the switch does not look at IGMP
+	dropped  uint64    // by rates and MTUs
+	withheld uint64    // from ports that have not asked for a group
 	out      []Delivery
 }
 
@@ -244,6 +246,12 @@ func (l *LAN) Moves() uint64 { return l.moves }
 // Lost counts frames lost on the path by chance or by a cut or split.
 func (l *LAN) Lost(from, to int) uint64 { return l.Path(from, to).lost }
 
+// Dropped counts frames that rates and MTUs have cost, Withheld those that a port did not get because it had not asked for the group.
+func (l *LAN) Dropped() uint64 { return l.dropped }
+
+// Withheld is explained at Dropped.
+func (l *LAN) Withheld() uint64 { return l.withheld }
+
 // Send switches a frame that left port from at now. The answer is valid until the next Send.
 // Frames shorter than an Ethernet header are dropped.
 func (l *LAN) Send(now time.Duration, from int, frame []byte) []Delivery {
@@ -274,7 +282,11 @@ func (l *LAN) Send(now time.Duration, from int, frame []byte) []Delivery {
 		return l.out
 	}
 	for to := range l.ports {
-		if to != from && (!dst.Multicast() || l.wants(to, dst)) {
+		switch {
+		case to == from:
+		case dst.Multicast() && !l.wants(to, dst):
+			l.withheld++
+		default:
 			l.forward(now, from, to, frame)
 		}
 	}
@@ -313,6 +325,7 @@ func (l *LAN) forward(now time.Duration, from, to int, frame []byte) {
 	left, ok := p.shape(now, len(frame))
 	if !ok {
 		p.lost++
+		l.dropped++
 		return
 	}
 	copies := 1
