@@ -110,7 +110,8 @@ func sourceLine(files map[string][]string, src Source, p Pos) (string, bool) {
 	lines, ok := files[p.File]
 	if !ok {
 		if data, err := src.ReadFile(p.File); err == nil && len(data) <= maxBytes {
-			lines = strings.Split(string(data), "\n")
+			text := string(data)
+			lines = strings.Split(maskText(text, secretVariables(Files{"": text})), "\n")
 		}
 		files[p.File] = lines
 	}
@@ -121,42 +122,7 @@ func sourceLine(files map[string][]string, src Source, p Pos) (string, bool) {
 	if len(text) > maxShown {
 		return "", false // a line nobody can read in a terminal: the position must do
 	}
-	return hideSecrets(text), strings.TrimSpace(text) != ""
-}
-
-// hideSecrets puts stars over the word behind auth_pass, password and key: what is printed
-// ends up in logs, tickets and chats.
-func hideSecrets(text string) string {
-	for _, kw := range []string{"auth_pass", "password", "key"} {
-		from := 0
-		for {
-			i := strings.Index(text[from:], kw)
-			if i < 0 {
-				break
-			}
-			i += from
-			from = i + len(kw)
-			if (i > 0 && !isBlank(text[i-1]) && text[i-1] != '{') || from >= len(text) || !isBlank(text[from]) {
-				continue
-			}
-			words := 1
-			if kw == "key" {
-				words = 2 // key ID VALUE; SSL's key FILE is hidden as well
-			}
-			for range words {
-				for from < len(text) && isBlank(text[from]) {
-					from++
-				}
-				n := len(wordAt(text[from:]))
-				if strings.ContainsAny(text[from:min(from+1, len(text))], "{}#!") {
-					break
-				}
-				text = text[:from] + strings.Repeat("*", n) + text[from+n:]
-				from += n
-			}
-		}
-	}
-	return text
+	return text, strings.TrimSpace(text) != ""
 }
 
 // printable replaces what could steer a terminal: a configuration file is foreign text.

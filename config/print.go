@@ -10,19 +10,6 @@ type PrintOptions struct {
 	Origin      bool // a comment behind each line: the file and line it comes from
 }
 
-const masked = "********"
-
-// isSecret reports which word of a statement nobody should see; 0 for none.
-func isSecret(path, kw string) int {
-	switch {
-	case kw == "auth_pass" && path == "vrrp_instance.authentication", kw == "password" && path == "SSL":
-		return 1
-	case kw == "key" && path == "vrrp_instance.auth_hmac":
-		return 2
-	}
-	return 0
-}
-
 // Print writes out what the director opt.ConfigID reads: the file after conditions,
 // variables, repetitions and includes, one statement per line. Reading that text gives the
 // same tree again, unless secrets are masked.

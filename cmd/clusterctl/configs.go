@@ -231,7 +231,7 @@ func (c *cli) diff(old, now side, opt config.Options, textOnly, planOnly bool) e
 		ds config.Diagnostics
 	}{{old, ads}, {now, bds}} {
 		if n := x.ds.Count(config.Error); n > 0 {
-			say(c.err, "clusterctl: %s has %d errors; what was understood is compared (clusterctl check shows them)\n", clean(x.name), n)
+			say(c.err, "clusterctl: %s has %s; what was understood is compared (clusterctl check shows them)\n", clean(x.name), strings.SplitN(api.Findings(x.ds), ",", 2)[0])
 		}
 	}
 	if !textOnly {

@@ -168,10 +168,10 @@ func (c *cli) checkCmd() *cobra.Command {
 				}
 				if failed {
 					c.show(c.err, ds, src)
-					say(c.err, "clusterctl: %s%s: %d errors, %d warnings\n", clean(main), who, ds.Count(config.Error), ds.Count(config.Warning))
+					say(c.err, "clusterctl: %s%s: %s\n", clean(main), who, api.Findings(ds))
 				} else {
 					c.show(c.out, ds, src)
-					say(c.out, "%s: good%s, %d warnings\n", clean(main), who, ds.Count(config.Warning))
+					say(c.out, "%s: good%s, %s\n", clean(main), who, strings.TrimPrefix(api.Findings(ds), "0 errors, "))
 				}
 			}
 			var err error

@@ -68,9 +68,12 @@ func (c *cli) historyCmd() *cobra.Command {
 func (c *cli) getCmd() *cobra.Command {
 	var n int64
 	var node string
+	var secrets bool
 	cmd := &cobra.Command{
 		Use: "get", Short: "print the active configuration, or another generation", Args: noArgs,
-		Long: "get prints the files as they were pushed. With --node it prints, as JSON, what that director makes of them:\nthe settings that are written for it, without defaults.",
+		Long: "get prints the files as they were pushed. With --node it prints, as JSON, what that director makes of them:\nthe settings that are written for it, without defaults.\n" +
+			"Passwords and keys are masked; a push of the masked text is refused. --show-secrets prints them: who may open the\n" +
+			"control socket, which is root's, may see them. Take it to edit what runs: clusterctl get --show-secrets > FILE.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cl, done := c.client(cmd.Context(), defaultTimeout)
 			defer done()
@@ -86,10 +89,16 @@ func (c *cli) getCmd() *cobra.Command {
 				if ds.HasErrors() {
 					return c.invalid(ds, config.Files(g.Files), "")
 				}
+				if !secrets {
+					mask(cfg)
+				}
 				enc := json.NewEncoder(c.out)
 				enc.SetIndent("", "  ")
 				enc.SetEscapeHTML(false)
 				return enc.Encode(written(reflect.ValueOf(cfg)))
+			}
+			if !secrets {
+				g.Files = config.MaskSecrets(g.Files)
 			}
 			return c.print(g, func(w io.Writer) {
 				if len(g.Files) == 1 {
@@ -106,6 +115,7 @@ func (c *cli) getCmd() *cobra.Command {
 	}
 	cmd.Flags().Int64Var(&n, "gen", 0, "generation (default: the active one)")
 	cmd.Flags().StringVar(&node, "node", "", "as this director reads it")
+	cmd.Flags().BoolVar(&secrets, "show-secrets", false, "print passwords and keys")
 	return cmd
 }
 
