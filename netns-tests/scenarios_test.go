@@ -25,6 +25,7 @@ var played = []string{
 	"vrid-conflict-same-vip", "vrid-conflict-interval", "stranger-other-vips", "duplicate-vip", "arp-poisoned",
 	"vip-deleted-by-hand", "nopreempt-fault", "crash-loop", "two-segments", "sync-group", "half-open-port", "address-table-full",
 	"advert-larger-than-mtu", "unicast-peers", "ah-authentication", "link-and-script", "igmp-snooping-no-querier",
+	"sync-group-split",
 }
 
 // atOnce is how many labs run at the same time: they wait most of the time.
@@ -145,7 +146,7 @@ func TestScenariosWithKeepalived(t *testing.T) {
 func TestScenariosWithFRR(t *testing.T) {
 	testenv.Need(t, "vrrpd", "zebra")
 	with := func(scenario, node string) part { return part{scenario, map[string]string{node: sim.FRR}} }
-	playReal(t, with("owner-crash", "d1"), with("owner-crash", "d2"), with("killed-daemon", "d2"))
+	playReal(t, with("owner-crash", "d1"), with("owner-crash", "d2"), with("killed-daemon", "d2"), part{name: "frr-other-addresses"})
 }
 
 // The simulator's clock is the real one: between the last word of a dying owner and the first of the next, keepalived and FRR on a

@@ -58,6 +58,9 @@ func sentence(verb string, args []arg) string {
 	if p := opt["proto"]; p != "" {
 		proto = " (" + p + " only)"
 	}
+	if dev := opt["dev"]; dev != "" {
+		proto += " on " + dev
+	}
 	paths := strings.Join(bare[:max(0, len(bare)-1)], ", ")
 	last := first(len(bare) - 1)
 	switch verb {

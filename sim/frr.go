@@ -21,7 +21,8 @@ import (
 // macvlan with the virtual Ethernet address is not modelled: here its addresses move with the card's own.
 type frr struct {
 	Machine
-	legacy []byte // scratch for check sums
+	legacy    []byte // scratch for check sums
+	instances []*config.Instance
 }
 
 func newFRR(m Machine) Machine { return &frr{Machine: m} }
@@ -32,12 +33,16 @@ func (f *frr) Step(now time.Duration, ev node.Event) {
 		return
 	case node.Configure:
 		e.Config = asFRR(e.Config)
+		f.instances = e.Config.Instances
 		f.Machine.Step(now, e)
 		return
 	case node.Received:
 		if !f.sumOK(e.Packet) {
 			return
 		}
+		e.Packet.Payload = f.anyList(e.Interface, e.Packet)
+		f.Machine.Step(now, e)
+		return
 	}
 	f.Machine.Step(now, ev)
 }
@@ -56,6 +61,27 @@ func (f *frr) sumOK(p vrrp.Packet) bool {
 	return [2]byte(f.legacy[6:8]) == [2]byte(p.Payload[6:8])
 }
 
+// anyList makes an advert carry the list of addresses that its receiver has, so that the machine does not look at it.
+func (f *frr) anyList(iface string, p vrrp.Packet) []byte {
+	var a vrrp.Advert
+	if !p.Src.Is4() || a.Decode(p.Payload, p.Src, p.Dst) != nil {
+		return p.Payload
+	}
+	for _, i := range f.instances {
+		if i.VRID.V != int(a.VRID) || i.Interface.V != iface {
+			continue
+		}
+		a.Addrs = nil
+		for _, v := range i.VIPs {
+			a.Addrs = append(a.Addrs, v.Prefix.Addr())
+		}
+		if same, err := a.Append(nil, p.Src, p.Dst, false); err == nil {
+			return same
+		}
+	}
+	return p.Payload
+}
+
 // asFRR is what is left of a configuration when FRR reads it.
 func asFRR(c *config.Config) *config.Config {
 	copied := *c
@@ -67,7 +93,6 @@ func asFRR(c *config.Config) *config.Config {
 		j.UnicastPeers, j.UnicastSrcIP.V = nil, config.Instance{}.UnicastSrcIP.V
 		j.NotifyMaster, j.NotifyBackup, j.NotifyFault, j.NotifyStop, j.Notify = nil, nil, nil, nil, nil
 		j.PreemptDelay.V = 0
-		j.SkipCheckAdvAddr.V, j.SkipCheckAdvAddr.Set = true, true
 		j.LowerPrioNoAdvert.V, j.LowerPrioNoAdvert.Set = true, true
 		j.GARPMasterRepeat.V, j.GARPMasterDelay.V, j.GARPMasterRefresh.V = 1, 0, 0
 		j.GARPLowerPrioRepeat.V, j.GARPLowerPrioDelay.V = 0, 0

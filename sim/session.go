@@ -77,7 +77,7 @@ func verbs() []verb {
 		{"pause", "pause NODE [5s]", "stops a daemon between two instructions, as SIGSTOP does; the kernel goes on", true, (*Session).verbPause},
 		{"resume", "resume NODE…", "lets it go on", true, each((*Session).resume)},
 		{"nic", "nic HOST up|down|deaf|mute [eth0]", "plugs or pulls a cable; deaf or mute is a half-open port: carrier, but nothing arrives or nothing leaves", true, (*Session).verbNIC},
-		{"cut", "cut A>B… [proto=vrrp+garp+arp+icmp] (A or B may be *)", "loses everything one way, or one kind of traffic", true, (*Session).verbCut},
+		{"cut", "cut A>B… [proto=vrrp+garp+arp+icmp] [dev=eth1] (A or B may be *)", "loses everything one way, or one kind of traffic; here and below dev= means one segment, without it all", true, (*Session).verbCut},
 		{"split", "split {a b}/{c}", "divides all hosts into sides that do not reach each other", true, (*Session).verbSplit},
 		{"heal", "heal", "ends cuts, splits, loss, duplication, reordering, corruption, rates and MTUs; delays stay", true, (*Session).verbHeal},
 		{"recover", "recover", "heals, plugs in every cable, lets scripts succeed, resumes and starts everything that has a configuration", true, (*Session).verbRecover},
@@ -339,6 +339,14 @@ func unexpected(a arg) error {
 // paths reads A>B words, with * for everybody, up to the first that is none.
 func (s *Session) paths(args []arg) ([]*wire.Path, []arg, error) {
 	var list []*wire.Path
+	dev := ""
+	if i := slices.IndexFunc(args, func(a arg) bool { return a.key == "dev" && a.op == "=" }); i >= 0 {
+		dev = args[i].val
+		args = slices.Delete(slices.Clone(args), i, i+1)
+		if !slices.ContainsFunc(s.w.hosts[0].nics, func(n *nic) bool { return n.name == dev }) {
+			return nil, nil, fmt.Errorf("no interface %q: expected one of the world's, as %s", dev, s.w.hosts[0].nics[0].name)
+		}
+	}
 	for len(args) > 0 {
 		from, to, ok := strings.Cut(args[0].key, ">")
 		if !ok || args[0].op != "" {
@@ -351,7 +359,10 @@ func (s *Session) paths(args []arg) ([]*wire.Path, []arg, error) {
 				}
 			}
 		}
-		for _, lan := range s.w.lans {
+		for n, lan := range s.w.lans {
+			if dev != "" && s.w.hosts[0].nics[n].name != dev {
+				continue
+			}
 			for i := range lan.Ports() {
 				for k := range lan.Ports() {
 					if i != k && (from == "*" || from == lan.Port(i).Host) && (to == "*" || to == lan.Port(k).Host) {

@@ -36,7 +36,7 @@ func prepared(t testing.TB, verbs ...string) *Session {
 // What a reader mistypes must be answered with what was expected.
 func TestMistakesAreExplained(t *testing.T) {
 	tests := []struct{ line, input, want string }{
-		{"crahs d1", "", `unknown verb "crahs": expected one of world conf stage push load run`},
+		{"crahs d1", "", `unknown verb "crahs": did you mean crash?`},
 		{"crash", "", "crash: expected at least one host name\nusage: crash HOST…"},
 		{"crash d9", "", `no host "d9": expected one of d1 d2 c1`},
 		{"crash d1 now=yes", "", "unexpected now=yes: expected host names"},

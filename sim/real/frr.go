@@ -35,6 +35,12 @@ func (h *host) prepareFRR(log *os.File) (program string, args []string, err erro
 	if err := errors.Join(os.WriteFile(file, []byte(conf), 0o644), os.WriteFile(empty, nil, 0o644)); err != nil {
 		return "", nil, err
 	}
+	// A backup's macvlan has no carrier, but its addresses are the host's: Linux would answer for them on the card itself.
+	for _, c := range h.cards {
+		if err := h.Sysctl("net.ipv4.conf."+c.name+".arp_ignore", "1"); err != nil {
+			return "", nil, err
+		}
+	}
 	if err := h.Do(func() error { return makeMacvlans(h.conf) }); err != nil {
 		return "", nil, fmt.Errorf("%s: %w", h.name, err)
 	}

@@ -15,7 +15,20 @@ import (
 
 // paths reads A>B words.
 func (s *stage) paths(args []sim.Word) (list []*wire.Path, class wire.Class, rest []sim.Word, err error) {
+	dev := -1
 	for _, a := range args {
+		if a.Key == "dev" && a.Op == "=" {
+			c, err := s.hosts[0].card([]sim.Word{{Key: a.Value}})
+			if err != nil {
+				return nil, 0, nil, err
+			}
+			dev = c.lan
+		}
+	}
+	for _, a := range args {
+		if a.Key == "dev" && a.Op == "=" {
+			continue
+		}
 		if a.Key == "proto" && a.Op == "=" {
 			if class, err = wire.ParseClass(a.Value); err != nil {
 				return nil, 0, nil, err
@@ -30,7 +43,10 @@ func (s *stage) paths(args []sim.Word) (list []*wire.Path, class wire.Class, res
 		for i, x := range s.hosts {
 			for k, y := range s.hosts {
 				if i != k && (from == "*" || from == x.name) && (to == "*" || to == y.name) {
-					for _, lan := range s.fabric.lans {
+					for n, lan := range s.fabric.lans {
+						if dev >= 0 && dev != n {
+							continue
+						}
 						list = append(list, lan.Path(i, k))
 					}
 				}
