@@ -60,7 +60,7 @@
 // Each host has a monotonic clock with an origin of its own. The kernel model has addresses in
 // Linux's order, link state and notifications, ARP answering with arp_ignore 0, the martian
 // source rule and neighbour tables with Linux's states and timers. Clients ask a VIP for an
-// answer at a steady rate and measure their own outage.
+// answer at a steady rate and measure their own outage. A director may behave as keepalived or FRR does (foreign.go, frr.go).
 //
 // # Judgement
 //

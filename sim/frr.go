@@ -21,7 +21,6 @@ import (
 // macvlan with the virtual Ethernet address is not modelled: here its addresses move with the card's own.
 type frr struct {
 	Machine
-	legacy    []byte // scratch for check sums
 	instances []*config.Instance
 }
 
@@ -37,7 +36,7 @@ func (f *frr) Step(now time.Duration, ev node.Event) {
 		f.Machine.Step(now, e)
 		return
 	case node.Received:
-		if !f.sumOK(e.Packet) {
+		if !sumOK(e.Packet) {
 			return
 		}
 		e.Packet.Payload = f.anyList(e.Interface, e.Packet)
@@ -49,16 +48,9 @@ func (f *frr) Step(now time.Duration, ev node.Event) {
 
 // sumOK reports whether a version 3 advert has the check sum over pseudo header and message. Other versions and what is
 // malformed are left to the machine.
-func (f *frr) sumOK(p vrrp.Packet) bool {
+func sumOK(p vrrp.Packet) bool {
 	var a vrrp.Advert
-	if len(p.Payload) < 8 || p.Payload[0]>>4 != 3 || !p.Src.Is4() || a.Decode(p.Payload, p.Src, p.Dst) != nil {
-		return true
-	}
-	var err error
-	if f.legacy, err = a.Append(f.legacy[:0], p.Src, p.Dst, false); err != nil || len(f.legacy) < 8 {
-		return true
-	}
-	return [2]byte(f.legacy[6:8]) == [2]byte(p.Payload[6:8])
+	return !p.Src.Is4() || a.Decode(p.Payload, p.Src, p.Dst) != nil || a.Version != 3 || a.Checksum == vrrp.ChecksumPseudo
 }
 
 // anyList makes an advert carry the list of addresses that its receiver has, so that the machine does not look at it.

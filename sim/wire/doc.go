@@ -13,7 +13,9 @@
 //   - Every ordered pair of hosts has a [Path] with its own delay, loss,
 //     duplication, reordering and cut. "d1 cannot reach d2" says nothing about d2 reaching d1. [LAN.Split]
 //     makes sides that do not reach each other at all, each with an address table of
-//     its own, as switches do whose trunk is broken.
+//     its own, as switches do whose trunk is broken. A path may be slow or carry small packets only (shape.go).
+//   - With [LAN.Snoop] the switch looks at IGMP and sends a group only to who has asked for it; [LAN.Query] is a
+//     querier's question, [Builder.Report] a host's answer.
 //   - Frames are built by [Builder] with gopacket's layers and read by [Parse], which
 //     is written for this package: every length is checked, nothing is allocated, and
 //     a fuzz test compares it with gopacket.
