@@ -14,20 +14,14 @@ type PrintOptions struct {
 // variables, repetitions and includes, one statement per line. Reading that text gives the
 // same tree again, unless secrets are masked.
 func Print(main string, src Source, opt Options, po PrintOptions) (string, Diagnostics) {
-	s := &sink{}
-	r := &reader{src: src, id: opt.ConfigID, sink: s}
 	var b strings.Builder
-	r.out = newBuilder(s, theSchema, func(st *stmt) {
+	ds := eachStatement(main, src, opt, func(st *stmt) {
 		if b.Len() > 0 && st.block {
 			b.WriteByte('\n')
 		}
 		printStmt(&b, st, 0, po)
 	})
-	r.main(main)
-	if !r.stopped {
-		r.out.finish()
-	}
-	return b.String(), s.close()
+	return b.String(), ds
 }
 
 func printStmt(b *strings.Builder, s *stmt, depth int, po PrintOptions) {
@@ -74,7 +68,7 @@ func (s *stmt) text(secrets bool) string {
 
 // written puts a word into quotes when it would not be read back as one word without.
 func written(w word) string {
-	if w.text == "" || w.quoted || strings.ContainsAny(w.text, " \t#!{}$\"") || strings.IndexByte("@~", w.text[0]) >= 0 {
+	if w.text == "" || strings.ContainsAny(w.text, blanks+"#!{}$\"") || strings.IndexByte("@~", w.text[0]) >= 0 {
 		if strings.ContainsAny(w.text, `"`) {
 			return w.text
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,14 +26,44 @@ func (c *cli) configCmds() []*cobra.Command {
 func (c *cli) renderCmd() *cobra.Command {
 	var node string
 	var po config.PrintOptions
+	var schema, fromJSON bool
 	cmd := &cobra.Command{
-		Use: "render FILE", Short: "show exactly what one director reads; - is standard input", Args: oneArg("FILE"),
+		Use: "render FILE", Short: "show exactly what one director reads; - is standard input", Args: func(cmd *cobra.Command, args []string) error {
+			if schema {
+				return noArgs(cmd, args)
+			}
+			return oneArg("FILE")(cmd, args)
+		},
 		Long: "render prints FILE as the director --node reads it: conditions, variables, repetitions and includes carried out,\n" +
-			"one statement per line. Passwords are masked unless --show-secrets is given.",
+			"one statement per line. Passwords are masked unless --show-secrets is given.\n" +
+			"-o json prints {node, text, statements, tree, diagnostics}: statements is the text as data, tree the settings as\n" +
+			"they are understood, without defaults. --from-json FILE turns statements back into a keepalived.conf, the same as\n" +
+			"before; --schema prints the JSON schema of them.",
+		Example: "  clusterctl render --node d2 keepalived.conf\n" +
+			"  clusterctl render --show-secrets -o json keepalived.conf > tree.json\n" +
+			"  clusterctl render --from-json tree.json | clusterctl check -",
 		RunE: func(_ *cobra.Command, args []string) error {
+			if schema {
+				enc := json.NewEncoder(c.out)
+				enc.SetIndent("", "  ")
+				enc.SetEscapeHTML(false)
+				return enc.Encode(config.JSONSchema())
+			}
 			src := &disk{in: c.in}
 			main, err := src.open(args[0])
 			if err != nil {
+				return err
+			}
+			if fromJSON {
+				data, err := src.ReadFile(main)
+				if err != nil {
+					return usagef("cannot read the configuration: %v", err)
+				}
+				text, err := config.FromJSON(data)
+				if err != nil {
+					return &api.Error{Code: api.CodeInvalid, Message: main + ": " + err.Error()}
+				}
+				_, err = io.WriteString(c.out, text)
 				return err
 			}
 			opt := config.Options{ConfigID: cmp.Or(node, shortHost())}
@@ -42,7 +73,8 @@ func (c *cli) renderCmd() *cobra.Command {
 				if !po.ShowSecrets {
 					mask(cfg)
 				}
-				err = c.print(map[string]any{"node": opt.ConfigID, "text": text, "tree": written(reflect.ValueOf(*cfg)), "diagnostics": findings(ds)}, nil)
+				statements, _ := config.Statements(main, src, opt, po)
+				err = c.print(map[string]any{"node": opt.ConfigID, "text": text, "statements": statements, "tree": written(reflect.ValueOf(*cfg)), "diagnostics": findings(ds)}, nil)
 			} else {
 				_, err = io.WriteString(c.out, text)
 			}
@@ -57,6 +89,8 @@ func (c *cli) renderCmd() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&node, "node", "", "the director (default: the name of this host)")
 	cmd.Flags().BoolVar(&po.ShowSecrets, "show-secrets", false, "print passwords and keys")
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON schema of what -o json calls statements")
+	cmd.Flags().BoolVar(&fromJSON, "from-json", false, "FILE is what -o json printed: print it as keepalived.conf")
 	cmd.Flags().BoolVar(&po.Origin, "origin", false, "say behind each line where it comes from")
 	return cmd
 }
