@@ -73,10 +73,11 @@ func (c *cost) run(b *testing.B, name string, args ...string) {
 	}
 }
 
-// BenchmarkConfigCheck runs "clusterctl check" and "keepalived -t" in turn on the same
-// generated files: the wall time of the best run, CPU time and the peak memory of each, and the
-// ratios. It fails when check is not three times as fast as keepalived at 10,000 services,
-// or needs more than twice its memory there.
+// BenchmarkConfigCheck runs "clusterctl check", "clusterd -t" and "keepalived -t" in turn on the
+// same generated files: the wall time of the best run, CPU time and the peak memory of each, and
+// the ratios. It fails when check is not three times as fast as keepalived at 10,000 services, or
+// needs more than twice its memory there, and when "clusterd -t", which takes the place of
+// "keepalived -t" in unit files and scripts, is slower at 100 or needs more than twice the memory.
 func BenchmarkConfigCheck(b *testing.B) {
 	testenv.Need(b, "keepalived")
 	keepalived, _ := testenv.Find("keepalived")
@@ -87,17 +88,24 @@ func BenchmarkConfigCheck(b *testing.B) {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
+	daemon := filepath.Join(dir, "clusterd")
+	build = exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", daemon, "../cmd/clusterd")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
 	for _, n := range []int{100, 1_000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			file := filepath.Join(dir, fmt.Sprintf("%d.conf", n))
 			if err := os.WriteFile(file, []byte(servicesFile(n)), 0o600); err != nil {
 				b.Fatal(err)
 			}
-			var we, peer cost
+			var we, test, peer cost
 			rounds := max(5, 2000/n)
 			for b.Loop() {
 				for range rounds {
 					we.run(b, ours, "check", file)
+					test.run(b, daemon, "-t", "-f", file)
 					peer.run(b, keepalived, "-t", "-f", file)
 				}
 			}
@@ -105,11 +113,18 @@ func BenchmarkConfigCheck(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(float64(we.wall.Microseconds())/1000, "check-ms")
 			b.ReportMetric(float64(peer.wall.Microseconds())/1000, "keepalived-ms")
+			testFaster, testMemory := float64(peer.wall)/float64(test.wall), float64(test.peak)/float64(peer.peak)
+			b.ReportMetric(float64(test.wall.Microseconds())/1000, "clusterd-ms")
+			b.ReportMetric(testFaster, "clusterd-times-as-fast")
+			b.ReportMetric(testMemory, "clusterd-memory-ratio")
 			b.ReportMetric(faster, "times-as-fast")
 			b.ReportMetric(float64(peer.cpu)/float64(we.cpu), "cpu-ratio")
 			b.ReportMetric(float64(we.peak)/1024, "check-MB")
 			b.ReportMetric(float64(peer.peak)/1024, "keepalived-MB")
 			b.ReportMetric(memory, "memory-ratio")
+			if n == 100 && (testFaster < 1 || testMemory > 2) {
+				b.Errorf("clusterd -t: %d services: %.2f times as fast with %.1f times the memory, want 1 and 2", n, testFaster, testMemory)
+			}
 			if n == 10_000 && (faster < 3 || memory > 2) {
 				b.Errorf("%d services: %.1f times as fast with %.1f times the memory, want 3 and 2", n, faster, memory)
 			}

@@ -81,8 +81,8 @@
 //     execute permission, anything that is not a regular file. ReadFile returns the error.
 //   - A Source must give the same answers while one Parse or Render goes on, and must not
 //     change bytes it has given away.
-//   - What the file cannot tell is not judged here: whether interfaces, users and scripts
-//     exist. The host does that before it runs the Config.
+//   - What the file cannot tell is not judged by a reading: whether interfaces, users and
+//     scripts exist. Subnets judges virtual addresses by the networks it is told. The host does that before it runs the Config.
 //   - A Config holds passwords. Print masks them and Format of Diagnostics stars them out;
 //     whoever shows a Config must do the same.
 //

@@ -30,6 +30,12 @@ func LintIDs(main string, src Source, opt Options) (ds Diagnostics, ids []string
 	return ds, ids
 }
 
+// LintTree is Lint with the tree, which lacks the services.
+func LintTree(main string, src Source, opt Options) (*Config, Diagnostics) {
+	cfg, ds, _ := read(main, src, opt, mode{light: true})
+	return cfg, ds
+}
+
 // mode is how a reading is done; what it finds is always the same.
 type mode struct {
 	light bool // services are not kept

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,7 +102,11 @@ func test(s *settings) error {
 	if err != nil {
 		return err
 	}
-	_, found := config.Parse(s.file, host.OSFiles{}, config.Options{ConfigID: name})
+	cfg, found := config.LintTree(s.file, host.OSFiles{}, config.Options{ConfigID: name})
+	if len(cfg.Instances) > 0 {
+		found = append(found, config.Subnets(cfg, networks())...)
+		found.Sort()
+	}
 	if len(found) == 0 {
 		return nil
 	}
@@ -109,4 +115,25 @@ func test(s *settings) error {
 		return nil
 	}
 	return &exitError{exitFaults, errors.New("the configuration has findings")}
+}
+
+// networks are the addresses of each interface of this host; what cannot be listed is not there.
+func networks() map[string][]netip.Prefix {
+	out := map[string][]netip.Prefix{}
+	ifs, err := net.Interfaces()
+	if err != nil {
+		return out
+	}
+	for _, i := range ifs {
+		list, err := i.Addrs()
+		if err != nil {
+			continue
+		}
+		for _, a := range list {
+			if p, err := netip.ParsePrefix(a.String()); err == nil {
+				out[i.Name] = append(out[i.Name], p)
+			}
+		}
+	}
+	return out
 }
