@@ -8,7 +8,8 @@
 // their configurations stand side by side. Lint gives the findings only and keeps nothing
 // per service. Print writes what one director reads, Format lays a file out, Diff says what
 // a change means, Merge makes one file out of several, Statements and FromJSON carry a file
-// through JSON (JSONSchema), MaskSecrets hides what nobody should see. None of them does I/O: files come
+// through JSON (JSONSchema), MaskSecrets hides what nobody should see, KeywordAt and KeywordsAt help
+// who writes a file. None of them does I/O: files come
 // through a Source. Files is one in memory (a pushed bundle), Recorder remembers what was
 // read so that it can be pushed. A Source may also know permissions (Modes) and an
 // environment (Environment).

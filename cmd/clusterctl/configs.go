@@ -20,7 +20,7 @@ import (
 
 // configCmds work on files, without a cluster: what a director would run, how a file is laid out, what a change means.
 func (c *cli) configCmds() []*cobra.Command {
-	return []*cobra.Command{c.renderCmd(), c.fmtCmd(), c.diffCmd(), c.importCmd()}
+	return []*cobra.Command{c.renderCmd(), c.fmtCmd(), c.diffCmd(), c.importCmd(), c.lspCmd()}
 }
 
 func (c *cli) renderCmd() *cobra.Command {
