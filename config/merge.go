@@ -39,7 +39,15 @@ func Merge(name string, nodes []string, mains map[string]string, src func(node s
 	m.level(trees, nodes, 0)
 	text := m.b.String()
 	_, ds := Render(name, Files{name: text}, nodes)
-	ds = append(ds, s.list...)
+	said := map[int]bool{} // lines of which Render says more
+	for _, d := range ds {
+		said[d.Line] = said[d.Line] || d.Code == "nodes-differ"
+	}
+	for _, d := range s.list {
+		if d.Code != "files-differ" || !said[d.Line] {
+			ds = append(ds, d)
+		}
+	}
 	ds.Sort()
 	return text, ds
 }

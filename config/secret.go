@@ -95,7 +95,7 @@ func eachDefinition(text string, names map[string]bool, f func(at int, line stri
 			from = len(line) - len(value) + 1
 		}
 		f(at, line, from)
-		more = strings.HasSuffix(strings.TrimRight(line, blanks+"\r\n"), "\\")
+		more = strings.HasSuffix(strings.TrimRight(line, blanks+"\n"), "\\")
 	}
 }
 

@@ -182,7 +182,8 @@ func (s *languageServer) handle(m rpcMessage) (result any, rerr *rpcError, err e
 	var p lspParams
 	if len(m.Params) > 0 && m.Method != "initialize" {
 		if err := json.Unmarshal(m.Params, &p); err != nil {
-			return nil, &rpcError{rpcInvalidParams, m.Method + ": " + err.Error()}, nil
+			rerr = &rpcError{rpcInvalidParams, m.Method + ": " + err.Error()} // the editor's error, not ours
+			return nil, rerr, nil //nolint:nilerr // told to the editor
 		}
 	}
 	uri := p.TextDocument.URI

@@ -107,3 +107,9 @@ func braces(pattern string, limit int) []string {
 	}
 	return []string{pattern}
 }
+
+var _ config.Environment = OSFiles{}
+
+// Env is the environment of this process, for ${_ENV NAME} in a file that this host alone
+// runs. A configuration that is pushed is read without one.
+func (OSFiles) Env(name string) (string, bool) { return os.LookupEnv(name) }

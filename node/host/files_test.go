@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"quorate/config"
 )
 
 func TestOSFiles(t *testing.T) {
@@ -61,5 +63,21 @@ func TestBraces(t *testing.T) {
 	}
 	if got := braces(strings.Repeat("{a,b}", 20), 10); len(got) != 10 {
 		t.Errorf("limit 10: %d: %v", len(got), fmt.Sprint(slices.Compact(got)))
+	}
+}
+
+// A standalone director puts its environment in; a bundle that is recorded has none.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("QUORATE_TEST_ROUTER", "from-env")
+	name := filepath.Join(t.TempDir(), "k.conf")
+	if err := os.WriteFile(name, []byte("global_defs {\n router_id ${_ENV QUORATE_TEST_ROUTER}\n}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, ds := config.Parse(name, OSFiles{}, config.Options{})
+	if ds.HasErrors() || cfg.Global.RouterID.V != "from-env" {
+		t.Errorf("router_id %q\n%s", cfg.Global.RouterID.V, ds.Text(nil))
+	}
+	if _, ds := config.Parse(name, &config.Recorder{Source: OSFiles{}}, config.Options{}); !ds.HasErrors() {
+		t.Error("a bundle for other hosts has the environment of this one")
 	}
 }
