@@ -1,6 +1,7 @@
 package netnstests
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,4 +114,80 @@ func (w *world) worker(host, name string, killed map[int]bool) (pid int) {
 		return "none"
 	})
 	return pid
+}
+
+// clusterd --upgrade puts the installed binary in the place of the running one: the process keeps its pid, the address
+// is never away, no backup takes over; a binary that does not run is refused and the old one goes on.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2")
+	conf := w.example("lvs-dr.conf")
+	binary := filepath.Join(w.dir, "clusterd")
+	install := func(content []byte) {
+		t.Helper()
+		if err := os.WriteFile(binary+".new", content, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(binary+".new", binary); err != nil {
+			t.Fatal(err)
+		}
+	}
+	content, err := os.ReadFile(program(t, "clusterd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	install(content)
+	w.start("d1", binary, "-n", "-l", "-D", "-P", "-f", conf, "-i", "d1", "--run-dir", w.runDir("d1"))
+	w.standalone("d2", conf)
+	w.owned(15*time.Second, "d1", vip, "d1", "d2")
+	start := time.Now()
+	old := w.worker("d1", "vrrp", nil)
+	list, err := w.lab.Host("d1").Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent := list[0].PID
+
+	upgrade := func(program string) (string, error) {
+		out, err := w.lab.Host("d1").Command(w.ctx, program, "--upgrade", "--run-dir", w.runDir("d1")).CombinedOutput()
+		return string(out), err
+	}
+	// The one that asks must be the file that would be started.
+	if out, err := upgrade(program(t, "clusterd")); err == nil || !strings.Contains(out, "another file") || !strings.Contains(out, "install the new one as "+binary) {
+		t.Errorf("asked by another file: %v\n%s", err, out)
+	}
+	install(append(content, 0)) // another file, the same program
+	if out, err := upgrade(binary); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	w.steady(2*time.Second, "d1", vip, "d1", "d2")
+	if got := w.worker("d1", "vrrp", map[int]bool{old: true}); got == old {
+		t.Error("the worker is still the old one")
+	}
+	if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", parent)); err != nil || exe != binary {
+		t.Errorf("the parent runs %q, %v; want %s", exe, err, binary)
+	}
+
+	now := w.worker("d1", "vrrp", map[int]bool{old: true})
+	install([]byte("#!/bin/sh\necho broken >&2\nexit 1\n"))
+	if err := syscall.Kill(parent, syscall.Signal(44)); err != nil { // as --upgrade would, if it could run
+		t.Fatal(err)
+	}
+	w.eventually(10*time.Second, "the refusal is logged", func() string {
+		b, err := os.ReadFile(filepath.Join(w.dir, "d1.log"))
+		if err != nil || !strings.Contains(string(b), "the old binary goes on") || !strings.Contains(string(b), "broken") {
+			return "not yet"
+		}
+		return ""
+	})
+	w.steady(time.Second, "d1", vip, "d1", "d2")
+	if got := w.worker("d1", "vrrp", nil); got != now {
+		t.Errorf("worker %d became %d although the new binary was refused", now, got)
+	}
+	adverts, _ := w.traffic()
+	for _, a := range adverts {
+		if a.at.After(start) && (a.mac != w.mac("d1") || a.priority == 0) {
+			t.Errorf("%s advertised priority %d %s after the first owner", a.mac, a.priority, a.at.Sub(start))
+		}
+	}
 }

@@ -36,6 +36,7 @@ type settings struct {
 	pidFile   string
 	worker    string // hidden: which worker this process is
 	test      bool
+	upgrade   bool
 	dontFork  bool
 	vrrpOnly  bool
 	checkOnly bool
@@ -97,6 +98,7 @@ func command() *cobra.Command {
 	f.StringVarP(&s.pidFile, "pid", "p", "", "pid file (default RUN-DIR/clusterd.pid)")
 	f.StringVar(&s.stateDir, "state-dir", "/var/lib/quorate", "certificates, store, saved generations")
 	f.StringVar(&s.runDir, "run-dir", "/run/quorate", "control socket, pid file")
+	f.BoolVar(&s.upgrade, "upgrade", false, "let the running clusterd be replaced by this binary; addresses and services stay")
 	f.StringVar(&s.worker, "worker", "", "")
 	_ = f.MarkHidden("worker")
 	return cmd
@@ -112,6 +114,9 @@ func run(ctx context.Context, s *settings) error {
 	}
 	if s.worker != "" {
 		return runWorker(ctx, s, log)
+	}
+	if s.upgrade {
+		return s.replaceRunning(ctx)
 	}
 	if s.file == "" && !s.isMember() {
 		if _, err := os.Stat(defaultFile); err != nil {
@@ -211,12 +216,16 @@ func (s *settings) fork() error {
 	return c.Process.Release()
 }
 
+func (s *settings) pidPath() string {
+	if s.pidFile != "" {
+		return s.pidFile
+	}
+	return filepath.Join(s.runDir, "clusterd.pid")
+}
+
 // writePID takes the pid file's lock, so that a second clusterd on one run directory is refused and a stale file does not matter.
 func (s *settings) writePID() (func(), error) {
-	path := s.pidFile
-	if path == "" {
-		path = filepath.Join(s.runDir, "clusterd.pid")
-	}
+	path := s.pidPath()
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, &exitError{exitFatal, err}
@@ -241,6 +250,7 @@ func (s *settings) writePID() (func(), error) {
 func watch(ctx context.Context, s *settings, log *slog.Logger) error {
 	args := os.Args[1:]
 	cfg := host.WatchConfig{Standalone: s.file != "", Logger: log}
+	cfg.Binary, _ = os.Executable() // unknown: an upgrade is refused
 	add := func(name string) { cfg.Workers = append(cfg.Workers, host.Worker{Name: name, Args: args}) }
 	if !s.checkOnly {
 		add("vrrp")

@@ -42,6 +42,8 @@ type WatchConfig struct {
 	StopTimeout time.Duration
 	// Executable is what is run. Empty: /proc/self/exe, the running binary even if its file was replaced.
 	Executable string
+	// Binary is the file that SignalUpgrade starts; empty: there is no upgrade.
+	Binary string
 }
 
 // ExitError is returned by Watch when a worker's permanent failure ends the parent with the same status.
@@ -76,7 +78,7 @@ func backoff(last, ran time.Duration) time.Duration {
 }
 
 // Watch starts the workers and keeps them running until SIGTERM, SIGINT or the end of ctx; then it
-// ends them and returns nil. SIGHUP is passed on. It is the small parent of the
+// ends them and returns nil. SIGHUP is passed on, SignalUpgrade is in upgrade.go. It is the small parent of the
 // daemon: it owns no address, no socket but the pairs, and no configuration.
 //
 // Watch locks its OS thread: the kernel sends a worker its parent-death signal when the *thread* that
@@ -85,7 +87,7 @@ func Watch(ctx context.Context, cfg WatchConfig) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	sigs := make(chan os.Signal, 16)
-	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, SignalJSON)
+	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2, SignalJSON, SignalUpgrade)
 	defer signal.Stop(sigs)
 	return watch(ctx, cfg, sigs)
 }
@@ -146,7 +148,11 @@ func watch(ctx context.Context, cfg WatchConfig, sigs <-chan os.Signal) error {
 		case s := <-sigs:
 			if s == syscall.SIGHUP {
 				w.Logger.Info("Reloading ...")
-				w.signal(syscall.SIGHUP)
+				w.signal(syscall.SIGHUP, func(*child) bool { return true })
+				continue
+			}
+			if s == SignalUpgrade {
+				w.Logger.Error("The upgrade failed, the old binary goes on", "error", w.upgrade(ctx))
 				continue
 			}
 			if s == syscall.SIGUSR1 || s == syscall.SIGUSR2 || s == SignalJSON { // keepalived's dumps: VRRP writes them
@@ -339,31 +345,36 @@ func signalName(s *os.ProcessState) string {
 	return fmt.Sprintf("signal %d (%s)", ws.Signal(), name)
 }
 
-func (w *watchdog) signal(s syscall.Signal) {
+func (w *watchdog) signal(s syscall.Signal, which func(*child) bool) {
 	for _, c := range w.children {
-		if c.cmd != nil {
+		if c.cmd != nil && which(c) {
 			_ = c.cmd.Process.Signal(s) // one that has just ended is reaped by its own goroutine
 		}
 	}
 }
 
-func (w *watchdog) alive() bool {
-	return slices.ContainsFunc(w.children, func(c *child) bool { return c.cmd != nil })
+func (w *watchdog) alive(which func(*child) bool) bool {
+	return slices.ContainsFunc(w.children, func(c *child) bool { return c.cmd != nil && which(c) })
 }
 
 // stop ends every worker: TERM, and KILL for those that have not gone in time.
 func (w *watchdog) stop() {
 	w.stopping = true
 	w.sdNotify(daemon.SdNotifyStopping)
+	w.end(syscall.SIGTERM, func(*child) bool { return true })
+}
+
+// end ends some of the workers and waits for them; for good, since stopping is set.
+func (w *watchdog) end(s syscall.Signal, which func(*child) bool) {
 	for _, c := range w.children {
 		if c.timer != nil {
 			c.timer.Stop()
 		}
 	}
-	w.signal(syscall.SIGTERM)
+	w.signal(s, which)
 	limit := time.NewTimer(w.StopTimeout)
 	defer limit.Stop()
-	for w.alive() {
+	for w.alive(which) {
 		select {
 		case d := <-w.deaths:
 			_ = w.died(d) // only logs while stopping
@@ -371,11 +382,11 @@ func (w *watchdog) stop() {
 		case <-w.starts: // the timer was faster; it stays dead
 		case <-limit.C:
 			for _, c := range w.children {
-				if c.cmd != nil {
+				if c.cmd != nil && which(c) {
 					w.Logger.Error("worker does not stop, killing it", "worker", c.Name, "pid", c.cmd.Process.Pid)
 				}
 			}
-			w.signal(syscall.SIGKILL)
+			w.signal(syscall.SIGKILL, which)
 		}
 	}
 }
