@@ -57,7 +57,8 @@ func (i *Instance) becomeMaster(r Reason, detail string) {
 	i.push(Acquire{})
 	i.announceBlock()
 	i.armRefresh()
-	i.transition(Master, r, detail)}
+	i.transition(Master, r, detail)
+}
 
 func (i *Instance) announceBlock() {
 	i.announce(i.cfg.GARP.MasterRepeat)

@@ -183,7 +183,7 @@ func (s *languageServer) handle(m rpcMessage) (result any, rerr *rpcError, err e
 	if len(m.Params) > 0 && m.Method != "initialize" {
 		if err := json.Unmarshal(m.Params, &p); err != nil {
 			rerr = &rpcError{rpcInvalidParams, m.Method + ": " + err.Error()} // the editor's error, not ours
-			return nil, rerr, nil //nolint:nilerr // told to the editor
+			return nil, rerr, nil                                             //nolint:nilerr // told to the editor
 		}
 	}
 	uri := p.TextDocument.URI
