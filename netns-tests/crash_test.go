@@ -191,3 +191,34 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 }
+
+// A member is upgraded while it leads the cluster and owns the address: nobody takes over, and it takes part again.
+func TestUpgradeOfAMember(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2", "d3")
+	directors := []string{"d1", "d2", "d3"}
+	w.form(directors...)
+	conf := w.example("lvs-dr.conf")
+	w.ctl("d1", "push", conf, "-m", "first")
+	w.runs(1, directors...)
+	w.owned(15*time.Second, "d1", vip, directors...)
+	start := time.Now()
+	out, err := w.lab.Host("d1").Command(w.ctx, program(t, "clusterd"), "--upgrade", "--run-dir", w.runDir("d1")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	w.steady(3*time.Second, "d1", vip, directors...)
+	w.ready("d2", directors...)
+	text, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ctl("d1", "push", w.write("second.conf", string(text)+"\n# again\n"), "-m", "second")
+	w.runs(2, directors...)
+	adverts, _ := w.traffic()
+	for _, a := range adverts {
+		if a.at.After(start) && (a.mac != w.mac("d1") || a.priority == 0) {
+			t.Errorf("%s advertised %s after the upgrade began", a.mac, a.at.Sub(start))
+		}
+	}
+}
