@@ -49,6 +49,7 @@ type pair struct {
 	mu     sync.Mutex
 	probes []probe
 	first  map[uint8]time.Time // first advert of b for each VRID since the last mark
+	owner  time.Time           // last advert of a with a priority
 }
 
 // probe is one question and who answered.
@@ -108,7 +109,7 @@ func (p *pair) echo(h *netns.Host) {
 	}()
 }
 
-// listen notes the adverts of b.
+// listen notes the adverts of both.
 func (p *pair) listen() {
 	var c net.PacketConn
 	var pc *ipv4.PacketConn
@@ -130,6 +131,11 @@ func (p *pair) listen() {
 			n, from, err := c.ReadFrom(buf)
 			if err != nil {
 				return
+			}
+			if n > 3 && from.String() == "10.9.0.1" && buf[2] != 0 {
+				p.mu.Lock()
+				p.owner = time.Now()
+				p.mu.Unlock()
 			}
 			if n > 3 && from.String() == "10.9.0.2" && buf[2] != 0 {
 				p.mu.Lock()
@@ -255,6 +261,25 @@ func (p *pair) answeredBy(who byte, t time.Time, limit time.Duration) time.Time 
 			p.Fatalf("%s: no answer from %c within %v", p.name, who, limit)
 		}
 	}
+}
+
+// advertised is when a sent its last advert so far.
+func (p *pair) advertised() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.owner
+}
+
+// between waits for an advert of a and then half an interval, so that what follows has the same phase in every round
+// and for both daemons.
+func (p *pair) between(interval time.Duration) {
+	p.Helper()
+	for before, end := p.advertised(), time.Now().Add(10*time.Second); p.advertised().Equal(before); time.Sleep(interval / 20) {
+		if time.Now().After(end) {
+			p.Fatalf("%s: a has not advertised for 10 s", p.name)
+		}
+	}
+	time.Sleep(time.Until(p.advertised().Add(interval / 2)))
 }
 
 // gap is the longest time without an answer: from a question that got none to the next that got one.
