@@ -45,9 +45,11 @@ var features = []feature{
 	{name: "dynamic-interfaces", level: Warning, why: "an interface must exist when the configuration is used"},
 
 	// Addresses, routes and what is announced about them.
-	{name: "routes", level: Error, why: "the routes would not follow the address"},
-	{name: "rules", level: Error, why: "the rules would not follow the address"},
-	{name: "static", level: Error, why: "it would not be configured"},
+	{name: "routes", done: true, level: Error, why: "the routes would not follow the address"},
+	{name: "rules", done: true, level: Error, why: "the rules would not follow the address"},
+	{name: "static", done: true, level: Error, why: "it would not be configured"},
+	{name: "route-encap", level: Error, why: "packets would be sent without the encapsulation"},
+	{name: "track-group", level: Error, why: "no instance would go to fault when it is lost"},
 	{name: "address-options", level: Warning, why: "the address is added without it"},
 	{name: "garp-interval", level: Warning, why: "announcements are sent one right after the other"},
 	{name: "garp-extra", level: Warning, why: "addresses on other interfaces are not announced again and again"},

@@ -58,9 +58,11 @@ type Route struct {
 	Table   string // number or name; empty: main
 	Metric  int64
 	NoTrack bool
-	Options []Option // the rest, in written order; nexthop has everything behind it as value
-	Text    string   // the line, words joined by single blanks
-	Pos     Pos
+	// Nexthops are several gateways, used by weight.
+	Nexthops []Nexthop
+	Options  []Option // the rest, in written order
+	Text     string   // the line, words joined by single blanks
+	Pos      Pos
 }
 
 // Rule is a line of static_rules or virtual_rules.
@@ -68,7 +70,7 @@ type Rule struct {
 	From, To   netip.Prefix // invalid: any
 	Table      string       // or lookup
 	Action     string       // instead of a table: goto N, nop, blackhole ...
-	Preference int64        // -1: not written
+	Preference int64        // when none is written, keepalived's: 16384 and down
 	Not        bool
 	NoTrack    bool
 	Options    []Option

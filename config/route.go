@@ -247,7 +247,10 @@ func (c *ctx) routeLine(item *stmt, kw string) (Route, bool) {
 			if o, ok = l.option(k, w); !ok {
 				break
 			}
+			c.reportFeature(k, w.pos)
 			switch w.text {
+			case "nexthop":
+				ok = l.nexthops(&r, o, six)
 			case "dev", "oif":
 				r.Dev = o.Value
 			case "table":
@@ -275,7 +278,7 @@ func (c *ctx) routeLine(item *stmt, kw string) (Route, bool) {
 	if !c.routeFamily(&r, kw) {
 		return r, false
 	}
-	if r.Dev == "" && !r.NoTrack && r.Type == "unicast" && !hasOption(r.Options, "nexthop") {
+	if r.Dev == "" && !r.NoTrack && r.Type == "unicast" && len(r.Nexthops) == 0 {
 		c.warnf(item.pos, "untracked-route", kw, "add: dev INTERFACE, or no_track", "keepalived 2.2.7 cannot track a route without dev and says so")
 	}
 	return r, true
@@ -304,6 +307,9 @@ func (c *ctx) routeFamily(r *Route, kw string) bool {
 	}
 	return true
 }
+
+// firstPreference is what the first rule of a family without preference gets (keepalived 2.2.7, measured).
+const firstPreference = 16384
 
 func hasOption(list []Option, name string) bool {
 	for _, o := range list {
@@ -386,6 +392,9 @@ func (c *ctx) ruleLine(item *stmt, kw string) (Rule, bool) {
 				break
 			}
 			switch w.text {
+			case "track_group":
+				c.reportFeature(k, w.pos)
+				r.Options = append(r.Options, o)
 			case "table", "lookup":
 				ok = choose(w)
 				if r.Table = o.Value; o.Value == "0" {
@@ -409,8 +418,6 @@ func (c *ctx) ruleLine(item *stmt, kw string) (Rule, bool) {
 	case r.Table == "" && r.Action == "":
 		c.errorf(item.pos, "missing-value", kw, "add: table NUMBER", "the rule has no table and no other action")
 		return r, false
-	case r.Preference < 0:
-		c.warnf(item.pos, "missing-value", kw, "add: preference NUMBER", "the rule has no preference; keepalived counts down from 16384 and reports it")
 	}
 	for _, o := range r.Options {
 		v4 := (r.From.IsValid() && r.From.Addr().Is4()) || (r.To.IsValid() && r.To.Addr().Is4())
@@ -428,6 +435,15 @@ func (c *ctx) ruleLine(item *stmt, kw string) (Rule, bool) {
 			c.bad(goTo, kw, "write the preference of a later rule", fmt.Errorf("goto %d does not lead behind the rule itself (%d)", n, r.Preference))
 			return r, false
 		}
+	}
+	if r.Preference < 0 {
+		n := &c.facts.rules4
+		if r.Is6() {
+			n = &c.facts.rules6
+		}
+		r.Preference = firstPreference - *n
+		*n++
+		c.warnf(item.pos, "missing-value", kw, "add: preference NUMBER", "the rule has no preference and gets %d: keepalived counts down from %d in each family, and reports it", r.Preference, firstPreference)
 	}
 	return r, true
 }

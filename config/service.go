@@ -249,6 +249,7 @@ type facts struct {
 	groups   []Value[string] // virtual_server group NAME
 	// what FILE_CHECK and BFD_CHECK refer to
 	fileChecks, bfdChecks []Track
+	rules4, rules6        int64 // rules without a preference
 }
 
 type serviceKey struct {

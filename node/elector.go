@@ -26,6 +26,7 @@ type Elector struct {
 	links      map[string]*link
 	unknown    uint64 // packets for a VRID nobody here runs
 	recovered  Recovered
+	static     static
 	census     census
 	answers    []answer // to claims of our addresses
 	stopped    bool
@@ -179,6 +180,7 @@ func (e *Elector) configure(c Configure) {
 	e.generation = c.Generation
 	e.configureScripts(c.Config)
 
+	e.configureStatic(c.Config, e.leftStatic())
 	old := slices.Clone(e.instances)
 	var next []*instance
 	kept := map[*instance]*config.Instance{}
@@ -215,6 +217,9 @@ func (e *Elector) configure(c Configure) {
 	}
 
 	wanted := map[string]bool{}
+	for _, a := range e.static.addrs {
+		wanted[a.Dev] = true
+	}
 	for _, i := range e.instances {
 		for _, name := range i.watched {
 			wanted[name] = true
@@ -236,38 +241,6 @@ func (e *Elector) configure(c Configure) {
 	e.evaluate()
 	e.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("%s: %d vrrp instances, %d tracked scripts",
 		c, len(e.instances), len(e.scripts))})
-}
-
-// inherit gives every instance what it held before a crash, and removes what belongs to none. It
-// happens once, with the first configuration.
-func (e *Elector) inherit() {
-	for _, h := range e.recovered.Held {
-		at := slices.IndexFunc(e.instances, func(i *instance) bool {
-			return i.cfg.Interface.V == h.Interface && i.cfg.VRID.V == h.VRID
-		})
-		if at >= 0 {
-			e.instances[at].leftover = append(e.instances[at].leftover, h.Address)
-			e.instances[at].inherited = true
-			continue
-		}
-		dev := h.Address.Dev
-		if dev == "" {
-			dev = h.Interface
-		}
-		e.emit(RemoveAddress{Interface: dev, Address: h.Address})
-	}
-	e.recovered.Held = nil
-}
-
-// Held lists every address on the host that an instance added and that is to be removed one day.
-func (e *Elector) Held() []Held {
-	var all []Held
-	for _, i := range e.instances {
-		for _, a := range slices.Concat(i.held, i.leftover) {
-			all = append(all, Held{Instance: i.cfg.Name, VRID: i.cfg.VRID.V, Interface: i.cfg.Interface.V, Address: a})
-		}
-	}
-	return all
 }
 
 // configureScripts keeps the verdict of a script whose command did not change (keepalived reload).
@@ -325,6 +298,7 @@ func (e *Elector) link(ev Link) {
 	for _, i := range e.instances {
 		i.repair(e, ev, had, has)
 	}
+	e.repairStatic(was, ev, had, has)
 }
 
 func addressSet(list []netip.Prefix) map[netip.Addr]bool {
@@ -363,6 +337,7 @@ func (e *Elector) shutdown() {
 	for _, i := range e.instances {
 		i.stop(e, "STOP")
 	}
+	e.removeStatic()
 	for _, g := range e.groups { // keepalived tells of groups last
 		g.notify(e, "STOP")
 	}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -22,6 +23,7 @@ import (
 //	conf [generation=N] [none]     input: keepalived.conf; configures both machines for node d1
 //	left IP:PORT …                 what a killed checker worker had put into the kernel
 //	recovered vip=(IP,…) silent_ms=N   what a killed worker held, and how long ago it lived
+//	killed silent_ms=N             the worker died and another one starts, knowing what it held
 //	stage                          input: the keepalived.conf that is about to be activated
 //	link eth0 up 192.168.2.210/24  (or down, or gone): what the host says of an interface
 //	at 3.5s                        time passes, with a tick at every deadline on the way
@@ -89,6 +91,14 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 				}
 			}
 		}
+		d.e.Step(d.now, ev)
+	case "killed": // what it held is on disk, as JSON
+		b, err := json.Marshal(d.e.Held())
+		ev := Recovered{Alive: d.now - time.Duration(number("silent_ms", 100))*time.Millisecond}
+		if err != nil || json.Unmarshal(b, &ev.Held) != nil {
+			td.Fatalf(t, "%s: %v", b, err)
+		}
+		d.e = NewElector()
 		d.e.Step(d.now, ev)
 	case "stage":
 		d.e.Step(d.now, Stage{Config: d.parse(t, td)})
@@ -242,7 +252,14 @@ func (d *director) text(a Action) []string {
 	case Remember:
 		var held []string
 		for _, h := range d.e.Held() {
-			held = append(held, h.Address.Prefix.Addr().String())
+			switch {
+			case h.Route != nil:
+				held = append(held, "route "+h.Route.Text)
+			case h.Rule != nil:
+				held = append(held, "rule "+h.Rule.Text)
+			default:
+				held = append(held, h.Address.Prefix.Addr().String())
+			}
 		}
 		return []string{fmt.Sprintf("remember %v", held)}
 	case RememberServices:
@@ -261,6 +278,14 @@ func (d *director) text(a Action) []string {
 		return []string{fmt.Sprintf("ip addr add %s dev %s", a.Address.Prefix, a.Interface)}
 	case RemoveAddress:
 		return []string{fmt.Sprintf("ip addr del %s dev %s", a.Address.Prefix, a.Interface)}
+	case AddRoute:
+		return []string{"ip route add " + a.Route.Text}
+	case RemoveRoute:
+		return []string{"ip route del " + a.Route.Text}
+	case AddRule:
+		return []string{"ip rule add " + a.Rule.Key()}
+	case RemoveRule:
+		return []string{"ip rule del " + a.Rule.Key()}
 	case RunScript:
 		return []string{fmt.Sprintf("run %s: timeout %s %s", a.Script, a.Timeout, strings.Join(a.Command.Argv, " "))}
 	case Notify:

@@ -31,6 +31,8 @@ type instance struct {
 	// leftover are addresses that may be on the host although this instance never added them: an
 	// earlier configuration had them, and a predecessor process may have left them behind.
 	leftover []config.Address
+	// heldPaths and leftPaths are the same of virtual_routes and virtual_rules.
+	heldPaths, leftPaths paths
 	// inherited: leftover is what the worker before this one held, see adopt.
 	inherited, adopting bool
 	// previous and staged are address lists other members may send instead of ours: they run the
@@ -76,6 +78,7 @@ func (i *instance) setConfig(c *config.Instance, g *config.Global) {
 	for _, t := range c.TrackIfaces {
 		i.ifaces = append(i.ifaces, t.V)
 	}
+	i.ifaces = append(i.ifaces, i.paths().interfaces()...)
 	slices.Sort(i.ifaces)
 	i.ifaces = slices.Compact(i.ifaces)
 	i.watched = slices.Clone(i.ifaces)
@@ -85,6 +88,9 @@ func (i *instance) setConfig(c *config.Instance, g *config.Global) {
 	slices.Sort(i.watched)
 	i.watched = slices.Compact(i.watched)
 }
+
+// paths are the routes and rules to have while MASTER.
+func (i *instance) paths() paths { return paths{i.cfg.VirtualRoutes, i.cfg.VirtualRules} }
 
 // vips are the addresses to add while MASTER.
 func (i *instance) vips() []config.Address {
@@ -131,6 +137,7 @@ func (i *instance) reconfigure(e *Elector, c *config.Instance, g *config.Global)
 	prev, next := vrrpConfig(i.cfg, i.global), vrrpConfig(c, g)
 	if !i.started {
 		i.leftover = append(i.leftover, i.all...)
+		i.leftPaths = i.leftPaths.and(i.paths())
 	}
 	if !slices.Equal(prev.Addrs, next.Addrs) {
 		i.previous = prev.Addrs
@@ -191,6 +198,7 @@ func (i *instance) evaluate(e *Elector) {
 		i.started = true
 		if i.adopting = adopt && len(i.faults) == 0; i.adopting {
 			i.held, i.leftover = i.leftover, nil // it never stopped being held
+			i.heldPaths, i.leftPaths = i.leftPaths, paths{}
 		}
 		joins := i.group != nil && i.group.othersMaster(i) && len(i.faults) == 0
 		i.step(e, vrrp.Startup{Adopt: i.adopting || joins, Delay: i.global.StartupDelay.V})
@@ -331,6 +339,7 @@ func (i *instance) handle(e *Elector, a vrrp.Action) {
 // acquire makes held equal to the configured addresses: the ones that are gone go first.
 func (i *instance) acquire(e *Elector) {
 	want := i.vips()
+	i.heldPaths.without(i.paths()).remove(e)
 	for _, v := range i.held {
 		if !containsAddress(want, v) {
 			e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
@@ -341,7 +350,8 @@ func (i *instance) acquire(e *Elector) {
 			e.emit(AddAddress{Interface: i.dev(v), Address: v})
 		}
 	}
-	i.held = want
+	i.paths().without(i.heldPaths).add(e)
+	i.held, i.heldPaths = want, i.paths()
 	e.emit(Remember{})
 }
 
@@ -353,13 +363,15 @@ func (i *instance) release(e *Elector) {
 			all = append(all, v)
 		}
 	}
+	i.paths().and(i.heldPaths).and(i.leftPaths).remove(e)
 	for _, v := range all {
 		e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
 	}
-	if i.held != nil || i.leftover != nil {
+	if i.held != nil || i.leftover != nil || !i.heldPaths.empty() || !i.leftPaths.empty() {
 		e.emit(Remember{})
 	}
 	i.held, i.leftover = nil, nil
+	i.heldPaths, i.leftPaths = paths{}, paths{}
 }
 
 func containsAddress(list []config.Address, a config.Address) bool {

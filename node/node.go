@@ -31,24 +31,9 @@ func (c Configure) String() string {
 	return fmt.Sprintf("generation %d", c.Generation)
 }
 
-// Recovered tells, before the first Configure, what the worker before this one held when it last lived. An instance
-// that was MASTER less than a master-down interval ago goes on as MASTER; every other address is removed.
-type Recovered struct {
-	Alive time.Duration // instant at which it was last known to work
-	Held  []Held
-}
-
 // RecoveredServices tells, before the first Configure, which services the checker worker before this one may have left in
 // the kernel: those that the configuration does not have are removed.
 type RecoveredServices struct{ Keys []ipvs.Key }
-
-// Held is an address on the host that an instance added.
-type Held struct {
-	Instance  string         `json:"instance"`
-	VRID      int            `json:"vrid"`
-	Interface string         `json:"interface"` // of the instance
-	Address   config.Address `json:"address"`
-}
 
 // Stage announces a configuration that the cluster is about to activate. Adverts with its address
 // lists are accepted from now on: some members will switch before this one does.

@@ -12,11 +12,32 @@ import (
 	"quorate/config"
 )
 
-// addresses of one host: what adds and removes virtual addresses. Not safe for concurrent use.
+// addresses of one host: what adds and removes addresses, routes and rules. Not safe for concurrent use.
 type addresses struct {
 	fd  int
 	seq uint32
 	buf []byte
+}
+
+// change is one thing to add to the kernel's network configuration, or to remove: an addressOp, routeOp or ruleOp.
+type change interface {
+	removes() bool
+	// what names it in reports, and tells it from others.
+	what() string
+	// slot is what must not be changed twice at a time.
+	slot() hostAddress
+	// message appends the netlink message.
+	message(b []byte, seq uint32) ([]byte, error)
+	// harmless: the kernel already is as it should be.
+	harmless(err error) bool
+}
+
+// failedOp says what could not be done.
+func failedOp(op change, err error) error {
+	if op.removes() {
+		return fmt.Errorf("remove %s: %w", op.what(), err)
+	}
+	return fmt.Errorf("add %s: %w", op.what(), err)
 }
 
 // addressOp adds or removes one address of an interface.
@@ -58,17 +79,25 @@ func (a *addresses) Close() { _ = unix.Close(a.fd) }
 
 // Add puts a virtual address on an interface; one that is there already is fine.
 func (a *addresses) Add(index int, dev string, c config.Address) error {
-	return a.Apply([]addressOp{{index: index, dev: dev, addr: c}})[0]
+	return a.one(addressOp{index: index, dev: dev, addr: c})
 }
 
 // Remove takes it away; one that is not there, on an interface that may be gone, is fine.
 func (a *addresses) Remove(index int, dev string, c config.Address) error {
-	return a.Apply([]addressOp{{remove: true, index: index, dev: dev, addr: c}})[0]
+	return a.one(addressOp{remove: true, index: index, dev: dev, addr: c})
+}
+
+func (a *addresses) one(op change) error {
+	if err := a.Apply([]change{op})[0]; !errors.Is(err, errAsWanted) {
+		return err
+	}
+	return nil
 }
 
 // Apply carries out up to addressBatch operations in order, each whatever became of the others, in one
-// packet of which only the last message asks for an answer: the kernel answers a refused one anyhow.
-func (a *addresses) Apply(ops []addressOp) []error {
+// packet of which only the last message asks for an answer: the kernel answers a refused one anyhow. What was there
+// already, or was not, is no error, but errAsWanted.
+func (a *addresses) Apply(ops []change) []error {
 	errs := make([]error, len(ops))
 	bySeq := map[uint32]int{}
 	out := a.buf[:0]
@@ -77,7 +106,7 @@ func (a *addresses) Apply(ops []addressOp) []error {
 		a.seq++
 		msg, err := op.message(out, a.seq)
 		if err != nil {
-			errs[k] = op.failed(err)
+			errs[k] = outcome(op, err)
 			continue
 		}
 		bySeq[a.seq], last, out = k, len(out), msg
@@ -91,15 +120,15 @@ func (a *addresses) Apply(ops []addressOp) []error {
 	err := unix.Sendto(a.fd, out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 	for done := false; !done && err == nil; {
 		done, err = a.answers(final, func(seq uint32, refused error) {
-			if k, ok := bySeq[seq]; ok && !ops[k].harmless(refused) {
-				errs[k] = ops[k].failed(refused)
+			if k, ok := bySeq[seq]; ok {
+				errs[k] = outcome(ops[k], refused)
 			}
 		})
 	}
 	if err != nil {
 		for _, k := range bySeq { // what became of them is not known; all of them may be repeated
 			if errs[k] == nil {
-				errs[k] = ops[k].failed(fmt.Errorf("netlink: %w", err))
+				errs[k] = failedOp(ops[k], fmt.Errorf("netlink: %w", err))
 			}
 		}
 	}
@@ -134,14 +163,20 @@ func (a *addresses) answers(final uint32, refused func(seq uint32, err error)) (
 	return done, nil
 }
 
-func (op addressOp) failed(err error) error {
-	if op.remove {
-		return fmt.Errorf("remove %s from %s: %w", op.addr.Prefix, op.dev, err)
+// errAsWanted says that nothing was to be done.
+var errAsWanted = errors.New("the kernel is as it should be")
+
+func outcome(op change, err error) error {
+	if op.harmless(err) {
+		return errAsWanted
 	}
-	return fmt.Errorf("add %s to %s: %w", op.addr.Prefix, op.dev, err)
+	return failedOp(op, err)
 }
 
-// harmless: the kernel already is as it should be.
+func (op addressOp) removes() bool     { return op.remove }
+func (op addressOp) what() string      { return "address " + op.addr.Prefix.String() + " on " + op.dev }
+func (op addressOp) slot() hostAddress { return hostAddress{dev: op.dev, addr: op.addr.Prefix.Addr()} }
+
 func (op addressOp) harmless(err error) bool {
 	if op.remove {
 		return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENODEV)

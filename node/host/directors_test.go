@@ -34,12 +34,12 @@ func parse(path string) (*config.Config, error) {
 
 // directorProcess is a director in a process and network namespace of its own, on an eth0 that the
 // test moves in.
-func directorProcess(address, path string) int {
+func directorProcess(address, path string, runDir ...string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	err := awaitEth0(address)
 	if err == nil {
-		err = RunVRRP(ctx, VRRPConfig{Node: "lb", Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+		err = RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: strings.Join(runDir, ""), Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
 			Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
 	}
 	if err != nil {
@@ -60,7 +60,7 @@ func awaitEth0(address string) error {
 	}
 	a, err := netlink.ParseAddr(address)
 	if err == nil {
-		err = netlink.AddrAdd(eth0, a)
+		err = netlink.AddrReplace(eth0, a)
 	}
 	if err == nil {
 		err = netlink.LinkSetUp(eth0)

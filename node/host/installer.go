@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,21 +11,21 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"quorate/config"
 	"quorate/node"
 )
 
-// installer carries out, beside the event loop, everything about addresses that may take long:
-// adding, removing and announcing them, and noting which are held. The event loop only queues; with thousands of
+// installer carries out, beside the event loop, everything about addresses, routes and rules that may take long:
+// adding and removing them, announcing addresses, and noting what is held. The event loop only queues; with thousands of
 // addresses the kernel needs seconds, and no advert may wait for that.
 //
 // What holds:
 //   - what is wanted of one address last is what the kernel ends up with;
+//   - a route or a rule is changed after everything that was queued before;
 //   - an address is announced after it was added, never after it is to be removed;
 //   - announcements go round: every address once before any a second time;
 //   - a note of held addresses is written before the kernel is changed further.
 type installer struct {
-	out        func(any)               // addressResult and announceResult
+	out        func(any)               // changeResult and announceResult
 	save       func([]node.Held) error // may be nil
 	addrs      *addresses
 	arps       map[int]*arpSocket // by interface index
@@ -46,10 +47,11 @@ type installer struct {
 	failures []error // of removals after Close
 }
 
-// hostAddress is an address on an interface, whatever its prefix length.
+// hostAddress is an address on an interface, whatever its prefix length; or a route or rule, then line is all it has.
 type hostAddress struct {
 	dev  string
 	addr netip.Addr
+	line string
 }
 
 // slot is what is to be done to one address.
@@ -59,7 +61,7 @@ type slot struct {
 }
 
 type queuedOp struct {
-	addressOp
+	change
 	seq  uint64
 	tell bool // of success too
 }
@@ -72,11 +74,11 @@ type announcement struct {
 	left  int
 }
 
-// addressResult tells the event loop that an operation failed, or that one it repeats has worked.
-type addressResult struct {
-	key addressKey
-	seq uint64
-	err error
+// changeResult tells the event loop that an operation failed, or what became of one it repeats.
+type changeResult struct {
+	what string
+	seq  uint64
+	err  error // errAsWanted if it was so already
 }
 
 // announceResult tells of a change between working and not.
@@ -106,23 +108,27 @@ func newInstaller(out func(any), save func([]node.Held) error) (*installer, erro
 	return q, nil
 }
 
-// Change queues an operation. What was queued for the same address and does not matter any more is dropped.
-func (q *installer) Change(op addressOp, seq uint64, tell bool) {
-	key := hostAddress{op.dev, op.addr.Prefix.Addr()}
+// Change queues an operation. What was queued for the same thing and does not matter any more is dropped.
+func (q *installer) Change(op change, seq uint64, tell bool) {
+	key := op.slot()
 	q.epoch.Add(1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s := q.slots[key]
+	if s != nil && key.line != "" { // its turn comes after what it needs
+		q.order = slices.DeleteFunc(q.order, func(o *slot) bool { return o == s })
+		s = nil
+	}
 	if s == nil {
 		s = &slot{key: key}
 		q.slots[key] = s
 		q.order = append(q.order, s)
 	}
 	s.ops = slices.DeleteFunc(s.ops, func(o queuedOp) bool {
-		return o.addr.Prefix == op.addr.Prefix && (op.remove || !o.remove)
+		return o.what() == op.what() && (op.removes() || !o.removes())
 	})
 	s.ops = append(s.ops, queuedOp{op, seq, tell})
-	if op.remove {
+	if op.removes() {
 		q.forgetAnnouncement(key)
 	}
 	q.kick()
@@ -138,7 +144,7 @@ func (q *installer) Settled(epoch uint64) bool {
 
 // Announce queues one gratuitous ARP or unsolicited neighbour advertisement.
 func (q *installer) Announce(dev string, index int, mac [6]byte, addr netip.Addr) {
-	key := hostAddress{dev, addr}
+	key := hostAddress{dev: dev, addr: addr}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
@@ -198,7 +204,7 @@ func (q *installer) Close() []error {
 	case <-t.C:
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		return append(q.failures, fmt.Errorf("%d addresses were not removed within %v", len(q.order), closeLimit))
+		return append(q.failures, fmt.Errorf("%d changes were not made within %v", len(q.order), closeLimit))
 	}
 	return q.failures
 }
@@ -276,26 +282,27 @@ func (q *installer) apply(ops []queuedOp) {
 	if len(ops) == 0 {
 		return
 	}
-	plain := make([]addressOp, len(ops))
+	plain := make([]change, len(ops))
 	for k, op := range ops {
-		plain[k] = op.addressOp
+		plain[k] = op.change
 	}
 	for k, err := range q.addrs.Apply(plain) {
 		op := ops[k]
-		if err == nil && !op.tell {
+		failed := err != nil && !errors.Is(err, errAsWanted)
+		if !failed && !op.tell {
 			continue
 		}
 		q.mu.Lock()
-		if err != nil && !op.remove {
-			q.forgetAnnouncement(hostAddress{op.dev, op.addr.Prefix.Addr()})
+		if failed && !op.removes() {
+			q.forgetAnnouncement(op.slot())
 		}
 		closed := q.closed
-		if err != nil && closed {
+		if failed && closed {
 			q.failures = append(q.failures, err)
 		}
 		q.mu.Unlock()
 		if !closed {
-			q.out(addressResult{keyOf(op.dev, op.addr), op.seq, err})
+			q.out(changeResult{op.what(), op.seq, err})
 		}
 	}
 	q.epoch.Add(1)
@@ -352,9 +359,6 @@ func (q *installer) sendAnnouncement(a announcement) error {
 	}
 	return err
 }
-
-// keyOf names an address as it is configured.
-func keyOf(dev string, a config.Address) addressKey { return addressKey{dev, a.Prefix.String()} }
 
 // errNoInterface is what the kernel would say, were it asked.
 var errNoInterface = fmt.Errorf("no such interface: %w", unix.ENODEV)

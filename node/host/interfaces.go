@@ -37,9 +37,17 @@ func usedInterfaces(c *config.Config) map[string]config.Pos {
 				out[a.Dev] = a.Pos
 			}
 		}
+		for _, r := range i.VirtualRoutes {
+			if r.Dev != "" && !r.NoTrack {
+				out[r.Dev] = r.Pos
+			}
+		}
 		for _, t := range i.TrackIfaces {
 			out[t.V] = t.Pos
 		}
+	}
+	for _, a := range c.StaticAddresses {
+		out[c.StaticDev(a)] = a.Pos
 	}
 	return out
 }

@@ -59,8 +59,8 @@ func testWorker(name string, args []string) int {
 		return 0
 	case "exec": // exec ADDRESS PROGRAM...: see interop_test.go
 		return execProcess(args[1], args[2:])
-	case "director": // director ADDRESS CONFIG: see directors_test.go
-		return directorProcess(args[1], args[2])
+	case "director": // director ADDRESS CONFIG [RUNDIR]: see directors_test.go
+		return directorProcess(args[1], args[2], args[3:]...)
 	case "echo": // echo PEER: says hello, answers each message with its own pid, crashes when told to
 		c, err := InheritedConn(args[1])
 		if err != nil || c == nil {

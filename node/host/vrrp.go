@@ -67,18 +67,18 @@ type elector struct {
 	details  func() []node.Detail
 	heldCost time.Duration // of listing them, the last time
 	heldAt   time.Duration
-	wishes   map[addressKey]*wish
+	wishes   map[string]*wish // by what they are about
 	wishSeq  uint64
+	paths    *pathWatch                          // nil until there is a route or rule
 	vips     atomic.Pointer[map[netip.Addr]bool] // all of the configuration, for the monitors
 }
 
-// wish is what the machine wants of an address. One that failed is tried again every second.
+// wish is what the machine wants of an address, a route or a rule. One that failed is tried again every second.
 type wish struct {
-	remove bool
-	dev    string
-	addr   config.Address
-	seq    uint64 // of its latest operation: results of earlier ones say nothing
-	failed bool
+	op      change
+	seq     uint64 // of its latest operation: results of earlier ones say nothing
+	failed  bool
+	looking bool // whether somebody took it away, see recheck
 }
 
 // iface is what the driver has open on an interface.
@@ -89,8 +89,6 @@ type iface struct {
 	vrrp   map[node.Socket]*vrrpSocket
 	ears   *monitor
 }
-
-type addressKey struct{ dev, prefix string }
 
 // received is what was there at once on an interface.
 type received struct {
@@ -123,7 +121,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 	nameProcess("clusterd: vrrp")
 	log, flush := newAsyncLog(cfg.Logger)
 	defer flush()
-	e := &elector{ifaces: map[string]*iface{}, wishes: map[addressKey]*wish{}}
+	e := &elector{ifaces: map[string]*iface{}, wishes: map[string]*wish{}}
 	e.vips.Store(&map[netip.Addr]bool{})
 	e.worker = &worker{
 		census:   v.census,
@@ -278,9 +276,17 @@ func (e *elector) act(a node.Action) {
 	case node.SendAdvert:
 		e.send(a)
 	case node.AddAddress:
-		e.add(a)
+		e.want(addressOp{dev: a.Interface, addr: a.Address})
 	case node.RemoveAddress:
-		e.remove(a)
+		e.want(addressOp{remove: true, dev: a.Interface, addr: a.Address})
+	case node.AddRoute:
+		e.want(routeOp{route: a.Route})
+	case node.RemoveRoute:
+		e.want(routeOp{remove: true, route: a.Route})
+	case node.AddRule:
+		e.want(ruleOp{rule: a.Rule})
+	case node.RemoveRule:
+		e.want(ruleOp{remove: true, rule: a.Rule})
 	case node.SendARP:
 		e.announce(a)
 	case node.Remember:
@@ -322,9 +328,12 @@ func (e *elector) take(v any) {
 		}
 		e.open(i)
 		e.step(v.link)
-	case addressResult:
-		if w := e.wishes[v.key]; w != nil && w.seq == v.seq {
-			e.settled(v.key, v.err)
+		e.recheck() // the kernel drops routes with their interface or source address and says nothing
+	case pathsChanged:
+		e.recheck()
+	case changeResult:
+		if w := e.wishes[v.what]; w != nil && w.seq == v.seq {
+			e.settled(w, v.err)
 		}
 	case announceResult:
 		if v.err == nil || e.iface(v.dev).news.link.Up { // of a link that is down others tell

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net"
 
@@ -18,39 +19,72 @@ func (e *elector) index(name string) int {
 	return 0
 }
 
-func (e *elector) add(a node.AddAddress) {
-	e.want(&wish{dev: a.Interface, addr: a.Address}, false)
+// want queues what is to become of something.
+func (e *elector) want(op change) {
+	if _, address := op.(addressOp); !address {
+		e.watchPaths()
+	}
+	w := &wish{op: op}
+	e.wishes[op.what()] = w
+	e.try(w, false)
 }
 
-func (e *elector) remove(a node.RemoveAddress) {
-	e.want(&wish{remove: true, dev: a.Interface, addr: a.Address}, false)
-}
-
-// want queues what is to become of an address.
-func (e *elector) want(w *wish, again bool) {
-	key := keyOf(w.dev, w.addr)
+// try queues a wish; again asks for an answer even if all is well.
+func (e *elector) try(w *wish, again bool) {
 	e.wishSeq++
 	w.seq = e.wishSeq
-	e.wishes[key] = w
-	index := e.index(w.dev)
-	switch {
-	case index != 0:
-		e.install.Change(addressOp{w.remove, index, w.dev, w.addr}, w.seq, again)
-	case w.remove:
-		e.settled(key, nil) // gone with its interface
-	default:
-		e.settled(key, fmt.Errorf("add %s to %s: %w", key.prefix, key.dev, errNoInterface))
+	if op, ok := w.op.(addressOp); ok {
+		if op.index = e.index(op.dev); op.index == 0 {
+			if op.remove {
+				e.settled(w, nil) // gone with its interface
+			} else {
+				e.settled(w, failedOp(op, errNoInterface))
+			}
+			return
+		}
+		w.op = op
+	}
+	e.install.Change(w.op, w.seq, again)
+}
+
+// settled takes the outcome of the latest operation of a wish.
+func (e *elector) settled(w *wish, err error) {
+	what := w.op.what()
+	wasThere := errors.Is(err, errAsWanted)
+	if wasThere {
+		err = nil
+	}
+	e.Trouble(what, err)
+	if w.looking && err == nil && !wasThere {
+		e.Report(node.Entry{Event: "vrrp.repair", Warn: true, Detail: fmt.Sprintf("%s was gone, added again", what)})
+	}
+	w.failed, w.looking = err != nil, false
+	if err == nil && w.op.removes() {
+		delete(e.wishes, what)
 	}
 }
 
-// settled takes the outcome of the latest operation on an address.
-func (e *elector) settled(key addressKey, err error) {
-	e.Trouble("address "+key.prefix+" on "+key.dev, err)
-	w := e.wishes[key]
-	w.failed = err != nil
-	if err == nil && w.remove {
-		delete(e.wishes, key)
+// recheck adds every route and rule again that is to be there: the kernel knows best whether it is. Its answer tells.
+func (e *elector) recheck() {
+	if e.paths == nil {
+		return
 	}
+	for _, what := range sortedKeys(e.wishes) {
+		w := e.wishes[what]
+		if _, address := w.op.(addressOp); !address && !w.op.removes() && !w.failed {
+			w.looking = true
+			e.try(w, true)
+		}
+	}
+}
+
+// watchPaths begins to listen for routes and rules that disappear, when there are any to care for.
+func (e *elector) watchPaths() {
+	if e.paths != nil {
+		return
+	}
+	e.paths = newPathWatch(e.post)
+	go e.paths.run(e.bg)
 }
 
 func (e *elector) announce(a node.SendARP) {
@@ -69,13 +103,14 @@ func (e *elector) retry() {
 	for _, name := range sortedKeys(e.ifaces) {
 		e.open(e.ifaces[name])
 	}
-	for key, w := range e.wishes {
+	for _, what := range sortedKeys(e.wishes) {
+		w := e.wishes[what]
 		if !w.failed {
 			continue
 		}
-		e.want(w, true)
-		if w = e.wishes[key]; w != nil && !w.remove {
-			e.announce(node.SendARP{Interface: w.dev, Addr: w.addr.Prefix.Addr()})
+		e.try(w, true)
+		if op, ok := w.op.(addressOp); ok && !op.remove {
+			e.announce(node.SendARP{Interface: op.dev, Addr: op.addr.Prefix.Addr()})
 		}
 	}
 }

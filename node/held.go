@@ -1,0 +1,95 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"quorate/config"
+)
+
+// Recovered tells, before the first Configure, what the worker before this one held when it last lived. An instance
+// that was MASTER less than a master-down interval ago goes on as MASTER; everything else is removed.
+type Recovered struct {
+	Alive time.Duration // instant at which it was last known to work
+	Held  []Held
+}
+
+// Held is something on the host that was added: an address, a route or a rule.
+type Held struct {
+	Instance  string         `json:"instance"`
+	VRID      int            `json:"vrid"`
+	Interface string         `json:"interface"` // of the instance
+	Address   config.Address `json:"address"`
+	Route     *config.Route  `json:"route,omitempty"`  // then Address is nothing
+	Rule      *config.Rule   `json:"rule,omitempty"`   // then neither is
+	Static    bool           `json:"static,omitempty"` // no instance's: of static_ipaddress, static_routes or static_rules
+}
+
+// path says that it is no address.
+func (h Held) path() bool { return h.Route != nil || h.Rule != nil }
+
+// leftStatic is what the worker before this one held of the static lines.
+func (e *Elector) leftStatic() static {
+	var left static
+	for _, h := range e.recovered.Held {
+		switch {
+		case !h.Static:
+		case h.path():
+			left.take(h)
+		default:
+			left.addrs = append(left.addrs, h.Address)
+		}
+	}
+	return left
+}
+
+// inherit gives every instance what it held before a crash, and removes what belongs to none. It
+// happens once, with the first configuration.
+func (e *Elector) inherit() {
+	var nobodys paths
+	var addrs []Held
+	for _, h := range e.recovered.Held {
+		at := slices.IndexFunc(e.instances, func(i *instance) bool {
+			return i.cfg.Interface.V == h.Interface && i.cfg.VRID.V == h.VRID
+		})
+		switch {
+		case h.Static: // configureStatic had it
+		case at >= 0 && h.path():
+			e.instances[at].leftPaths.take(h)
+		case at >= 0:
+			e.instances[at].leftover = append(e.instances[at].leftover, h.Address)
+			e.instances[at].inherited = true
+		case h.path():
+			nobodys.take(h)
+		default:
+			addrs = append(addrs, h)
+		}
+	}
+	nobodys.remove(e)
+	for _, h := range addrs {
+		dev := h.Address.Dev
+		if dev == "" {
+			dev = h.Interface
+		}
+		e.emit(RemoveAddress{Interface: dev, Address: h.Address})
+	}
+	e.recovered.Held = nil
+}
+
+// Held lists everything on the host that was added and that is to be removed one day.
+func (e *Elector) Held() []Held {
+	var all []Held
+	for _, i := range e.instances {
+		own := Held{Instance: i.cfg.Name, VRID: i.cfg.VRID.V, Interface: i.cfg.Interface.V}
+		for _, a := range slices.Concat(i.held, i.leftover) {
+			h := own
+			h.Address = a
+			all = append(all, h)
+		}
+		all = i.heldPaths.and(i.leftPaths).holding(all, own)
+	}
+	for _, a := range e.static.addrs {
+		all = append(all, Held{Interface: a.Dev, Address: a, Static: true})
+	}
+	return e.static.holding(all, Held{Static: true})
+}
