@@ -35,7 +35,7 @@ var features = []feature{
 	{name: "bfd", level: Error, why: "no BFD session would be run"},
 	{name: "readable-script", level: Error, why: "whether the file can be read would not be tested"},
 	{name: "no-vip", level: Error, why: "an instance needs an address"},
-	{name: "no-accept", level: Error, why: "the owner of the address would accept packets for it"},
+	{name: "no-accept", done: true, level: Error, why: "the owner of the address would accept packets for it"},
 	{name: "promote", done: true, level: Error, why: "the kernel might take addresses of the same subnet along"},
 	{name: "owner-ignore", done: true, level: Warning, why: "an owner answers adverts of others"},
 	{name: "timer-expired", level: Warning, why: "a director that was stopped for too long judges that by its own rules"},

@@ -27,6 +27,8 @@ type Elector struct {
 	unknown    uint64 // packets for a VRID nobody here runs
 	recovered  Recovered
 	static     static
+	refusing   []netip.Addr // as last told to the driver
+	refuseTold bool
 	census     census
 	answers    []answer // to claims of our addresses
 	stopped    bool
@@ -208,6 +210,7 @@ func (e *Elector) configure(c Configure) {
 	e.index() // now with the new addresses
 	e.configureGroups(c.Config)
 	e.inherit()
+	e.refuseInherited()
 	for _, i := range old {
 		state := "FAULT" // keepalived: a deleted instance notifies FAULT unless it has notify_deleted
 		if i.cfg.NotifyDeleted != nil {

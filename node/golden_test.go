@@ -278,6 +278,8 @@ func (d *director) text(a Action) []string {
 		return []string{fmt.Sprintf("ip addr add %s dev %s", a.Address.Prefix, a.Interface)}
 	case RemoveAddress:
 		return []string{fmt.Sprintf("ip addr del %s dev %s", a.Address.Prefix, a.Interface)}
+	case Refuse:
+		return []string{fmt.Sprintf("nft refuse %v", a.Addrs)}
 	case AddRoute:
 		return []string{"ip route add " + a.Route.Text}
 	case RemoveRoute:

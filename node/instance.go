@@ -33,6 +33,7 @@ type instance struct {
 	leftover []config.Address
 	// heldPaths and leftPaths are the same of virtual_routes and virtual_rules.
 	heldPaths, leftPaths paths
+	refused              []netip.Addr // while it does not accept packets for them
 	// inherited: leftover is what the worker before this one held, see adopt.
 	inherited, adopting bool
 	// previous and staged are address lists other members may send instead of ours: they run the
@@ -345,6 +346,7 @@ func (i *instance) acquire(e *Elector) {
 			e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
 		}
 	}
+	i.refuse(e, want, i.held)
 	for _, v := range want {
 		if !containsAddress(i.held, v) {
 			e.emit(AddAddress{Interface: i.dev(v), Address: v})
@@ -352,6 +354,7 @@ func (i *instance) acquire(e *Elector) {
 	}
 	i.paths().without(i.heldPaths).add(e)
 	i.held, i.heldPaths = want, i.paths()
+	i.refuse(e, want)
 	e.emit(Remember{})
 }
 
@@ -367,6 +370,7 @@ func (i *instance) release(e *Elector) {
 	for _, v := range all {
 		e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
 	}
+	i.refuse(e)
 	if i.held != nil || i.leftover != nil || !i.heldPaths.empty() || !i.leftPaths.empty() {
 		e.emit(Remember{})
 	}

@@ -22,6 +22,7 @@ import (
 //   - what is wanted of one address last is what the kernel ends up with;
 //   - a route or a rule is changed after everything that was queued before;
 //   - an address is announced after it was added, never after it is to be removed;
+//   - packets for an address that is not to be accepted are refused before it is added, and until it was removed;
 //   - announcements go round: every address once before any a second time;
 //   - a note of held addresses is written before the kernel is changed further.
 type installer struct {
@@ -32,6 +33,8 @@ type installer struct {
 	wake       chan struct{}
 	saveFailed bool          // last time
 	idle       chan struct{} // closed when everything is done after Close
+	wall       firewall
+	wallFailed bool // last time
 
 	epoch atomic.Uint64 // counts operations queued and batches done
 
@@ -43,6 +46,8 @@ type installer struct {
 	byAddr   map[hostAddress]*announcement
 	held     []node.Held
 	unsaved  bool
+	refused  []netip.Addr // nil until it is known
+	wallDue  bool         // to be brought in line, or looked at
 	closed   bool
 	failures []error // of removals after Close
 }
@@ -102,6 +107,7 @@ func newInstaller(out func(any), save func([]node.Held) error) (*installer, erro
 	q := &installer{
 		out: out, save: save, addrs: addrs, arps: map[int]*arpSocket{},
 		wake: make(chan struct{}, 1), idle: make(chan struct{}),
+		wall:  firewall{replace: replaceTable},
 		slots: map[hostAddress]*slot{}, byAddr: map[hostAddress]*announcement{},
 	}
 	go q.run()
@@ -169,6 +175,52 @@ func (q *installer) Remember(held []node.Held) {
 	q.kick()
 }
 
+// Refuse says for which addresses, sorted, packets are to be refused.
+func (q *installer) Refuse(addrs []netip.Addr) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.refused, q.wallDue = append([]netip.Addr{}, addrs...), true
+	q.kick()
+}
+
+// CheckFirewall looks whether what is refused still is, and tries again what failed.
+func (q *installer) CheckFirewall() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.refused) > 0 {
+		q.wallDue = true
+		q.kick()
+	}
+}
+
+// guard brings the firewall in line: what is new before the next operations, what is over when there are none.
+func (q *installer) guard() {
+	q.mu.Lock()
+	want, due, quiet := q.refused, q.wallDue, len(q.order) == 0
+	q.wallDue = due && !quiet
+	q.mu.Unlock()
+	if !due {
+		return
+	}
+	gone := q.wall.Gone()
+	if !quiet {
+		want = append(slices.Clone(want), q.wall.installed...)
+		slices.SortFunc(want, netip.Addr.Compare)
+		want = slices.Compact(want)
+	}
+	err := q.wall.Set(want)
+	if (err != nil) != q.wallFailed || gone && err == nil {
+		q.wallFailed = err != nil
+		q.out(firewallResult{err, gone})
+	}
+}
+
+// firewallResult tells of a change between working and not, and that the table was gone and is back.
+type firewallResult struct {
+	err  error
+	gone bool
+}
+
 // Busy says whether a note waits to be written.
 func (q *installer) Busy() bool {
 	q.mu.Lock()
@@ -220,6 +272,7 @@ func (q *installer) run() {
 	troubled := map[string]bool{}
 	for {
 		q.remember()
+		q.guard()
 		ops := q.nextOps()
 		q.apply(ops)
 		frames := q.nextAnnouncements()
@@ -232,12 +285,15 @@ func (q *installer) run() {
 			time.Sleep(announcePause)
 		default:
 			q.mu.Lock()
-			done := q.closed && len(q.order) == 0 && !q.unsaved
+			done := q.closed && len(q.order) == 0 && !q.unsaved && !q.wallDue
+			again := q.wallDue
 			q.mu.Unlock()
 			if done {
 				return
 			}
-			<-q.wake
+			if !again {
+				<-q.wake
+			}
 		}
 	}
 }

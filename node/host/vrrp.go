@@ -179,6 +179,9 @@ func (e *elector) adopt(c *config.Config) {
 	e.fifos.Configure(c.Global)
 	e.mailer.Configure(c.Global)
 	e.vips.Store(virtualAddresses(c))
+	if !slices.ContainsFunc(c.Instances, func(i *config.Instance) bool { return !i.Accept.V && i.Priority.V != vrrp.PriorityOwner }) {
+		e.install.Refuse(nil) // what a killed worker may have left
+	}
 	for _, i := range c.Instances {
 		if i.PromoteSecondaries.V { // or the kernel drops all addresses of a subnet with the first
 			path := "/proc/sys/net/ipv4/conf/" + i.Interface.V + "/promote_secondaries"
@@ -287,6 +290,8 @@ func (e *elector) act(a node.Action) {
 		e.want(ruleOp{rule: a.Rule})
 	case node.RemoveRule:
 		e.want(ruleOp{remove: true, rule: a.Rule})
+	case node.Refuse:
+		e.install.Refuse(a.Addrs)
 	case node.SendARP:
 		e.announce(a)
 	case node.Remember:
@@ -334,6 +339,11 @@ func (e *elector) take(v any) {
 	case changeResult:
 		if w := e.wishes[v.what]; w != nil && w.seq == v.seq {
 			e.settled(w, v.err)
+		}
+	case firewallResult:
+		e.Trouble("firewall", v.err)
+		if v.gone {
+			e.Report(node.Entry{Event: "vrrp.repair", Warn: true, Detail: "the firewall table " + firewallTable + " was removed by someone else, made again"})
 		}
 	case announceResult:
 		if v.err == nil || e.iface(v.dev).news.link.Up { // of a link that is down others tell

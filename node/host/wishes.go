@@ -100,6 +100,7 @@ func (e *elector) retry() {
 	if e.memory != nil {
 		e.remember()
 	}
+	e.install.CheckFirewall()
 	for _, name := range sortedKeys(e.ifaces) {
 		e.open(e.ifaces[name])
 	}
