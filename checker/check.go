@@ -71,6 +71,9 @@ func New(cfg Config) *Check {
 // Up reports whether the server counts as up.
 func (c *Check) Up() bool { return c.up }
 
+// Ran reports whether an attempt has been answered, so that Up is a verdict and not where the check began.
+func (c *Check) Ran() bool { return c.ran }
+
 // Step takes one event. Events that do not fit (a Result nobody asked for, a second Start, anything after Stop) change nothing.
 func (c *Check) Step(now time.Duration, ev Event) {
 	if c.phase == stopped {

@@ -100,6 +100,10 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 		}
 		d.e = NewElector()
 		d.e.Step(d.now, ev)
+	case "checker-killed": // what it knew is on disk
+		ev := RecoveredServices{Keys: d.s.kept.Keys, Down: d.s.kept.Down}
+		d.s = NewServices()
+		d.s.Step(d.now, ev)
 	case "stage":
 		d.e.Step(d.now, Stage{Config: d.parse(t, td)})
 	case "link":
@@ -266,6 +270,9 @@ func (d *director) text(a Action) []string {
 		var keys []string
 		for _, k := range a.Keys {
 			keys = append(keys, serviceName(k))
+		}
+		if len(a.Down) > 0 {
+			return []string{fmt.Sprintf("remember services %v down %q", keys, a.Down)}
 		}
 		return []string{fmt.Sprintf("remember services %v", keys)}
 	case SendAdvert:

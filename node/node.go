@@ -31,9 +31,13 @@ func (c Configure) String() string {
 	return fmt.Sprintf("generation %d", c.Generation)
 }
 
-// RecoveredServices tells, before the first Configure, which services the checker worker before this one may have left in
-// the kernel: those that the configuration does not have are removed.
-type RecoveredServices struct{ Keys []ipvs.Key }
+// RecoveredServices tells, before the first Configure, what the checker worker before this one knew: the services it may
+// have left in the kernel, of which those that the configuration does not have are removed, and the checks that had
+// failed, whose real servers stay away until they answer.
+type RecoveredServices struct {
+	Keys []ipvs.Key
+	Down []ProbeID
+}
 
 // Stage announces a configuration that the cluster is about to activate. Adverts with its address
 // lists are accepted from now on: some members will switch before this one does.
@@ -172,9 +176,12 @@ type SendARP struct {
 // last one of a batch matters.
 type Remember struct{}
 
-// RememberServices asks to keep the keys where a checker worker that is started after a crash finds them, before the
-// next ApplyOps is carried out.
-type RememberServices struct{ Keys []ipvs.Key }
+// RememberServices asks to keep the keys and the failed checks where a checker worker that is started after a crash finds
+// them, before the next ApplyOps is carried out.
+type RememberServices struct {
+	Keys []ipvs.Key
+	Down []ProbeID
+}
 
 // RunScript starts a vrrp_script once; a ScriptResult must follow. After Timeout it is ended (TERM, 2 s, KILL).
 type RunScript struct {

@@ -28,8 +28,9 @@ const (
 type Services struct {
 	now      time.Duration
 	services []*service
-	managed  []ipvs.Key // every service this machine has ever programmed and not yet deleted
-	kept     []ipvs.Key // what the last RememberServices asked to keep
+	managed  []ipvs.Key       // every service this machine has ever programmed and not yet deleted
+	kept     RememberServices // the last one
+	downs    []ProbeID        // that the worker before this one left, until the first Configure
 
 	actual  ipvs.Table // the model; valid if known
 	known   bool
@@ -61,9 +62,10 @@ type server struct {
 
 // check is one health check; id stays the same across generations.
 type check struct {
-	id  ProbeID
-	cfg *config.Check
-	m   *checker.Check
+	id   ProbeID
+	cfg  *config.Check
+	m    *checker.Check
+	down bool // it begins DOWN: the check before it, with other parameters or in another process, had failed
 }
 
 // NewServices returns a machine that does nothing until its first Configure.
@@ -77,7 +79,8 @@ func (s *Services) Step(now time.Duration, ev Event) {
 	}
 	switch ev := ev.(type) {
 	case RecoveredServices:
-		s.managed, s.kept = slices.Clone(ev.Keys), slices.Clone(ev.Keys)
+		s.managed, s.downs = slices.Clone(ev.Keys), slices.Clone(ev.Down)
+		s.kept = RememberServices{Keys: slices.Clone(ev.Keys), Down: slices.Clone(ev.Down)}
 	case Configure:
 		s.configure(ev)
 	case ProbeResult:
@@ -134,7 +137,8 @@ func (s *Services) emit(a Action) { s.out = append(s.out, a) }
 
 func (s *Services) report(en Entry) { s.emit(Report{Entry: en}) }
 
-// configure keeps the verdict and the timers of every check whose parameters did not change.
+// configure keeps the verdict and the timers of every check whose parameters did not change. One that did change begins
+// anew, but not with a better verdict: a server that is known to be dead gets no clients because somebody edited its check.
 func (s *Services) configure(ev Configure) {
 	old := map[ProbeID]*check{}
 	oldServer := map[ProbeID]*server{}
@@ -157,11 +161,15 @@ func (s *Services) configure(ev Configure) {
 			for k, cc := range cr.Checks {
 				id := ProbeID(fmt.Sprintf("%s > %s #%d", serviceName(v.want.Key), netip.AddrPortFrom(r.dest.Addr, r.dest.Port), k))
 				c := old[id]
-				delete(old, id)
 				if c == nil || !sameCheck(c.cfg, cc) {
-					c = &check{id: id, cfg: cc}
+					down := slices.Contains(s.downs, id) || c != nil && !c.m.Up()
+					c = &check{id: id, cfg: cc, down: down}
 					fresh = append(fresh, c)
+					if down {
+						r.detail = "was down and has not been checked again yet"
+					}
 				} else {
+					delete(old, id)
 					r.changed, r.detail = oldServer[id].changed, oldServer[id].detail
 				}
 				c.cfg = cc
@@ -183,9 +191,12 @@ func (s *Services) configure(ev Configure) {
 		}
 		c.m = checker.New(checker.Config{
 			DelayLoop: c.cfg.DelayLoop.V, Retry: c.cfg.Retry.V, DelayBeforeRetry: c.cfg.DelayBeforeRetry.V,
-			Alpha: c.cfg.Alpha.V, Offset: spread * time.Duration(k) / time.Duration(len(fresh)),
+			Alpha: c.cfg.Alpha.V || c.down, Offset: spread * time.Duration(k) / time.Duration(len(fresh)),
 		})
 		c.m.Step(s.now, checker.Start{})
+	}
+	if !s.none {
+		s.downs = nil
 	}
 	s.dirty = true
 	if !s.known {
@@ -369,15 +380,21 @@ func (s *Services) plan() {
 	s.emit(ApplyOps{Ops: ops})
 }
 
-// remember keeps the keys, each once, if they are not those that are kept already.
+// remember keeps the keys, each once, and the checks that have failed, unless just these are kept already.
 func (s *Services) remember(keys []ipvs.Key) {
 	slices.SortFunc(keys, ipvs.Key.Compare)
-	keys = slices.Compact(keys)
-	if slices.Equal(keys, s.kept) {
+	r := RememberServices{Keys: slices.Compact(keys)}
+	for _, c := range s.checks() {
+		// A check that began DOWN as its file says (alpha) and has not been answered says nothing about its server.
+		if len(keys) > 0 && !c.m.Up() && (c.m.Ran() || c.down) {
+			r.Down = append(r.Down, c.id)
+		}
+	}
+	if slices.Equal(r.Keys, s.kept.Keys) && slices.Equal(r.Down, s.kept.Down) {
 		return
 	}
-	s.kept = keys
-	s.emit(RememberServices{Keys: keys})
+	s.kept = r
+	s.emit(r)
 }
 
 // after is the table once a plan is carried out: what was wanted, and the services that were never ours.

@@ -107,8 +107,9 @@ func (s *services) act(a node.Action) {
 		if s.dir == "" {
 			return
 		}
-		// Without the note nothing is lost but the removal of what leaves the configuration while no worker runs.
-		if err := replaceJSON(servicesPath(s.dir), servicesFile{Boot: bootID(), Services: a.Keys}); err != nil {
+		// Without the note a next worker leaves in the kernel what left the configuration in between, and gives clients to
+		// dead servers until their first check.
+		if err := replaceJSON(servicesPath(s.dir), servicesFile{Boot: bootID(), Services: a.Keys, Down: a.Down}); err != nil {
 			s.Trouble("memory of services", err)
 		}
 	default:

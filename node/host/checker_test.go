@@ -225,6 +225,32 @@ func TestCheckerRemovesLeftServices(t *testing.T) {
 	}
 }
 
+// A server that failed its check under the worker that was killed gets no clients from the next one, not even until its
+// first check.
+func TestCheckerKeepsDeadServersOut(t *testing.T) {
+	_, second, port := server(t)
+	dir := t.TempDir()
+	table := &slowTable{m: ipvstest.New(nil)}
+	_, kill := runTestCheckerIn(t, dir, table, fmt.Sprintf(checkerConf, port))
+	must(t, second.Close())
+	const without = "10.0.0.100:80 127.0.0.1/3\n"
+	eventually(t, 15*time.Second, func() bool { return table.text() == without }, table.text)
+	note, err := os.ReadFile(servicesPath(dir))
+	must(t, err)
+	kill()
+	must(t, os.WriteFile(servicesPath(dir), note, 0o600)) // as SIGKILL would have left it
+	next := &slowTable{m: ipvstest.New(nil)}
+	p, _ := runTestCheckerIn(t, dir, next, fmt.Sprintf(checkerConf, port))
+	eventually(t, 15*time.Second, func() bool { return next.text() != "" }, next.text)
+	if got := next.text(); got != without {
+		t.Errorf("the first table of the next worker:\n%s%s", got, p.log)
+	}
+	again, err := net.Listen("tcp", second.Addr().String())
+	must(t, err)
+	defer func() { _ = again.Close() }()
+	eventually(t, 15*time.Second, func() bool { return strings.Contains(next.text(), "127.0.0.2/4") }, next.text)
+}
+
 func TestCheckerWithoutIPVS(t *testing.T) {
 	_, _, port := server(t)
 	table := &slowTable{m: ipvstest.New(nil), opens: []error{kernel.ErrMissing}}

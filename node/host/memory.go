@@ -94,10 +94,12 @@ func replaceJSON(path string, v any) error {
 	return os.Rename(tmp, path)
 }
 
-// servicesFile is what a checker worker leaves for the next one: the services it may have put into the kernel.
+// servicesFile is what a checker worker leaves for the next one: the services it may have put into the kernel, and the
+// checks that have failed.
 type servicesFile struct {
-	Boot     string     `json:"boot"`
-	Services []ipvs.Key `json:"services"`
+	Boot     string         `json:"boot"`
+	Services []ipvs.Key     `json:"services"`
+	Down     []node.ProbeID `json:"down,omitempty"`
 }
 
 func servicesPath(dir string) string { return filepath.Join(dir, "checker-services.json") }
@@ -115,7 +117,7 @@ func recoverServices(dir string) (node.RecoveredServices, error) {
 	if err != nil || f.Boot != bootID() {
 		return node.RecoveredServices{}, err
 	}
-	return node.RecoveredServices{Keys: f.Services}, nil
+	return node.RecoveredServices{Keys: f.Services, Down: f.Down}, nil
 }
 
 func (m *memory) path() string { return filepath.Join(m.dir, "vrrp-held.json") }
