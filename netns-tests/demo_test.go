@@ -57,7 +57,7 @@ func TestDemoInterrupted(t *testing.T) {
 			t.Parallel()
 			// Every process of the demo has one of these directories in its command line.
 			tmp, bin := t.TempDir(), t.TempDir()
-			for _, name := range []string{"clusterd", "clusterctl"} {
+			for _, name := range []string{"clusterd", "clusterctl", "clusterlab"} {
 				if err := os.WriteFile(filepath.Join(bin, name), readFile(t, program(t, name)), 0o755); err != nil {
 					t.Fatal(err)
 				}

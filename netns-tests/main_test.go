@@ -36,7 +36,7 @@ func run(m *testing.M) int {
 			return 1
 		}
 		env = append(env, binEnv+"="+dir)
-		for _, name := range []string{"clusterd", "clusterctl"} {
+		for _, name := range []string{"clusterd", "clusterctl", "clusterlab"} {
 			build := exec.Command("go", "build", "-o", filepath.Join(dir, name), "quorate/cmd/"+name)
 			build.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if out, err := build.CombinedOutput(); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"quorate/api"
 	"quorate/config"
+	"quorate/internal/console"
 	"quorate/node/host"
 )
 
@@ -25,7 +26,7 @@ func (c *cli) readBundle(path string, nodes []string) (main string, files config
 	rec := &config.Recorder{Source: host.OSFiles{}, Files: config.Files{}}
 	main = path
 	if path == "-" {
-		b, err := io.ReadAll(io.LimitReader(c.in, 16<<20))
+		b, err := io.ReadAll(io.LimitReader(c.In, 16<<20))
 		if err != nil {
 			return "", nil, nil, fmt.Errorf("standard input: %w", err)
 		}
@@ -33,7 +34,7 @@ func (c *cli) readBundle(path string, nodes []string) (main string, files config
 		rec.Source = overlay{Files: config.Files{main: string(b)}, Source: host.OSFiles{}}
 	}
 	if _, err := rec.ReadFile(main); err != nil {
-		return "", nil, nil, usagef("cannot read the configuration: %v", err)
+		return "", nil, nil, console.Usagef("cannot read the configuration: %v", err)
 	}
 	if len(nodes) == 0 {
 		_, ds = config.Parse(main, rec, config.Options{ConfigID: shortHost()})
@@ -62,8 +63,8 @@ func (o overlay) Glob(p string) ([]string, error) { return o.Source.Glob(p) }
 func (c *cli) invalid(ds config.Diagnostics, src config.Source, hint string) error {
 	e := &api.Error{Code: api.CodeInvalid, Diagnostics: ds, Hint: hint,
 		Message: api.Findings(ds)}
-	if c.output == "table" {
-		showDiagnostics(c.err, ds, src)
+	if c.Output == "table" {
+		showDiagnostics(c.Err, ds, src)
 	}
 	return e
 }
@@ -86,7 +87,7 @@ func (p *pushFlags) add(cmd *cobra.Command) {
 func (c *cli) pushCmd() *cobra.Command {
 	var p pushFlags
 	cmd := &cobra.Command{
-		Use: "push FILE", Short: "make a keepalived.conf the configuration of the cluster; - is standard input", Args: oneArg("FILE"),
+		Use: "push FILE", Short: "make a keepalived.conf the configuration of the cluster; - is standard input", Args: console.OneArg("FILE"),
 		Long: "push reads FILE with everything it includes, has every director check it, commits it as the next generation and\n" +
 			"waits until every director that answers runs it. A file with errors changes nothing.",
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -119,7 +120,7 @@ func (c *cli) rollbackCmd() *cobra.Command {
 	var p pushFlags
 	var to int64
 	cmd := &cobra.Command{
-		Use: "rollback", Short: "push the previous generation again, or the one given with --to", Args: noArgs,
+		Use: "rollback", Short: "push the previous generation again, or the one given with --to", Args: console.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cl, done := c.clientFor(cmd.Context(), c.waitFor()+defaultTimeout)
 			defer done()
@@ -132,7 +133,7 @@ func (c *cli) rollbackCmd() *cobra.Command {
 				n = active.Number - 1
 			}
 			if n < 1 {
-				return usagef("generation %d is the first one: there is nothing to go back to", active.Number)
+				return console.Usagef("generation %d is the first one: there is nothing to go back to", active.Number)
 			}
 			g, err := cl.Generation(ctx, n)
 			if err != nil {
@@ -152,7 +153,7 @@ func (c *cli) rollbackCmd() *cobra.Command {
 }
 
 // waitFor is how long a push waits for the directors.
-func (c *cli) waitFor() time.Duration { return cmp.Or(c.timeout, defaultTimeout) }
+func (c *cli) waitFor() time.Duration { return cmp.Or(c.Timeout, defaultTimeout) }
 
 // push sends a bundle and shows how it goes.
 func (c *cli) push(ctx context.Context, cl *api.Client, p *pushFlags) error {
@@ -165,30 +166,30 @@ func (c *cli) push(ctx context.Context, cl *api.Client, p *pushFlags) error {
 	events := []api.PushEvent{}
 	last, err := cl.Push(ctx, req, func(e api.PushEvent) {
 		events = append(events, e)
-		switch c.output {
+		switch c.Output {
 		case "table":
 			c.showStep(e, config.Files(req.Files))
 		case "jsonl":
-			_ = json.NewEncoder(c.out).Encode(e)
+			_ = json.NewEncoder(c.Out).Encode(e)
 		}
 	})
 	if err != nil {
-		if e := api.AsError(err); e.Code == api.CodeInvalid && c.output == "table" {
-			showDiagnostics(c.err, e.Diagnostics, config.Files(req.Files))
+		if e := api.AsError(err); e.Code == api.CodeInvalid && c.Output == "table" {
+			showDiagnostics(c.Err, e.Diagnostics, config.Files(req.Files))
 		}
 		return err
 	}
-	switch c.output {
+	switch c.Output {
 	case "jsonl":
-		return json.NewEncoder(c.out).Encode(last)
+		return json.NewEncoder(c.Out).Encode(last)
 	case "json":
-		return c.print(map[string]any{"id": req.ID, "result": last.Result, "generation": last.Generation, "base": last.Base, "steps": events}, nil)
+		return c.Print(map[string]any{"id": req.ID, "result": last.Result, "generation": last.Generation, "base": last.Base, "steps": events}, nil)
 	}
 	switch last.Result {
 	case "unchanged":
-		say(c.out, "unchanged  generation %d has the same content\n", last.Generation)
+		console.Say(c.Out, "unchanged  generation %d has the same content\n", last.Generation)
 	case "checked":
-		say(c.out, "checked    nothing was changed (--dry-run); active is generation %d\n", last.Base)
+		console.Say(c.Out, "checked    nothing was changed (--dry-run); active is generation %d\n", last.Base)
 	default:
 		n := 0
 		for _, e := range events {
@@ -196,7 +197,7 @@ func (c *cli) push(ctx context.Context, cl *api.Client, p *pushFlags) error {
 				n++
 			}
 		}
-		say(c.out, "active     generation %d runs on %d directors  %.1f s\n", last.Generation, n, time.Since(began).Seconds())
+		console.Say(c.Out, "active     generation %d runs on %d directors  %.1f s\n", last.Generation, n, time.Since(began).Seconds())
 	}
 	return nil
 }
@@ -206,19 +207,19 @@ func (c *cli) showStep(e api.PushEvent, src config.Source) {
 	ds := config.Diagnostics(e.Diagnostics)
 	switch e.Step {
 	case "render":
-		say(c.out, "render     for %s   %s\n", strings.Join(e.Nodes, " "), api.Findings(ds))
-		showDiagnostics(c.out, ds, src)
+		console.Say(c.Out, "render     for %s   %s\n", strings.Join(e.Nodes, " "), api.Findings(ds))
+		showDiagnostics(c.Out, ds, src)
 	case "ask", "apply":
 		word := "ok"
 		if e.Detail != "" {
 			word = e.Detail
 		}
-		say(c.out, "%-10s %s  %s\n", e.Step, e.Node, clean(word))
+		console.Say(c.Out, "%-10s %s  %s\n", e.Step, e.Node, console.Clean(word))
 		if e.OK {
-			showDiagnostics(c.out, ds, src)
+			showDiagnostics(c.Out, ds, src)
 		}
 	case "commit":
-		say(c.out, "commit     generation %d%s\n", e.Generation, dash(e.Detail))
+		console.Say(c.Out, "commit     generation %d%s\n", e.Generation, dash(e.Detail))
 	}
 }
 
@@ -226,5 +227,5 @@ func dash(s string) string {
 	if s == "" {
 		return ""
 	}
-	return "  " + clean(s)
+	return "  " + console.Clean(s)
 }

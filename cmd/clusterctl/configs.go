@@ -16,6 +16,7 @@ import (
 
 	"quorate/api"
 	"quorate/config"
+	"quorate/internal/console"
 )
 
 // configCmds work on files, without a cluster: what a director would run, how a file is laid out, what a change means.
@@ -30,9 +31,9 @@ func (c *cli) renderCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "render FILE", Short: "show exactly what one director reads; - is standard input", Args: func(cmd *cobra.Command, args []string) error {
 			if schema {
-				return noArgs(cmd, args)
+				return console.NoArgs(cmd, args)
 			}
-			return oneArg("FILE")(cmd, args)
+			return console.OneArg("FILE")(cmd, args)
 		},
 		Long: "render prints FILE as the director --node reads it: conditions, variables, repetitions and includes carried out,\n" +
 			"one statement per line. Passwords are masked unless --show-secrets is given.\n" +
@@ -44,12 +45,12 @@ func (c *cli) renderCmd() *cobra.Command {
 			"  clusterctl render --from-json tree.json | clusterctl check -",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if schema {
-				enc := json.NewEncoder(c.out)
+				enc := json.NewEncoder(c.Out)
 				enc.SetIndent("", "  ")
 				enc.SetEscapeHTML(false)
 				return enc.Encode(config.JSONSchema())
 			}
-			src := &disk{in: c.in}
+			src := &disk{in: c.In}
 			main, err := src.open(args[0])
 			if err != nil {
 				return err
@@ -57,32 +58,32 @@ func (c *cli) renderCmd() *cobra.Command {
 			if fromJSON {
 				data, err := src.ReadFile(main)
 				if err != nil {
-					return usagef("cannot read the configuration: %v", err)
+					return console.Usagef("cannot read the configuration: %v", err)
 				}
 				text, err := config.FromJSON(data)
 				if err != nil {
 					return &api.Error{Code: api.CodeInvalid, Message: main + ": " + err.Error()}
 				}
-				_, err = io.WriteString(c.out, text)
+				_, err = io.WriteString(c.Out, text)
 				return err
 			}
 			opt := config.Options{ConfigID: cmp.Or(node, shortHost())}
 			text, _ := config.Print(main, src, opt, po)
 			cfg, ds := config.Parse(main, src, opt)
-			if c.output == "json" {
+			if c.Output == "json" {
 				if !po.ShowSecrets {
 					mask(cfg)
 				}
 				statements, _ := config.Statements(main, src, opt, po)
-				err = c.print(map[string]any{"node": opt.ConfigID, "text": text, "statements": statements, "tree": written(reflect.ValueOf(*cfg)), "diagnostics": findings(ds)}, nil)
+				err = c.Print(map[string]any{"node": opt.ConfigID, "text": text, "statements": statements, "tree": written(reflect.ValueOf(*cfg)), "diagnostics": findings(ds)}, nil)
 			} else {
-				_, err = io.WriteString(c.out, text)
+				_, err = io.WriteString(c.Out, text)
 			}
 			if err == nil && ds.HasErrors() {
-				if c.output == "table" {
-					c.show(c.err, onlyErrors(ds), src)
+				if c.Output == "table" {
+					c.show(c.Err, onlyErrors(ds), src)
 				}
-				return exitCode(api.CodeInvalid.ExitCode())
+				return console.ExitCode(api.CodeInvalid.ExitCode())
 			}
 			return err
 		},
@@ -133,24 +134,24 @@ func (c *cli) fmtCmd() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			differ := false
 			for _, arg := range args {
-				src := &disk{in: c.in}
+				src := &disk{in: c.In}
 				name, err := src.open(arg)
 				if err != nil {
 					return err
 				}
 				b, err := src.ReadFile(name)
 				if err != nil {
-					return usagef("cannot read the configuration: %v", err)
+					return console.Usagef("cannot read the configuration: %v", err)
 				}
 				text := config.Format(string(b))
 				switch same := text == string(b); {
 				case check:
 					if !same {
 						differ = true
-						say(c.out, "%s\n", clean(name))
+						console.Say(c.Out, "%s\n", console.Clean(name))
 					}
 				case !write || name == stdinName:
-					if _, err := io.WriteString(c.out, text); err != nil {
+					if _, err := io.WriteString(c.Out, text); err != nil {
 						return err
 					}
 				case !same:
@@ -160,7 +161,7 @@ func (c *cli) fmtCmd() *cobra.Command {
 				}
 			}
 			if differ {
-				return exitCode(1)
+				return console.ExitCode(1)
 			}
 			return nil
 		},
@@ -203,7 +204,7 @@ func (c *cli) diffCmd() *cobra.Command {
 		Use: "diff [OLD] NEW", Short: "what a new keepalived.conf changes; without OLD against the running generation",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 && len(args) != 2 {
-				return usagef("%s: want NEW, or OLD and NEW, got %d arguments", cmd.CommandPath(), len(args))
+				return console.Usagef("%s: want NEW, or OLD and NEW, got %d arguments", cmd.CommandPath(), len(args))
 			}
 			return nil
 		},
@@ -211,7 +212,7 @@ func (c *cli) diffCmd() *cobra.Command {
 			"server and what clients may notice, then line by line. Passwords are not printed.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opt := config.Options{ConfigID: cmp.Or(node, shortHost())}
-			src := &disk{in: c.in}
+			src := &disk{in: c.In}
 			var old side
 			if len(args) == 2 {
 				name, err := src.open(args[0])
@@ -254,33 +255,33 @@ func (c *cli) diff(old, now side, opt config.Options, textOnly, planOnly bool) e
 	was, _ := config.Print(old.main, old.src, opt, config.PrintOptions{})
 	is, _ := config.Print(now.main, now.src, opt, config.PrintOptions{})
 	text := udiff.Unified(old.name, now.name, was, is)
-	if c.output == "json" {
+	if c.Output == "json" {
 		if changes == nil {
 			changes = []config.Change{}
 		}
-		return c.print(map[string]any{"node": opt.ConfigID, "changes": changes, "text": text}, nil)
+		return c.Print(map[string]any{"node": opt.ConfigID, "changes": changes, "text": text}, nil)
 	}
 	for _, x := range []struct {
 		side
 		ds config.Diagnostics
 	}{{old, ads}, {now, bds}} {
 		if n := x.ds.Count(config.Error); n > 0 {
-			say(c.err, "clusterctl: %s has %s; what was understood is compared (clusterctl check shows them)\n", clean(x.name), strings.SplitN(api.Findings(x.ds), ",", 2)[0])
+			console.Say(c.Err, "clusterctl: %s has %s; what was understood is compared (clusterctl check shows them)\n", console.Clean(x.name), strings.SplitN(api.Findings(x.ds), ",", 2)[0])
 		}
 	}
 	if !textOnly {
 		if len(changes) == 0 {
-			say(c.out, "nothing changes for director %s\n", clean(opt.ConfigID))
+			console.Say(c.Out, "nothing changes for director %s\n", console.Clean(opt.ConfigID))
 		}
 		for _, x := range changes {
-			say(c.out, "%s\n", clean(x.String()))
+			console.Say(c.Out, "%s\n", console.Clean(x.String()))
 		}
 	}
 	if !planOnly && text != "" {
 		if !textOnly {
-			say(c.out, "\n")
+			console.Say(c.Out, "\n")
 		}
-		say(c.out, "%s", clean(text))
+		console.Say(c.Out, "%s", console.Clean(text))
 	}
 	return nil
 }
@@ -294,7 +295,7 @@ func (c *cli) importCmd() *cobra.Command {
 			"the director's: d1.conf. Comments are lost; variables and includes are written out. The result holds the passwords.",
 		Example: "  clusterctl import d1=/tmp/d1/keepalived.conf d2=/tmp/d2/keepalived.conf --out keepalived.conf",
 		RunE: func(_ *cobra.Command, args []string) error {
-			src := &disk{in: c.in}
+			src := &disk{in: c.In}
 			mains := map[string]string{}
 			var nodes []string
 			for _, arg := range args {
@@ -304,10 +305,10 @@ func (c *cli) importCmd() *cobra.Command {
 					name = strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 				}
 				if name == "" || strings.ContainsAny(name, " \t@^{}#!\"") {
-					return usagef("%q cannot be the name of a director: write NAME=FILE", clean(name))
+					return console.Usagef("%q cannot be the name of a director: write NAME=FILE", console.Clean(name))
 				}
 				if mains[name] != "" {
-					return usagef("director %q is named twice: write NAME=FILE for each", name)
+					return console.Usagef("director %q is named twice: write NAME=FILE for each", name)
 				}
 				main, err := src.open(path)
 				if err != nil {
@@ -319,15 +320,15 @@ func (c *cli) importCmd() *cobra.Command {
 			merged := cmp.Or(out, "keepalived.conf")
 			text, ds := config.Merge(merged, nodes, mains, func(string) config.Source { return src })
 			if text == "" {
-				c.show(c.err, ds, src)
-				return exitCode(api.CodeInvalid.ExitCode())
+				c.show(c.Err, ds, src)
+				return console.ExitCode(api.CodeInvalid.ExitCode())
 			}
-			if c.output == "json" {
-				return c.print(map[string]any{"text": text, "diagnostics": findings(ds)}, nil)
+			if c.Output == "json" {
+				return c.Print(map[string]any{"text": text, "diagnostics": findings(ds)}, nil)
 			}
-			c.show(c.err, ds, config.Files{merged: text})
+			c.show(c.Err, ds, config.Files{merged: text})
 			if out == "" {
-				_, err := io.WriteString(c.out, text)
+				_, err := io.WriteString(c.Out, text)
 				return err
 			}
 			f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

@@ -13,6 +13,6 @@
 // Exit codes: 0 good; 1 failed; 2 wrong usage; 4 the configuration has errors (nothing was changed); 6 no quorum, or clusterd does
 // not answer; 7 --if-rev conflict or a name that is taken; 8 committed, but a director cannot run it; 9 time-out.
 //
-// main.go ends the process; root.go has the flags that all commands share and prints errors; one file per group of commands maps
-// flags to calls of package api; statusview.go draws the status and is tested against golden files.
+// main.go ends the process; root.go makes the tree of commands, package console has what they share; lab.go hands sim, demo and
+// vrrp to clusterlab; one file per group of commands maps flags to calls of package api; statusview.go draws the status and is tested against golden files.
 package main

@@ -17,6 +17,7 @@ import (
 	"quorate/api"
 	"quorate/config"
 	"quorate/internal/buildinfo"
+	"quorate/internal/console"
 	"quorate/node/host"
 )
 
@@ -94,7 +95,7 @@ func (d *disk) open(arg string) (string, error) {
 		}
 	}
 	if err != nil {
-		return "", usagef("cannot read the configuration: %v", err)
+		return "", console.Usagef("cannot read the configuration: %v", err)
 	}
 	return arg, nil
 }
@@ -126,7 +127,7 @@ func findings(ds config.Diagnostics) []finding {
 func someArgs(what string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef("%s: name a %s", cmd.CommandPath(), what)
+			return console.Usagef("%s: name a %s", cmd.CommandPath(), what)
 		}
 		return nil
 	}
@@ -147,7 +148,7 @@ func (c *cli) checkCmd() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			// What is live at any moment is the file and one service: collecting less often costs little memory.
 			defer debug.SetGCPercent(debug.SetGCPercent(400))
-			src := &disk{in: c.in}
+			src := &disk{in: c.In}
 			var all config.Diagnostics
 			bad := false
 			for _, arg := range args {
@@ -158,31 +159,31 @@ func (c *cli) checkCmd() *cobra.Command {
 				ds, as := lint(main, src, node, nodes)
 				who := ""
 				if len(as) > 0 {
-					who = " for " + clean(strings.Join(as, ", "))
+					who = " for " + console.Clean(strings.Join(as, ", "))
 				}
 				failed := ds.HasErrors() || strict && ds.Count(config.Warning) > 0
 				bad = bad || failed
 				all = append(all, ds...)
-				if c.output != "table" {
+				if c.Output != "table" {
 					continue
 				}
 				if failed {
-					c.show(c.err, ds, src)
-					say(c.err, "clusterctl: %s%s: %s\n", clean(main), who, api.Findings(ds))
+					c.show(c.Err, ds, src)
+					console.Say(c.Err, "clusterctl: %s%s: %s\n", console.Clean(main), who, api.Findings(ds))
 				} else {
-					c.show(c.out, ds, src)
-					say(c.out, "%s: good%s, %s\n", clean(main), who, strings.TrimPrefix(api.Findings(ds), "0 errors, "))
+					c.show(c.Out, ds, src)
+					console.Say(c.Out, "%s: good%s, %s\n", console.Clean(main), who, strings.TrimPrefix(api.Findings(ds), "0 errors, "))
 				}
 			}
 			var err error
-			switch c.output {
+			switch c.Output {
 			case "json":
-				err = c.print(map[string]any{"diagnostics": findings(all)}, nil)
+				err = c.Print(map[string]any{"diagnostics": findings(all)}, nil)
 			case "sarif":
-				err = c.print(sarif(all), nil)
+				err = c.Print(sarif(all), nil)
 			}
 			if err == nil && bad {
-				return exitCode(api.CodeInvalid.ExitCode())
+				return console.ExitCode(api.CodeInvalid.ExitCode())
 			}
 			return err
 		},

@@ -13,12 +13,13 @@ import (
 
 	"quorate/api"
 	"quorate/config"
+	"quorate/internal/console"
 )
 
 func (c *cli) statusCmd() *cobra.Command {
 	var check bool
 	cmd := &cobra.Command{
-		Use: "status", Short: "who owns what, is anything wrong, and what to do about it", Args: noArgs,
+		Use: "status", Short: "who owns what, is anything wrong, and what to do about it", Args: console.NoArgs,
 		Long: "status asks every director and works without quorum. With --check it prints the verdict only and exits with\n0 HEALTHY, 1 DEGRADED, 2 CRITICAL, 3 unknown, as monitoring plug-ins do.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, cl, done := c.client(cmd.Context(), 10*time.Second)
@@ -26,16 +27,16 @@ func (c *cli) statusCmd() *cobra.Command {
 			st, err := cl.Status(ctx)
 			if check {
 				if err != nil {
-					say(c.out, "UNKNOWN %s\n", clean(err.Error()))
-					return exitCode(3)
+					console.Say(c.Out, "UNKNOWN %s\n", console.Clean(err.Error()))
+					return console.ExitCode(3)
 				}
-				say(c.out, "%s\n", verdictLine(st))
-				return exitCode(slices.Index([]api.Verdict{api.Healthy, api.Degraded, api.Critical}, st.Verdict))
+				console.Say(c.Out, "%s\n", verdictLine(st))
+				return console.ExitCode(slices.Index([]api.Verdict{api.Healthy, api.Degraded, api.Critical}, st.Verdict))
 			}
 			if err != nil {
 				return err
 			}
-			return c.print(st, func(w io.Writer) { showStatus(w, st, view{relative: c.tty, color: c.useColor()}) })
+			return c.Print(st, func(w io.Writer) { showStatus(w, st, view{relative: c.TTY, color: c.UseColor()}) })
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "one line and an exit code for monitoring")
@@ -43,22 +44,22 @@ func (c *cli) statusCmd() *cobra.Command {
 }
 
 func (c *cli) historyCmd() *cobra.Command {
-	return &cobra.Command{Use: "history", Short: "every generation that was pushed, newest first", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	return &cobra.Command{Use: "history", Short: "every generation that was pushed, newest first", Args: console.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		ctx, cl, done := c.client(cmd.Context(), defaultTimeout)
 		defer done()
 		gens, err := cl.Generations(ctx)
 		if err != nil {
 			return err
 		}
-		return c.print(gens, func(w io.Writer) {
+		return c.Print(gens, func(w io.Writer) {
 			tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-			say(tw, "GENERATION\tTIME\tAUTHOR\tHASH\tMESSAGE\n")
+			console.Say(tw, "GENERATION\tTIME\tAUTHOR\tHASH\tMESSAGE\n")
 			for _, g := range gens {
 				mark := ""
 				if g.Active {
 					mark = " active"
 				}
-				say(tw, "%d%s\t%s\t%s\t%.10s\t%s\n", g.Number, mark, g.Time.UTC().Format(time.RFC3339), clean(g.Author), g.Hash, clean(g.Message))
+				console.Say(tw, "%d%s\t%s\t%s\t%.10s\t%s\n", g.Number, mark, g.Time.UTC().Format(time.RFC3339), console.Clean(g.Author), g.Hash, console.Clean(g.Message))
 			}
 			_ = tw.Flush()
 		})
@@ -70,7 +71,7 @@ func (c *cli) getCmd() *cobra.Command {
 	var node string
 	var secrets bool
 	cmd := &cobra.Command{
-		Use: "get", Short: "print the active configuration, or another generation", Args: noArgs,
+		Use: "get", Short: "print the active configuration, or another generation", Args: console.NoArgs,
 		Long: "get prints the files as they were pushed. With --node it prints, as JSON, what that director makes of them:\nthe settings that are written for it, without defaults.\n" +
 			"Passwords and keys are masked; a push of the masked text is refused. --show-secrets prints them: who may open the\n" +
 			"control socket, which is root's, may see them. Take it to edit what runs: clusterctl get --show-secrets > FILE.",
@@ -83,7 +84,7 @@ func (c *cli) getCmd() *cobra.Command {
 			}
 			if node != "" {
 				if err := api.CheckName(node); err != nil {
-					return usagef("--node: %v", err)
+					return console.Usagef("--node: %v", err)
 				}
 				cfg, ds := config.Parse(g.Main, config.Files(g.Files), config.Options{ConfigID: node})
 				if ds.HasErrors() {
@@ -92,7 +93,7 @@ func (c *cli) getCmd() *cobra.Command {
 				if !secrets {
 					mask(cfg)
 				}
-				enc := json.NewEncoder(c.out)
+				enc := json.NewEncoder(c.Out)
 				enc.SetIndent("", "  ")
 				enc.SetEscapeHTML(false)
 				return enc.Encode(written(reflect.ValueOf(cfg)))
@@ -100,14 +101,14 @@ func (c *cli) getCmd() *cobra.Command {
 			if !secrets {
 				g.Files = config.MaskSecrets(g.Files)
 			}
-			return c.print(g, func(w io.Writer) {
+			return c.Print(g, func(w io.Writer) {
 				if len(g.Files) == 1 {
 					_, _ = io.WriteString(w, g.Files[g.Main])
 					return
 				}
 				names := slices.DeleteFunc(slices.Sorted(maps.Keys(g.Files)), func(f string) bool { return f == g.Main })
 				for _, name := range append([]string{g.Main}, names...) {
-					say(w, "# ---- %s\n", name)
+					console.Say(w, "# ---- %s\n", name)
 					_, _ = io.WriteString(w, g.Files[name])
 				}
 			})
@@ -121,22 +122,22 @@ func (c *cli) getCmd() *cobra.Command {
 
 func (c *cli) eventsCmd() *cobra.Command {
 	var since time.Duration
-	cmd := &cobra.Command{Use: "events", Short: "what happened on this director lately", Args: noArgs, RunE: func(cmd *cobra.Command, _ []string) error {
+	cmd := &cobra.Command{Use: "events", Short: "what happened on this director lately", Args: console.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error {
 		ctx, cl, done := c.client(cmd.Context(), defaultTimeout)
 		defer done()
 		es, err := cl.Entries(ctx, time.Now().Add(-since))
 		if err != nil {
 			return err
 		}
-		return c.print(es, func(w io.Writer) {
+		return c.Print(es, func(w io.Writer) {
 			tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-			say(tw, "TIME(UTC)\tNODE\tINSTANCE\tEVENT\tDETAIL\n")
+			console.Say(tw, "TIME(UTC)\tNODE\tINSTANCE\tEVENT\tDETAIL\n")
 			for _, e := range es {
 				detail := e.Detail
 				if e.From != "" || e.To != "" {
 					detail = e.From + " -> " + e.To + ", " + e.Reason + dash(e.Detail)
 				}
-				say(tw, "%s\t%s\t%s\t%s\t%s\n", e.Time.UTC().Format("15:04:05.000"), e.Node, clean(e.Instance), e.Event, clean(detail))
+				console.Say(tw, "%s\t%s\t%s\t%s\t%s\n", e.Time.UTC().Format("15:04:05.000"), e.Node, console.Clean(e.Instance), e.Event, console.Clean(detail))
 			}
 			_ = tw.Flush()
 		})

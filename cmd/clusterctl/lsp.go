@@ -17,12 +17,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"quorate/config"
+	"quorate/internal/console"
 )
 
 func (c *cli) lspCmd() *cobra.Command {
 	var nodes []string
 	cmd := &cobra.Command{
-		Use: "lsp", Short: "language server for editors, on standard input and output", Args: noArgs,
+		Use: "lsp", Short: "language server for editors, on standard input and output", Args: console.NoArgs,
 		Long: "lsp speaks the Language Server Protocol 3.17: the findings of clusterctl check while a file is edited, what a keyword\n" +
 			"means, the keywords that may stand in a block, and the layout of clusterctl fmt. Files that include lines name are\n" +
 			"read from the disk.",
@@ -31,7 +32,7 @@ func (c *cli) lspCmd() *cobra.Command {
 			"  vim.lsp.config('clusterctl', { cmd = { 'clusterctl', 'lsp' }, filetypes = { 'keepalived' } })\n" +
 			"  vim.lsp.enable('clusterctl')",
 		RunE: func(*cobra.Command, []string) error {
-			s := &languageServer{in: bufio.NewReader(c.in), out: c.out, open: map[string]string{}, nodes: nodes}
+			s := &languageServer{in: bufio.NewReader(c.In), out: c.Out, open: map[string]string{}, nodes: nodes}
 			return s.serve()
 		},
 	}
@@ -88,7 +89,7 @@ func (s *languageServer) serve() error {
 		}
 		if m.Method == "exit" {
 			if !s.down {
-				return exitCode(1) // LSP 3.17, exit
+				return console.ExitCode(1) // LSP 3.17, exit
 			}
 			return nil
 		}
@@ -130,7 +131,7 @@ func readMessage(r *bufio.Reader) ([]byte, error) {
 		name, value, _ := strings.Cut(text, ":")
 		if strings.EqualFold(name, "Content-Length") {
 			if length, err = strconv.Atoi(textproto.TrimString(value)); err != nil || length < 0 || length > maxConfig {
-				return nil, fmt.Errorf("Content-Length %q: want a number up to %d", clean(value), maxConfig)
+				return nil, fmt.Errorf("Content-Length %q: want a number up to %d", console.Clean(value), maxConfig)
 			}
 		}
 	}
@@ -225,7 +226,7 @@ func (s *languageServer) handle(m rpcMessage) (result any, rerr *rpcError, err e
 		return []object{}, nil, nil
 	default:
 		if len(m.ID) > 0 {
-			return nil, &rpcError{rpcNoMethod, "no such method: " + clean(m.Method)}, nil
+			return nil, &rpcError{rpcNoMethod, "no such method: " + console.Clean(m.Method)}, nil
 		}
 	}
 	return nil, nil, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"quorate/api"
+	"quorate/internal/console"
 )
 
 // view says how a status is drawn.
@@ -26,12 +27,12 @@ func verdictLine(s *api.Status) string {
 			v += fmt.Sprintf(" (and %d more)", n)
 		}
 	}
-	return clean(v)
+	return console.Clean(v)
 }
 
 // showStatus draws the whole cluster: the verdict first, the problems last, next to the prompt.
 func showStatus(w io.Writer, s *api.Status, v view) {
-	say(w, "%s\n", v.paint(s.Verdict, verdictLine(s)))
+	console.Say(w, "%s\n", v.paint(s.Verdict, verdictLine(s)))
 	ready := 0
 	for _, n := range s.Nodes {
 		if n.State == "ready" {
@@ -56,18 +57,18 @@ func showStatus(w io.Writer, s *api.Status, v view) {
 			if v.relative {
 				when = ago(s.Time.Sub(s.PushedAt)) + " ago"
 			}
-			gen += fmt.Sprintf(" (%s, by %s)", when, clean(s.PushedBy))
+			gen += fmt.Sprintf(" (%s, by %s)", when, console.Clean(s.PushedBy))
 		}
 	}
-	say(w, "cluster  %s   %d/%d nodes ready   %s   %s\n", s.Cluster, ready, len(s.Nodes), quorum, gen)
+	console.Say(w, "cluster  %s   %d/%d nodes ready   %s   %s\n", s.Cluster, ready, len(s.Nodes), quorum, gen)
 	if !s.Quorum {
-		say(w, "%s\n", v.paint(api.Degraded, fmt.Sprintf("NO QUORUM: showing what %s knows and hears; VRRP keeps working, the configuration is read-only", s.From)))
+		console.Say(w, "%s\n", v.paint(api.Degraded, fmt.Sprintf("NO QUORUM: showing what %s knows and hears; VRRP keeps working, the configuration is read-only", s.From)))
 	}
 	v.vips(w, s)
 	v.services(w, s)
 	v.nodes(w, s)
 	if len(s.Problems) > 0 {
-		say(w, "\n")
+		console.Say(w, "\n")
 	}
 	for _, p := range grouped(s.Problems) {
 		todo := ""
@@ -80,7 +81,7 @@ func showStatus(w io.Writer, s *api.Status, v view) {
 		} else if p.Verdict == api.Healthy {
 			mark = "-"
 		}
-		say(w, "%s\n", v.paint(p.Verdict, mark+" "+clean(p.Text)+clean(todo)))
+		console.Say(w, "%s\n", v.paint(p.Verdict, mark+" "+console.Clean(p.Text)+console.Clean(todo)))
 	}
 }
 
@@ -89,7 +90,7 @@ func (v view) vips(w io.Writer, s *api.Status) {
 		return
 	}
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	say(tw, "\nVIPS\tINSTANCE\tVRID\tOWNER\tSINCE\tNEXT IN LINE\tLAST MOVE\n")
+	console.Say(tw, "\nVIPS\tINSTANCE\tVRID\tOWNER\tSINCE\tNEXT IN LINE\tLAST MOVE\n")
 	for _, x := range s.VIPs {
 		owner := x.Owner + " MASTER"
 		switch {
@@ -114,7 +115,7 @@ func (v view) vips(w io.Writer, s *api.Status) {
 		if x.Detail != "" && x.Detail != x.Reason {
 			why = strings.TrimPrefix(why+": "+x.Detail, ": ")
 		}
-		say(tw, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", clean(x.VIP), clean(x.Instance), x.VRID, owner, v.since(x.Since, s.Time), cmp.Or(strings.Join(next, "  "), "-"), cmp.Or(clean(why), "-"))
+		console.Say(tw, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", console.Clean(x.VIP), console.Clean(x.Instance), x.VRID, owner, v.since(x.Since, s.Time), cmp.Or(strings.Join(next, "  "), "-"), cmp.Or(console.Clean(why), "-"))
 	}
 	_ = tw.Flush()
 }
@@ -124,7 +125,7 @@ func (v view) services(w io.Writer, s *api.Status) {
 		return
 	}
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	say(tw, "\nSERVICES\tSCHED\tFWD\tREAL SERVERS\tON\tDOWN\n")
+	console.Say(tw, "\nSERVICES\tSCHED\tFWD\tREAL SERVERS\tON\tDOWN\n")
 	for _, x := range s.Services {
 		var down []string
 		for _, rs := range x.Servers {
@@ -136,25 +137,25 @@ func (v view) services(w io.Writer, s *api.Status) {
 				down = append(down, d)
 			}
 		}
-		say(tw, "%s\t%s\t%s\t%d/%d up\t%s\t%s\n", clean(x.Service), x.Scheduler, x.Forward, x.Up, x.Total, x.On, cmp.Or(strings.Join(down, "  "), "-"))
+		console.Say(tw, "%s\t%s\t%s\t%d/%d up\t%s\t%s\n", console.Clean(x.Service), x.Scheduler, x.Forward, x.Up, x.Total, x.On, cmp.Or(strings.Join(down, "  "), "-"))
 	}
 	_ = tw.Flush()
 }
 
 func (v view) nodes(w io.Writer, s *api.Status) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	say(tw, "\nNODES\tSTATE\tVRRP\tGENERATION\tRAFT\tADDRESS\tMISSING\n")
+	console.Say(tw, "\nNODES\tSTATE\tVRRP\tGENERATION\tRAFT\tADDRESS\tMISSING\n")
 	for _, n := range s.Nodes {
 		if n.State == "unreachable" {
-			say(tw, "%s\t%s\t-\t-\t-\t%s\t-\n", n.Name, n.State, n.Address)
+			console.Say(tw, "%s\t%s\t-\t-\t-\t%s\t-\n", n.Name, n.State, n.Address)
 			continue
 		}
 		gen := fmt.Sprint(n.Generation)
 		if n.Generation != n.Saved {
 			gen = fmt.Sprintf("%d (saved %d)", n.Generation, n.Saved)
 		}
-		say(tw, "%s\t%s\tM:%d B:%d F:%d\t%s\t%s\t%s\t%s\n", n.Name, n.State, n.Masters, n.Backups, n.Faults, gen, n.Role, n.Address,
-			cmp.Or(clean(strings.Join(nouns(n.Missing), " ")), "-"))
+		console.Say(tw, "%s\t%s\tM:%d B:%d F:%d\t%s\t%s\t%s\t%s\n", n.Name, n.State, n.Masters, n.Backups, n.Faults, gen, n.Role, n.Address,
+			cmp.Or(console.Clean(strings.Join(nouns(n.Missing), " ")), "-"))
 	}
 	_ = tw.Flush()
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quorate/api"
+	"quorate/internal/console"
 	"quorate/node"
 )
 
@@ -36,9 +37,9 @@ type vridList struct {
 }
 
 func (c *cli) vridCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "vrid", Short: "virtual router ids: who uses which, and which are free", Args: noArgs}
+	cmd := &cobra.Command{Use: "vrid", Short: "virtual router ids: who uses which, and which are free", Args: console.NoArgs}
 	cmd.AddCommand(&cobra.Command{
-		Use: "list", Short: "every virtual_router_id that the directors run or hear, and free ones", Args: noArgs,
+		Use: "list", Short: "every virtual_router_id that the directors run or hear, and free ones", Args: console.NoArgs,
 		Long: "list asks every director which VRRP adverts arrive on its interfaces, also those of routers that have nothing to do with\n" +
 			"this cluster, and proposes ids that nobody uses. A sender that is silent for five minutes is forgotten.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,7 +50,7 @@ func (c *cli) vridCmd() *cobra.Command {
 				return err
 			}
 			l := listVRIDs(st)
-			return c.print(l, func(w io.Writer) { showVRIDs(w, l) })
+			return c.Print(l, func(w io.Writer) { showVRIDs(w, l) })
 		},
 	})
 	return cmd
@@ -108,15 +109,15 @@ func ours(st *api.Status, h node.HeardRouter) bool {
 
 func showVRIDs(w io.Writer, l vridList) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	say(tw, "VRID\tFAMILY\tWHO\tSEEN BY\tADDRESS\tMAC\tPRIORITY\tADDRESSES\tNOTE\n")
+	console.Say(tw, "VRID\tFAMILY\tWHO\tSEEN BY\tADDRESS\tMAC\tPRIORITY\tADDRESSES\tNOTE\n")
 	for _, x := range l.VRIDs {
 		vips := strings.Join(x.VIPs, " ")
 		if len(x.VIPs) > 3 {
 			vips = fmt.Sprintf("%s and %d more", strings.Join(x.VIPs[:3], " "), len(x.VIPs)-3)
 		}
-		say(tw, "%d\t%s\t%s\t%s:%s\t%s\t%s\t%d\t%s\t%s\n", x.VRID, x.Family, x.Who, x.Node, x.Interface, cmp.Or(x.Address, "-"), cmp.Or(x.MAC, "-"), x.Priority,
-			cmp.Or(vips, "-"), clean(x.Note))
+		console.Say(tw, "%d\t%s\t%s\t%s:%s\t%s\t%s\t%d\t%s\t%s\n", x.VRID, x.Family, x.Who, x.Node, x.Interface, cmp.Or(x.Address, "-"), cmp.Or(x.MAC, "-"), x.Priority,
+			cmp.Or(vips, "-"), console.Clean(x.Note))
 	}
 	_ = tw.Flush()
-	say(w, "\nfree, as far as heard: %s\n", strings.Trim(fmt.Sprint(l.Free), "[]"))
+	console.Say(w, "\nfree, as far as heard: %s\n", strings.Trim(fmt.Sprint(l.Free), "[]"))
 }

@@ -115,8 +115,8 @@ func plant(t *testing.T, list []bug) string {
 // TestEveryBugIsFound is the proof that the search would notice.
 func TestEveryBugIsFound(t *testing.T) {
 	list := read(t)
-	bin := filepath.Join(t.TempDir(), "clusterctl")
-	build := exec.Command("go", "build", "-overlay", plant(t, list), "-o", bin, "./cmd/clusterctl")
+	bin := filepath.Join(t.TempDir(), "clusterlab")
+	build := exec.Command("go", "build", "-overlay", plant(t, list), "-o", bin, "./cmd/clusterlab")
 	build.Dir = root
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quorate/internal/console"
 	"quorate/sim"
 	"quorate/sim/corpus"
 	"quorate/sim/report"
@@ -60,7 +61,7 @@ func (c *cli) simSwarmCmd() *cobra.Command {
 liveness phase in which some directors may stay broken for ever and the others must find one owner. It works in several
 processes, plays every twentieth seed twice to see that equal seeds give equal runs, and stops at the first failure, which it
 prints as a scenario. Exit status 1: something was found, or a large search never saw what it must see sometimes.`,
-		Args: noArgs,
+		Args: console.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.worker {
 				return c.swarmWork(cmd.Context(), o)
@@ -91,7 +92,7 @@ prints as a scenario. Exit status 1: something was found, or a large search neve
 
 // swarmWork is one process of a search: its share of the seeds, one after the other.
 func (c *cli) swarmWork(ctx context.Context, o swarmOptions) error {
-	enc := json.NewEncoder(c.out)
+	enc := json.NewEncoder(c.Out)
 	note := swarmNote{Coverage: map[string]int{}}
 	last := time.Now()
 	for i := 0; i < o.seeds && ctx.Err() == nil; i++ {
@@ -154,8 +155,8 @@ func (c *cli) swarm(ctx context.Context, o swarmOptions) error {
 		if err != nil {
 			return err
 		}
-		if c.output == "table" {
-			say(c.out, "%d scenarios of past searches hold\n", n)
+		if c.Output == "table" {
+			console.Say(c.Out, "%d scenarios of past searches hold\n", n)
 		}
 	}
 	jobs := workers(o.jobs)
@@ -184,14 +185,14 @@ func (c *cli) swarm(ctx context.Context, o swarmOptions) error {
 		r.Result = report.Fail
 		r.Reason = "never happened: " + strings.Join(never, "; ")
 	}
-	if c.output == "table" {
-		say(c.out, "%d seeds in %.1fs by %d processes: %.0f seeds/s, %.0f virtual seconds per second\n", found.done, wall.Seconds(), jobs,
+	if c.Output == "table" {
+		console.Say(c.Out, "%d seeds in %.1fs by %d processes: %.0f seeds/s, %.0f virtual seconds per second\n", found.done, wall.Seconds(), jobs,
 			float64(found.done)/wall.Seconds(), found.virtual/wall.Seconds())
 		for _, k := range slices.Sorted(maps.Keys(found.coverage)) {
-			say(c.out, "  %8d  %s\n", found.coverage[k], k)
+			console.Say(c.Out, "  %8d  %s\n", found.coverage[k], k)
 		}
 		if len(never) > 0 && found.done < coverFrom {
-			say(c.out, "  not seen in so few seeds: %s\n", strings.Join(never, "; "))
+			console.Say(c.Out, "  not seen in so few seeds: %s\n", strings.Join(never, "; "))
 		}
 	}
 	for _, f := range found.failed {
@@ -199,7 +200,7 @@ func (c *cli) swarm(ctx context.Context, o swarmOptions) error {
 			return err
 		}
 	}
-	if c.output != "table" || r.Result != report.Pass {
+	if c.Output != "table" || r.Result != report.Pass {
 		c.simSay(r)
 	}
 	return c.simFinish(simOptions{junit: o.junit}, []report.Result{r})
@@ -303,11 +304,11 @@ func (c *cli) swarmShow(o swarmOptions, f swarmNote) error {
 			return err
 		}
 		path := filepath.Join(o.out, fmt.Sprintf("seed-%d.txt", f.Seed))
-		say(c.err, "seed %d fails: %s\n", f.Seed, path)
+		console.Say(c.Err, "seed %d fails: %s\n", f.Seed, path)
 		return os.WriteFile(path, []byte(text), 0o644)
 	}
-	if c.output == "table" {
-		say(c.out, "\n---- seed %d, cut down; save it and play it with clusterctl sim run FILE\n%s----\n", f.Seed, text)
+	if c.Output == "table" {
+		console.Say(c.Out, "\n---- seed %d, cut down; save it and play it with clusterctl sim run FILE\n%s----\n", f.Seed, text)
 	}
 	return nil
 }

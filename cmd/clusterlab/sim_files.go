@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"quorate/api"
+	"quorate/config"
+	"quorate/internal/console"
 	"quorate/netns-tests/scenarios"
 	"quorate/sim"
 )
@@ -27,7 +29,7 @@ func checkTarget(to string, of int) error {
 		return nil
 	}
 	if _, err := os.Stat(to); err == nil {
-		return usagef("%s is a file, and there are %d scenarios: name a directory", to, of)
+		return console.Usagef("%s is a file, and there are %d scenarios: name a directory", to, of)
 	}
 	return os.MkdirAll(to, 0o755)
 }
@@ -43,7 +45,7 @@ func (c *cli) simFiles(o *simOptions, args []string) ([]scenarioFile, error) {
 		return c.confCases(o, args)
 	}
 	if len(args) == 0 {
-		return nil, usagef("want at least one FILE, a name from clusterctl sim list, or all")
+		return nil, console.Usagef("want at least one FILE, a name from clusterctl sim list, or all")
 	}
 	var files []scenarioFile
 	for _, a := range args {
@@ -76,7 +78,7 @@ func findScenario(name string) (scenarioFile, error) {
 	}
 	b, err = scenarios.FS.ReadFile(short + ".txt")
 	if err != nil {
-		return scenarioFile{}, usagef("%s: no such file, and no built-in scenario of that name: see clusterctl sim list", name)
+		return scenarioFile{}, console.Usagef("%s: no such file, and no built-in scenario of that name: see clusterctl sim list", name)
 	}
 	return scenarioFile{name: short, path: short + ".txt", text: string(b)}, nil
 }
@@ -112,10 +114,10 @@ func (c *cli) confCases(o *simOptions, args []string) ([]scenarioFile, error) {
 					d.File = filepath.Base(o.conf)
 				}
 			}
-			showDiagnostics(c.err, bad.Diagnostics, includes(o.conf))
-			return nil, exitCode(api.CodeInvalid.ExitCode())
+			_ = config.Diagnostics(bad.Diagnostics).Format(c.Err, includes(o.conf)) // a terminal that is gone cannot be told
+			return nil, console.ExitCode(api.CodeInvalid.ExitCode())
 		}
-		return nil, usagef("%v", err)
+		return nil, console.Usagef("%v", err)
 	}
 	var files []scenarioFile
 	var names []string
@@ -127,7 +129,7 @@ func (c *cli) confCases(o *simOptions, args []string) ([]scenarioFile, error) {
 	}
 	for _, a := range args {
 		if !slices.Contains(names, a) {
-			return nil, usagef("--conf has no case %q: want some of %s", a, strings.Join(names, " "))
+			return nil, console.Usagef("--conf has no case %q: want some of %s", a, strings.Join(names, " "))
 		}
 	}
 	return files, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quorate/internal/console"
 	"quorate/sim"
 	"quorate/sim/replay"
 )
@@ -22,7 +23,7 @@ type listed struct {
 
 func (c *cli) simListCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "list the built-in scenarios", Args: noArgs,
+		Use: "list", Short: "list the built-in scenarios", Args: console.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			files, err := builtIn()
 			if err != nil {
@@ -36,11 +37,11 @@ func (c *cli) simListCmd() *cobra.Command {
 				}
 				list = append(list, summary(f.name, sc.Comment))
 			}
-			return c.print(list, func(w io.Writer) {
+			return c.Print(list, func(w io.Writer) {
 				for _, l := range list {
-					say(w, "%-33s %s\n", l.Name, l.Proves)
+					console.Say(w, "%-33s %s\n", l.Name, l.Proves)
 				}
-				say(w, "\nclusterctl sim explain NAME tells one, clusterctl sim run NAME plays it.\n")
+				console.Say(w, "\nclusterctl sim explain NAME tells one, clusterctl sim run NAME plays it.\n")
 			})
 		},
 	}
@@ -65,7 +66,7 @@ func summary(name, comment string) listed {
 
 func (c *cli) simExplainCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "explain FILE", Short: "tell a scenario in sentences", Args: oneArg("FILE"),
+		Use: "explain FILE", Short: "tell a scenario in sentences", Args: console.OneArg("FILE"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, err := findScenario(args[0])
 			if err != nil {
@@ -73,20 +74,20 @@ func (c *cli) simExplainCmd() *cobra.Command {
 			}
 			sc, err := sim.ParseScenario(f.path, f.text)
 			if err != nil {
-				return usagef("%v", err)
+				return console.Usagef("%v", err)
 			}
 			text, err := sim.Explain(sc)
 			if err != nil {
-				return usagef("%v", err)
+				return console.Usagef("%v", err)
 			}
-			return c.print(map[string]string{"scenario": f.name, "story": text}, func(w io.Writer) { say(w, "%s", text) })
+			return c.Print(map[string]string{"scenario": f.name, "story": text}, func(w io.Writer) { console.Say(w, "%s", text) })
 		},
 	}
 }
 
 func (c *cli) simReplayCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "replay FILE", Short: "lay a capture over time: who owned what, when, and why it changed", Args: oneArg("FILE"),
+		Use: "replay FILE", Short: "lay a capture over time: who owned what, when, and why it changed", Args: console.OneArg("FILE"),
 		Long: "replay reads a pcap or pcapng file, from production or written by --pcap, and says who owned what and when, every election\nwith its cause and packet numbers, and conflicts. It is clusterctl vrrp decode -r FILE, which has more flags.",
 		RunE: func(_ *cobra.Command, args []string) error {
 			f, err := os.Open(args[0])
@@ -105,8 +106,8 @@ func (c *cli) simReplayCmd() *cobra.Command {
 
 func (c *cli) simVerbsCmd() *cobra.Command {
 	return &cobra.Command{
-		Use: "verbs", Short: "print the language of scenarios", Args: noArgs,
-		RunE: func(*cobra.Command, []string) error { say(c.out, "%s", sim.Help()); return nil },
+		Use: "verbs", Short: "print the language of scenarios", Args: console.NoArgs,
+		RunE: func(*cobra.Command, []string) error { console.Say(c.Out, "%s", sim.Help()); return nil },
 	}
 }
 
@@ -114,7 +115,7 @@ func (c *cli) simShrinkCmd() *cobra.Command {
 	var o simOptions
 	var write bool
 	cmd := &cobra.Command{
-		Use: "shrink FILE", Short: "cut a failing scenario down to what is needed for the failure", Args: oneArg("FILE"),
+		Use: "shrink FILE", Short: "cut a failing scenario down to what is needed for the failure", Args: console.OneArg("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.seedSet = cmd.Flags().Changed("seed")
 			f, err := findScenario(args[0])
@@ -127,15 +128,15 @@ func (c *cli) simShrinkCmd() *cobra.Command {
 				return fmt.Errorf("%s does not fail: nothing to shrink", f.path)
 			}
 			if !errors.Is(first, sim.ErrExpect) {
-				return usagef("%v", first)
+				return console.Usagef("%v", first)
 			}
 			short := sim.Shrink(f.text, fails)
 			before, after := strings.Count(f.text, "\n"), strings.Count(short, "\n")
-			say(c.err, "%v\n%d lines -> %d lines\n", first, before, after)
+			console.Say(c.Err, "%v\n%d lines -> %d lines\n", first, before, after)
 			if write {
 				return os.WriteFile(f.path, []byte(short), 0o644)
 			}
-			say(c.out, "%s", short)
+			console.Say(c.Out, "%s", short)
 			return nil
 		},
 	}

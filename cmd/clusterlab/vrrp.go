@@ -12,15 +12,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"quorate/internal/console"
 	"quorate/sim/replay"
 )
 
-// vrrpCmds are the commands about VRRP on the wire; they need no clusterd.
-func (c *cli) vrrpCmds() []*cobra.Command {
-	cmd := &cobra.Command{Use: "vrrp", Short: "look at VRRP on the wire", Args: noArgs,
+// vrrpCmd is about VRRP on the wire; it needs no clusterd.
+func (c *cli) vrrpCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "vrrp", Short: "look at VRRP on the wire", Args: console.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	cmd.AddCommand(c.vrrpDecodeCmd())
-	return []*cobra.Command{cmd}
+	return cmd
 }
 
 func (c *cli) vrrpDecodeCmd() *cobra.Command {
@@ -37,17 +38,17 @@ FILE is a pcap or pcapng file, gzip-compressed or not, "-" for standard input. O
 An advert is judged by itself, and by what the owner before it sends on the same network: version, authentication, interval,
 addresses, checksum, unicast or multicast. Check values of auth_type AH are verified when --auth-pass is given.`,
 		Example: "  clusterctl vrrp decode -r split-brain.pcapng\n  clusterctl vrrp decode -r ah.pcap --auth-pass s3cr3tpw -o json | jq 'select(.verdict==\"reject\")'\n  clusterctl vrrp decode -i eth0 --timeout 1m",
-		Args:    noArgs,
+		Args:    console.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := replay.Options{AuthPass: pass, CheckAH: cmd.Flags().Changed("auth-pass")}
 			switch {
 			case (file == "") == (iface == ""):
-				return usagef("give either -r FILE or -i INTERFACE")
+				return console.Usagef("give either -r FILE or -i INTERFACE")
 			case iface != "":
 				ctx := cmd.Context()
-				if c.timeout > 0 {
+				if c.Timeout > 0 {
 					var cancel context.CancelFunc
-					ctx, cancel = context.WithTimeout(ctx, c.timeout)
+					ctx, cancel = context.WithTimeout(ctx, c.Timeout)
 					defer cancel()
 				}
 				l, err := openLive(iface)
@@ -57,7 +58,7 @@ addresses, checksum, unicast or multicast. Check values of auth_type AH are veri
 				defer l.Close()
 				return c.decode(l.frames(ctx), o, true)
 			}
-			in := c.in
+			in := c.In
 			if file != "-" {
 				f, err := os.Open(file)
 				if err != nil {
@@ -85,22 +86,22 @@ addresses, checksum, unicast or multicast. Check values of auth_type AH are veri
 
 // decode prints lines as they come and the summary at the end, also when the capture ends badly.
 func (c *cli) decode(frames iter.Seq2[replay.Frame, error], o replay.Options, live bool) error {
-	w := bufio.NewWriter(c.out)
+	w := bufio.NewWriter(c.Out)
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	s, err := replay.Decode(frames, o, func(l replay.Line) error {
 		var werr error
-		if c.output == "json" {
+		if c.Output == "json" {
 			werr = enc.Encode(l)
 		} else {
-			_, werr = fmt.Fprintln(w, clean(l.String()))
+			_, werr = fmt.Fprintln(w, console.Clean(l.String()))
 		}
 		if werr == nil && live {
 			werr = w.Flush()
 		}
 		return werr
 	})
-	if c.output == "json" {
+	if c.Output == "json" {
 		err = errors.Join(err, enc.Encode(s))
 	} else {
 		err = errors.Join(err, s.Write(cleaner{w}))
@@ -112,7 +113,7 @@ func (c *cli) decode(frames iter.Seq2[replay.Frame, error], o replay.Options, li
 type cleaner struct{ w io.Writer }
 
 func (c cleaner) Write(b []byte) (int, error) {
-	if _, err := io.WriteString(c.w, clean(string(b))); err != nil {
+	if _, err := io.WriteString(c.w, console.Clean(string(b))); err != nil {
 		return 0, err
 	}
 	return len(b), nil

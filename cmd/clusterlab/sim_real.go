@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"quorate/internal/console"
 	"quorate/sim"
 	"quorate/sim/netns"
 	"quorate/sim/real"
@@ -26,7 +27,7 @@ const simGuest = "QUORATE_SIM_GUEST"
 // simReal plays on real kernels: in private namespaces, of a guest if the backend is uml.
 func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) error {
 	if o.seedSet {
-		return usagef("--seed is for --backend sim: a real kernel has none")
+		return console.Usagef("--seed is for --backend sim: a real kernel has none")
 	}
 	programs, err := nodePrograms(o.nodes)
 	if err != nil {
@@ -43,7 +44,7 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(o.binDir, "clusterd")); err != nil {
-		return usagef("no clusterd in %s: name its directory with --bin-dir", o.binDir)
+		return console.Usagef("no clusterd in %s: name its directory with --bin-dir", o.binDir)
 	}
 	if o.backend == "uml" && os.Getenv(simGuest) == "" {
 		return c.simInGuest(ctx, o, files)
@@ -54,7 +55,7 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 	}
 	if !inside {
 		if status != 0 {
-			return exitCode(status)
+			return console.ExitCode(status)
 		}
 		return nil
 	}
@@ -94,7 +95,7 @@ func nodePrograms(nodes []string) (map[string]string, error) {
 			programs[name] = program
 		case "clusterd":
 		default:
-			return nil, usagef("--node %s: want NODE=keepalived, NODE=frr or NODE=clusterd", n)
+			return nil, console.Usagef("--node %s: want NODE=keepalived, NODE=frr or NODE=clusterd", n)
 		}
 	}
 	return programs, nil
@@ -105,7 +106,7 @@ func (c *cli) realPlay(ctx context.Context, o simOptions, programs map[string]st
 	r := report.Result{Scenario: f.name, Backend: o.backend, Result: report.Pass, OutageMS: map[string]int64{}}
 	sc, err := sim.ParseScenario(f.path, f.text)
 	if err != nil {
-		return r, usagef("%v", err)
+		return r, console.Usagef("%v", err)
 	}
 	base := netns.Scratch // memory; paths of sockets must be short
 	if _, err := os.Stat(base); err != nil {
@@ -170,7 +171,7 @@ func (c *cli) simInGuest(ctx context.Context, o simOptions, files []scenarioFile
 	for _, f := range files {
 		sc, err := sim.ParseScenario(f.path, f.text)
 		if err != nil {
-			return usagef("%v", err)
+			return console.Usagef("%v", err)
 		}
 		for _, d := range sc.Directives {
 			if verb, args, err := sim.Words(d.Text); err == nil && verb == "run" && len(args) == 1 {
@@ -182,9 +183,9 @@ func (c *cli) simInGuest(ctx context.Context, o simOptions, files []scenarioFile
 		total += 15 * time.Second
 	}
 	args := slices.Concat([]string{self}, os.Args[1:], []string{"--bin-dir", o.binDir})
-	job := uml.Job{Argv: args, Env: []string{simGuest + "=1"}, Timeout: cmp.Or(c.timeout, time.Minute+2*total), Stdout: c.out}
-	var console bytes.Buffer
-	job.Console = &console
+	job := uml.Job{Argv: args, Env: []string{simGuest + "=1"}, Timeout: cmp.Or(c.Timeout, time.Minute+2*total), Stdout: c.Out}
+	var screen bytes.Buffer
+	job.Console = &screen
 	code, err := uml.Run(ctx, job)
 	if errors.Is(err, uml.ErrUnavailable) {
 		for _, f := range files {
@@ -193,10 +194,10 @@ func (c *cli) simInGuest(ctx context.Context, o simOptions, files []scenarioFile
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("%w\n%s", err, console.String())
+		return fmt.Errorf("%w\n%s", err, screen.String())
 	}
 	if code != 0 {
-		return exitCode(code)
+		return console.ExitCode(code)
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"quorate/config"
+	"quorate/internal/console"
 	"quorate/sim"
 	"quorate/sim/report"
 )
@@ -101,7 +102,7 @@ func (o *simOptions) flags(cmd *cobra.Command) {
 // simRun plays every scenario and prints what came of it.
 func (c *cli) simRun(ctx context.Context, o simOptions, args []string) error {
 	if !slices.Contains([]string{"sim", "netns", "uml"}, o.backend) {
-		return usagef("--backend %s: want sim, netns or uml", o.backend)
+		return console.Usagef("--backend %s: want sim, netns or uml", o.backend)
 	}
 	files, err := c.simFiles(&o, args)
 	if err != nil {
@@ -139,10 +140,10 @@ func (c *cli) simRun(ctx context.Context, o simOptions, args []string) error {
 func (c *cli) simPlay(o simOptions, f scenarioFile, of int) (report.Result, error) {
 	run := newSimRun(o, f)
 	show := io.Discard
-	if c.output == "table" && !o.quiet && (of == 1 || f.made) {
-		show = c.out
+	if c.Output == "table" && !o.quiet && (of == 1 || f.made) {
+		show = c.Out
 		if f.made {
-			say(show, "== %s\n", f.name)
+			console.Say(show, "== %s\n", f.name)
 		}
 	}
 	r, err := run.play(show, o.pcap != "" || o.html != "", c.stepper(o))
@@ -161,28 +162,28 @@ func (c *cli) stepper(o simOptions) func() {
 	if !o.step {
 		return nil
 	}
-	lines := bufio.NewReader(c.in)
+	lines := bufio.NewReader(c.In)
 	return func() {
-		say(c.out, "-- Enter goes on")
+		console.Say(c.Out, "-- Enter goes on")
 		_, _ = lines.ReadString('\n') // at its end the rest is played without stopping
-		say(c.out, "\n")
+		console.Say(c.Out, "\n")
 	}
 }
 
 // simSay prints a result: a line, or a JSON object on a line.
 func (c *cli) simSay(r report.Result) {
-	if c.output != "table" {
+	if c.Output != "table" {
 		if b, err := json.Marshal(r); err == nil {
-			say(c.out, "%s\n", b)
+			console.Say(c.Out, "%s\n", b)
 		}
 		return
 	}
 	line := fmt.Sprintf("%-4s %-26s %s", strings.ToUpper(string(r.Result)), r.Scenario, simFigures(r))
 	if r.Result == report.Pass {
-		say(c.out, "%s\n", line)
+		console.Say(c.Out, "%s\n", line)
 		return
 	}
-	say(c.out, "%s\n     %s\n", line, strings.ReplaceAll(clean(r.Reason), "\n", "\n     "))
+	console.Say(c.Out, "%s\n     %s\n", line, strings.ReplaceAll(console.Clean(r.Reason), "\n", "\n     "))
 }
 
 func simFigures(r report.Result) string {
@@ -216,11 +217,11 @@ func (c *cli) simFinish(o simOptions, results []report.Result) error {
 	for _, r := range results {
 		count[r.Result]++
 	}
-	if c.output == "table" && len(results) > 1 {
-		say(c.out, "%d passed, %d failed, %d skipped\n", count[report.Pass], count[report.Fail], count[report.Skip])
+	if c.Output == "table" && len(results) > 1 {
+		console.Say(c.Out, "%d passed, %d failed, %d skipped\n", count[report.Pass], count[report.Fail], count[report.Skip])
 	}
 	if count[report.Fail] > 0 {
-		return exitCode(1)
+		return console.ExitCode(1)
 	}
 	return nil
 }
@@ -276,7 +277,7 @@ func (run *simRunner) play(show io.Writer, record bool, pause func()) (report.Re
 	r := report.Result{Scenario: run.f.name, Backend: "sim", Result: report.Pass, OutageMS: map[string]int64{}}
 	sc, err := sim.ParseScenario(run.f.path, run.f.text)
 	if err != nil {
-		return r, usagef("%v", err)
+		return r, console.Usagef("%v", err)
 	}
 	if record {
 		run.s.Record = &run.pcap
@@ -286,7 +287,7 @@ func (run *simRunner) play(show io.Writer, record bool, pause func()) (report.Re
 	}
 	start := time.Now()
 	wrong, err := sc.Play(run.s, func(d sim.Directive, out string) {
-		say(show, "> %s\n%s", d.Text, out)
+		console.Say(show, "> %s\n%s", d.Text, out)
 		if pause != nil {
 			pause()
 		}
@@ -296,9 +297,9 @@ func (run *simRunner) play(show io.Writer, record bool, pause func()) (report.Re
 	switch {
 	case errors.As(err, &failed):
 		r.Result, r.Reason = report.Fail, err.Error()
-		say(show, "> %s\n%s", failed.Directive.Text, run.s.Fresh())
+		console.Say(show, "> %s\n%s", failed.Directive.Text, run.s.Fresh())
 	case err != nil:
-		return r, usagef("%v", err)
+		return r, console.Usagef("%v", err)
 	case !run.o.seedSet && len(run.o.programs) == 0:
 		// The lines of the file count as well, where it has any.
 		wrong = slices.DeleteFunc(wrong, func(m sim.Mismatch) bool { return m.Directive.Expected == "" })
@@ -310,7 +311,7 @@ func (run *simRunner) play(show io.Writer, record bool, pause func()) (report.Re
 	}
 	w := run.s.World()
 	if w == nil {
-		return r, usagef("%s: no verb world: nothing was played", run.f.path)
+		return r, console.Usagef("%s: no verb world: nothing was played", run.f.path)
 	}
 	hash, _, _ := w.Trace()
 	r.Trace, r.Seed = fmt.Sprintf("%016x", hash), w.Seed()

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"quorate/internal/console"
 	"quorate/internal/testenv"
 	"quorate/sim/replay"
 )
@@ -24,7 +25,7 @@ const captures = "../../sim/replay/testdata/captures/"
 func run(t *testing.T, in []byte, args ...string) (code int, out, errs string) {
 	t.Helper()
 	var o, e bytes.Buffer
-	code = execute(t.Context(), args, streams{in: bytes.NewReader(in), out: &o, err: &e})
+	code = execute(t.Context(), args, console.Streams{In: bytes.NewReader(in), Out: &o, Err: &e})
 	return code, o.String(), e.String()
 }
 
@@ -141,7 +142,7 @@ func TestDecodeLive(t *testing.T) {
 	var out, errs lockedBuffer
 	done := make(chan int, 1)
 	go func() {
-		done <- execute(ctx, []string{"vrrp", "decode", "-i", "lo", "-o", "json"}, streams{in: strings.NewReader(""), out: &out, err: &errs})
+		done <- execute(ctx, []string{"vrrp", "decode", "-i", "lo", "-o", "json"}, console.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
 	}()
 	for n := 0; ctx.Err() == nil && !strings.Contains(out.String(), `"addr_list`); n++ { // it may not listen yet
 		if err := unix.Sendto(fd, frames[n%len(frames)], 0, &unix.SockaddrLinklayer{Ifindex: lo.Index}); err != nil {

@@ -8,11 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"quorate/examples"
+	"quorate/internal/console"
 	"quorate/sim/demo"
 )
-
-// labCmds are the commands that need no cluster of one's own.
-func (c *cli) labCmds() []*cobra.Command { return []*cobra.Command{c.demoCmd(), c.simCmd()} }
 
 func (c *cli) demoCmd() *cobra.Command {
 	var o demo.Options
@@ -24,7 +22,7 @@ kills the owner of the virtual IP and shows what the client saw. It needs cluste
 namespaces are allowed. Exit status 0: the client was served again. Ctrl-C removes everything.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Out = c.out
+			o.Out = c.Out
 			o.Examples = examples.FS
 			if o.BinDir == "" {
 				self, err := os.Executable()
@@ -36,7 +34,7 @@ namespaces are allowed. Exit status 0: the client was served again. Ctrl-C remov
 			err := demo.Run(cmd.Context(), o)
 			var exit *demo.ExitError
 			if errors.As(err, &exit) {
-				return exitCode(exit.Code)
+				return console.ExitCode(exit.Code)
 			}
 			return err
 		},

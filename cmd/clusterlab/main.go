@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"quorate/internal/console"
+)
+
+func main() { os.Exit(realMain()) }
+
+func realMain() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return execute(ctx, os.Args[1:], console.Std())
+}
+
+// cli is the state that all commands share.
+type cli struct{ console.Console }
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, args []string, s console.Streams) int {
+	c := &cli{console.Console{Streams: s}}
+	// What people type is clusterctl, so that is what usage and errors say.
+	root := &cobra.Command{Use: "clusterctl", Short: "the commands of clusterctl that need no cluster: clusterctl runs this program for them"}
+	c.Flags(root, nil)
+	root.AddCommand(c.demoCmd(), c.simCmd(), c.vrrpCmd())
+	return c.Execute(ctx, root, args)
+}
