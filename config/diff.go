@@ -129,7 +129,7 @@ func (d *differ) fields(kind, object string, from, to reflect.Value, effect func
 			continue
 		}
 		c := Change{Op: "change", Kind: kind, Object: object, Field: keywordOf(name), From: a, To: b}
-		if name == "AuthPass" {
+		if name == "AuthPass" || name == "SMTPPassword" {
 			c.From, c.To = masked, masked
 		}
 		if effect != nil {
@@ -141,7 +141,7 @@ func (d *differ) fields(kind, object string, from, to reflect.Value, effect func
 
 // fieldKeywords are the fields whose keyword is not their name in another notation.
 var fieldKeywords = map[string]string{
-	"VRID": "virtual_router_id", "LBAlgo": "lb_algo", "LBKind": "lb_kind", "Persistence": "persistence_timeout",
+	"SMTPUser": "smtp_auth", "SMTPPassword": "smtp_auth", "VRID": "virtual_router_id", "LBAlgo": "lb_algo", "LBKind": "lb_kind", "Persistence": "persistence_timeout",
 	"VIPs": "virtual_ipaddress", "ExcludedVIPs": "virtual_ipaddress_excluded", "TrackScripts": "track_script",
 	"TrackIfaces": "track_interface", "WeightedIfaces": "track_interface", "TrackFiles": "track_file", "TrackProcesses": "track_process",
 	"TrackBFDs": "track_bfd", "UnicastPeers": "unicast_peer", "NoPreempt": "nopreempt", "Notify": "notify", "SMTPAlert": "smtp_alert",

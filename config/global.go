@@ -50,6 +50,7 @@ func globalRules() []rule {
 		{block: G, keyword: "vrrp_higher_prio_send_advert", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.HigherPrioSendAdvert }))},
 		{block: G, keyword: "vrrp_down_timer_adverts", args: 1, set: integer(1, 100, g(func(g *Global) *Value[int] { return &g.DownTimerAdverts }))},
 		{block: G, keyword: "smtp_helo_name", args: 1, set: text("name", s(func(g *Global) *Value[string] { return &g.SMTPHelo }))},
+		{block: G, keyword: "smtp_auth", args: 2, set: smtpAuth, note: note{Info, "not-in-keepalived", "smtp_auth is understood here, but not by keepalived", "write it as @NODE smtp_auth for the directors that run quorate, if keepalived reads this file too"}},
 		{block: G, keyword: "smtp_alert_vrrp", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.SMTPAlertVRRP }))},
 		{block: G, keyword: "smtp_alert_checker", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.SMTPAlertChecker }))},
 		{block: G, keyword: "no_email_faults", set: flag(b(func(g *Global) *Value[bool] { return &g.NoEmailFaults }))},
@@ -93,6 +94,24 @@ func smtpServer(c *ctx, s *stmt) {
 		v += ":" + s.words[2].text
 	}
 	put(c, s, &c.cfg.Global.SMTPServer, v, host.pos)
+}
+
+// smtpAuth reads USER PASSWORD (RFC 4954).
+func smtpAuth(c *ctx, s *stmt) {
+	user, ok := c.arg(s, 1, "user name")
+	if !ok {
+		return
+	}
+	pass, ok := c.arg(s, 2, "password")
+	if !ok {
+		return
+	}
+	c.secretAt(s.pos, s.keyword())
+	if strings.Trim(pass.text, "*") == "" {
+		c.masked(pass.pos, s.keyword())
+	}
+	put(c, s, &c.cfg.Global.SMTPUser, user.text, user.pos)
+	put(c, s, &c.cfg.Global.SMTPPassword, pass.text, pass.pos)
 }
 
 func smtpTimeout(c *ctx, s *stmt) {

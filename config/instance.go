@@ -117,7 +117,7 @@ func closeAuth(c *ctx, s *stmt) {
 		c.errorf(s.pos, "missing-keyword", "auth_pass", "add: auth_pass PASSWORD (1 to 8 bytes)", "authentication has no auth_pass")
 	}
 	if i.AuthPass.V != "" && strings.Trim(i.AuthPass.V, "*") == "" {
-		c.errorf(i.AuthPass.Pos, "masked-secret", "auth_pass", "write the password; clusterctl get --show-secrets prints it", "auth_pass has nothing but stars: this is what was shown in place of the password")
+		c.masked(i.AuthPass.Pos, "auth_pass")
 	}
 	if n := len(i.AuthPass.V); n > 8 {
 		// RFC 2338 5.3.10: the field has eight octets.

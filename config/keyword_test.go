@@ -304,7 +304,7 @@ func TestTables(t *testing.T) {
 			own = append(own, r.block+" "+r.keyword)
 		}
 	}
-	if want := []string{"virtual_server.real_server lb_kind"}; !slices.Equal(own, want) {
+	if want := []string{"global_defs smtp_auth", "virtual_server.real_server lb_kind"}; !slices.Equal(own, want) {
 		t.Errorf("rules for words that keepalived does not know: %q", own)
 	}
 }

@@ -10,10 +10,15 @@ func isSecret(path, kw string) int {
 	switch {
 	case kw == "auth_pass" && path == "vrrp_instance.authentication", kw == "password" && path == "SSL":
 		return 1
-	case kw == "key" && path == "vrrp_instance.auth_hmac":
+	case kw == "key" && path == "vrrp_instance.auth_hmac", kw == "smtp_auth" && path == "global_defs":
 		return 2
 	}
 	return 0
+}
+
+// masked refuses what was shown in place of a secret.
+func (c *ctx) masked(at Pos, kw string) {
+	c.errorf(at, "masked-secret", kw, "write the password; clusterctl get --show-secrets prints it", "%s has nothing but stars: this is what was shown in place of the password", kw)
 }
 
 // MaskSecrets returns files as they were written with stars over every secret: the words
@@ -119,9 +124,9 @@ func usedVariables(text string, names map[string]bool) {
 	}
 }
 
-// eachSecret calls f with the place of the word behind auth_pass, password and key.
+// eachSecret calls f with the place of the words behind auth_pass, password, key and smtp_auth.
 func eachSecret(text string, f func(from, to int)) {
-	for _, kw := range []string{"auth_pass", "password", "key"} {
+	for _, kw := range []string{"auth_pass", "password", "key", "smtp_auth"} {
 		from := 0
 		for {
 			i := strings.Index(text[from:], kw)
@@ -134,8 +139,8 @@ func eachSecret(text string, f func(from, to int)) {
 				continue
 			}
 			words := 1
-			if kw == "key" {
-				words = 2 // key ID VALUE; SSL's key FILE is hidden as well
+			if kw == "key" || kw == "smtp_auth" {
+				words = 2 // key ID VALUE, smtp_auth USER PASSWORD; SSL's key FILE is hidden as well
 			}
 			for range words {
 				for from < len(text) && isBlank(text[from]) {

@@ -22,6 +22,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 		"too many words": strings.Replace(inst, "%", "auth_pass s3cr3t more", 1),
 		"wrong place":    "auth_pass s3cr3t\n" + strings.Replace(inst, "%", "auth_pass s3cr3t", 1),
 		"same line":      "vrrp_instance X { authentication { auth_type PASS\n auth_pass s3cr3t } }\n",
+		"mail":           "global_defs {\n smtp_auth lb s3cr3t\n}\n",
 		"TLS":            "SSL {\n password s3cr3t\n ca /x\n}\n",
 	} {
 		src := Files{"k": text}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -40,6 +41,9 @@ type mailTarget struct {
 	to      []string
 	router  string
 	helo    string
+	user    string // smtp_auth; empty: none
+	pass    string
+	roots   *x509.CertPool // whom to believe; nil: whom the host believes
 	timeout time.Duration
 }
 
@@ -67,7 +71,8 @@ func newMailer(log *slog.Logger, trouble func(error)) *mailer {
 
 // Configure takes the settings of a configuration.
 func (m *mailer) Configure(g config.Global) {
-	t := mailTarget{server: g.SMTPServer.V, from: g.NotificationEmailFrom.V, router: g.RouterID.V, helo: g.SMTPHelo.V, timeout: g.SMTPConnectTimeout.V}
+	t := mailTarget{server: g.SMTPServer.V, from: g.NotificationEmailFrom.V, router: g.RouterID.V, helo: g.SMTPHelo.V, timeout: g.SMTPConnectTimeout.V,
+		user: g.SMTPUser.V, pass: g.SMTPPassword.V}
 	if _, _, err := net.SplitHostPort(t.server); err != nil {
 		t.server = net.JoinHostPort(t.server, "25")
 	}
@@ -193,8 +198,9 @@ func (m *mailer) run(ctx context.Context) {
 	}
 }
 
-// send delivers one mail. STARTTLS is used where it is offered; whose certificate it is does not matter, since
-// without it the mail would travel in the clear (RFC 7435).
+// send delivers one mail. Port 465 speaks TLS at once (RFC 8314 3.3). Elsewhere STARTTLS is used where it is offered; whose
+// certificate it is does not matter, since without it the mail would travel in the clear (RFC 7435). A password, though,
+// only goes through TLS to a server whose certificate is right.
 func (t mailTarget) send(ctx context.Context, l letter) error {
 	host, port, err := net.SplitHostPort(t.server)
 	if err != nil {
@@ -204,8 +210,16 @@ func (t mailTarget) send(ctx context.Context, l letter) error {
 	if err != nil {
 		return err
 	}
-	c, err := mail.NewClient(host, mail.WithPort(n), mail.WithTimeout(t.timeout), mail.WithHELO(t.helo),
-		mail.WithTLSPolicy(mail.TLSOpportunistic), mail.WithTLSConfig(&tls.Config{InsecureSkipVerify: true, ServerName: host, MinVersion: tls.VersionTLS12})) //nolint:gosec // see above
+	policy, auth := mail.TLSOpportunistic, []mail.Option(nil)
+	if t.user != "" {
+		policy = mail.TLSMandatory
+		auth = append(auth, mail.WithSMTPAuth(mail.SMTPAuthAutoDiscover), mail.WithUsername(t.user), mail.WithPassword(t.pass))
+	}
+	if n == 465 {
+		auth = append(auth, mail.WithSSL())
+	}
+	c, err := mail.NewClient(host, append(auth, mail.WithPort(n), mail.WithTimeout(t.timeout), mail.WithHELO(t.helo), mail.WithTLSPolicy(policy),
+		mail.WithTLSConfig(&tls.Config{InsecureSkipVerify: t.user == "", ServerName: host, RootCAs: t.roots, MinVersion: tls.VersionTLS12}))...) //nolint:gosec // see above
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,12 @@ package host
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,9 +25,11 @@ import (
 type smtpServer struct {
 	ln   net.Listener
 	down int
+	tls  *tls.Config // offers STARTTLS, and behind it AUTH PLAIN
 
 	mu    sync.Mutex
 	mails []string // commands and data of each session that delivered one
+	lines []string // of all sessions
 }
 
 func newSMTP(t *testing.T, down int) *smtpServer {
@@ -52,12 +58,17 @@ func newSMTP(t *testing.T, down int) *smtpServer {
 func (s *smtpServer) session(c net.Conn) {
 	defer func() { _ = c.Close() }()
 	say := func(text string) { _, _ = fmt.Fprint(c, text+"\r\n") }
+	secure := false
 	say("220 test")
 	var all strings.Builder
 	data := false
-	for r := bufio.NewScanner(c); r.Scan(); {
+	r := bufio.NewScanner(c)
+	for r.Scan() {
 		line := r.Text()
 		all.WriteString(line + "\n")
+		s.mu.Lock()
+		s.lines = append(s.lines, line)
+		s.mu.Unlock()
 		switch {
 		case data && line == ".":
 			data = false
@@ -66,6 +77,16 @@ func (s *smtpServer) session(c net.Conn) {
 			s.mails = append(s.mails, all.String())
 			s.mu.Unlock()
 		case data:
+		case strings.HasPrefix(line, "EHLO") && s.tls != nil && !secure:
+			say("250-fine\r\n250 STARTTLS")
+		case strings.HasPrefix(line, "EHLO") && secure:
+			say("250-fine\r\n250 AUTH PLAIN")
+		case strings.HasPrefix(line, "AUTH"):
+			say("235 welcome")
+		case line == "STARTTLS":
+			say("220 go on")
+			secure, c = true, tls.Server(c, s.tls)
+			r = bufio.NewScanner(c)
 		case line == "DATA":
 			data = true
 			say("354 go on")
@@ -76,6 +97,12 @@ func (s *smtpServer) session(c net.Conn) {
 			say("250 fine")
 		}
 	}
+}
+
+func (s *smtpServer) heard() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.lines, "\n")
 }
 
 func (s *smtpServer) all() []string {
@@ -124,6 +151,43 @@ func TestMail(t *testing.T) {
 	defer mu.Unlock()
 	if len(troubles) < 3 || !strings.Contains(troubles[0], "421") || troubles[len(troubles)-1] != "<nil>" {
 		t.Errorf("troubles %q", troubles)
+	}
+}
+
+// A password goes to the server whose certificate is right, and to nobody else.
+func TestMailPassword(t *testing.T) {
+	web := httptest.NewUnstartedServer(nil) // for its certificate, which names 127.0.0.1
+	web.StartTLS()
+	defer web.Close()
+	trusted := x509.NewCertPool()
+	trusted.AddCert(web.Certificate())
+	login := "AUTH PLAIN " + base64.StdEncoding.EncodeToString([]byte("\x00lb\x00s3cr3t"))
+	for _, tt := range []struct {
+		name  string
+		tls   *tls.Config
+		roots *x509.CertPool
+		err   string // "": the mail is delivered
+	}{
+		{"right certificate", web.TLS, trusted, ""},
+		{"certificate of somebody else", web.TLS, x509.NewCertPool(), "certificate"},
+		{"no TLS", nil, trusted, "STARTTLS"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSMTP(t, 0)
+			s.tls = tt.tls
+			to := mailTarget{server: s.ln.Addr().String(), from: "lb@example.com", to: []string{"ops@example.com"}, helo: "lb", timeout: 10 * time.Second,
+				user: "lb", pass: "s3cr3t", roots: tt.roots}
+			err := to.send(t.Context(), letter{subject: "x", body: "y", at: time.Now(), times: 1})
+			if got := fmt.Sprint(s.all()); (err == nil) != (tt.err == "") || tt.err == "" && !strings.Contains(got, login) {
+				t.Errorf("%v, the server got %s", err, got)
+			}
+			if tt.err != "" && !strings.Contains(fmt.Sprint(err), tt.err) {
+				t.Errorf("%v, want %q", err, tt.err)
+			}
+			if strings.Contains(s.heard(), "AUTH") && tt.err != "" {
+				t.Errorf("the password was sent: %s", s.heard())
+			}
+		})
 	}
 }
 
