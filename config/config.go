@@ -62,6 +62,8 @@ type Global struct {
 	DownTimerAdverts        Value[int]
 	SMTPAlert               Value[bool] // default of instances
 	SMTPHelo                Value[string]
+	VRRPSched               Scheduling    // of the vrrp worker
+	CheckerSched            Scheduling    // of the checker worker
 	SMTPUser                Value[string] // smtp_auth USER PASSWORD, of ours
 	SMTPPassword            Value[string]
 	SMTPAlertVRRP           Value[bool]

@@ -101,7 +101,7 @@ var features = []feature{
 	// The machinery around it.
 	{name: "net-namespace", level: Error, why: "the host's own network would be changed"},
 	{name: "supplementary-groups", level: Warning, why: "only the group is set"},
-	{name: "scheduling", level: Warning, never: true, why: "clusterd decides about its own scheduling and memory"},
+	{name: "scheduling", level: Warning, never: true, why: "the kernel keeps real-time processes from taking a CPU for themselves, and there is no BFD process"},
 	{name: "buffers", level: Warning, never: true, why: "clusterd sizes its own buffers"},
 	{name: "reload-time", level: Warning, never: true, why: "a configuration is used when it is pushed"},
 	{name: "other-design", level: Warning, never: true, why: "clusterd is built differently and has nothing it could apply to"},

@@ -24,7 +24,7 @@ func globalRules() []rule {
 		return func(c *ctx) *Value[string] { return f(&c.cfg.Global) }
 	}
 	const G = "global_defs"
-	return []rule{
+	rules := []rule{
 		{block: "", keyword: G, open: func(*ctx, *stmt) bool { return true }},
 		{block: G, keyword: "router_id", args: 1, set: text("name", s(func(g *Global) *Value[string] { return &g.RouterID }))},
 		{block: G, keyword: "notification_email", open: func(c *ctx, s *stmt) bool {
@@ -79,7 +79,36 @@ func globalRules() []rule {
 		{block: G, keyword: "lvs_timeouts", args: anyWords, set: lvsTimeouts},
 		{block: G, keyword: "include_check", args: anyWords, set: includeCheck},
 	}
+	rules = append(rules, schedulingRules("vrrp", func(c *ctx) *Scheduling { return &c.cfg.Global.VRRPSched })...)
+	return append(rules, schedulingRules("checker", func(c *ctx) *Scheduling { return &c.cfg.Global.CheckerSched })...)
 }
+
+func schedulingRules(worker string, of func(*ctx) *Scheduling) []rule {
+	const G = "global_defs"
+	return []rule{
+		{block: G, keyword: worker + "_priority", args: 1, set: integer(-20, 19, func(c *ctx) *Value[int] { return &of(c).Nice })},
+		{block: G, keyword: worker + "_rt_priority", args: 1, set: integer(1, 99, func(c *ctx) *Value[int] { return &of(c).RTPriority })},
+		{block: G, keyword: worker + "_no_swap", set: flag(func(c *ctx) *Value[bool] { return &of(c).NoSwap })},
+		{block: G, keyword: worker + "_cpu_affinity", args: anyWords, set: func(c *ctx, s *stmt) {
+			var cpus []int
+			if _, ok := c.arg(s, 1, "CPU"); !ok {
+				return
+			}
+			for _, w := range s.words[1:] {
+				n, err := number(w.text, 0, maxCPU)
+				if err != nil {
+					c.bad(w, s.keyword(), "write numbers of CPUs, as /proc/cpuinfo has them", err)
+					return
+				}
+				cpus = append(cpus, int(n))
+			}
+			put(c, s, &of(c).CPUs, cpus, s.words[1].pos)
+		}},
+	}
+}
+
+// maxCPU is the last one that fits the kernel's cpu_set_t.
+const maxCPU = 1023
 
 func smtpServer(c *ctx, s *stmt) {
 	host, ok := c.arg(s, 1, "host")

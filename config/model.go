@@ -244,3 +244,12 @@ type FileCheck struct {
 	Weight    Value[int]
 	Reverse   bool
 }
+
+// Scheduling is what a worker asks of the kernel's scheduler: vrrp_priority, vrrp_rt_priority, vrrp_cpu_affinity, vrrp_no_swap
+// and the same with checker_.
+type Scheduling struct {
+	Nice       Value[int]   // -20..19
+	RTPriority Value[int]   // 1..99, SCHED_RR; 0: not real-time
+	CPUs       Value[[]int] // it runs on these only; empty: on all
+	NoSwap     Value[bool]  // the vrrp worker's memory is locked in any case
+}

@@ -68,6 +68,7 @@ func runChecker(ctx context.Context, cfg CheckerConfig, m machine, status func()
 		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
 		inbox: make(chan any, inboxSize),
 		do:    s.act, news: func(any) {},
+		adopt: func(c *config.Config) { s.schedule(c.Global.CheckerSched) },
 		status: func() ([]node.InstanceStatus, []node.ServiceStatus, []string) {
 			var lacks []string
 			if text := missing(); text != "" {

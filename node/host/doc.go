@@ -13,7 +13,7 @@
 //  3. generations.go: the configurations this director was given. It boots from them without
 //     a quorum. A crash at any instant leaves the old file or the new one.
 //
-//  4. worker.go: the event loop both workers share. One goroutine owns the machine:
+//  4. worker.go, scheduling.go: the event loop both workers share. One goroutine owns the machine:
 //
 //     sockets, netlink, scripts, probes ──> inbox ──> Step ──> Ready ──> actions, in order
 //     deadline of the machine ────────────> Tick ──┘

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"quorate/config"
 )
 
@@ -24,12 +26,16 @@ import (
 type spawner struct {
 	tasks chan func()
 	done  chan struct{}
+	tid   int // of that thread
 }
 
 func newSpawner() *spawner {
 	s := &spawner{tasks: make(chan func()), done: make(chan struct{})}
+	started := make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
+		s.tid = unix.Gettid()
+		close(started)
 		defer runtime.UnlockOSThread() // or the thread ends here, and with it every script
 		for {
 			select {
@@ -40,6 +46,7 @@ func newSpawner() *spawner {
 			}
 		}
 	}()
+	<-started
 	return s
 }
 

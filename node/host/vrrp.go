@@ -175,6 +175,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 
 // adopt comes before the machine sees a configuration.
 func (e *elector) adopt(c *config.Config) {
+	e.schedule(c.Global.VRRPSched, e.scripts.spawn.tid)
 	e.scripts.SetIdentity(identityOf(c.Global))
 	e.fifos.Configure(c.Global)
 	e.mailer.Configure(c.Global)
@@ -206,15 +207,6 @@ func (e *elector) remember() {
 	e.memory.dirty = false
 	e.install.Remember(e.held())
 	e.heldAt, e.heldCost = now, instant()-now
-}
-
-// lockMemory keeps what this worker has touched in memory: an advert must not wait for a swapped page.
-// Without the privilege it goes on as any process does.
-func lockMemory(log *slog.Logger) {
-	const onFault = 4 // MCL_ONFAULT: Go reserves far more than it touches
-	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | onFault); err != nil {
-		log.Debug("memory is not locked", "error", err)
-	}
 }
 
 // nameProcess sets what ps shows without arguments; 15 bytes of it count.

@@ -58,6 +58,7 @@ type worker struct {
 	dirty      bool     // status changed
 	late       time.Time
 	lateness   lateness
+	sched      scheduling
 	statuses   chan []func() []Message
 	loader     loader
 }

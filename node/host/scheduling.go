@@ -1,0 +1,134 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"quorate/config"
+)
+
+// scheduling is what a worker has asked of the kernel's scheduler.
+type scheduling struct {
+	used config.Scheduling
+	all  unix.CPUSet // the CPUs this process was given
+	seen bool
+}
+
+// schedule takes the settings of a configuration. What the kernel refuses is reported, and the worker goes on as it is.
+func (w *worker) schedule(want config.Scheduling, spare ...int) {
+	if want.NoSwap.V {
+		lockMemory(w.log)
+	}
+	text, err := w.sched.apply(want, spare...)
+	if text != "" {
+		w.log.Info("scheduling: " + text)
+	}
+	w.Trouble("scheduling", err)
+}
+
+// lockMemory keeps what this worker has touched in memory: an advert must not wait for a swapped page.
+// Without the privilege it goes on as any process does.
+func lockMemory(log *slog.Logger) {
+	const onFault = 4 // MCL_ONFAULT: Go reserves far more than it touches
+	if err := unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | onFault); err != nil {
+		log.Debug("memory is not locked", "error", err)
+	}
+}
+
+// apply gives every thread of this process its place, but for those in spare: whoever starts scripts does so as an
+// ordinary thread, so that no script runs before the elections. It returns what is in force in words, empty if that did not change.
+// Threads that Go starts later inherit from those that are there.
+func (s *scheduling) apply(want config.Scheduling, spare ...int) (string, error) {
+	if schedulingText(want) == schedulingText(s.used) {
+		return "", nil
+	}
+	if !s.seen {
+		if err := unix.SchedGetaffinity(0, &s.all); err != nil {
+			return "", fmt.Errorf("CPUs of this process: %w", err)
+		}
+		s.seen = true
+	}
+	cpus := s.all
+	if len(want.CPUs.V) > 0 {
+		cpus.Zero()
+		for _, n := range want.CPUs.V {
+			cpus.Set(n)
+		}
+	}
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL, Nice: int32(want.Nice.V)}
+	if want.RTPriority.V > 0 {
+		attr.Policy, attr.Priority, attr.Nice = unix.SCHED_RR, uint32(want.RTPriority.V), 0
+	}
+	done := map[int]bool{}
+	for _, tid := range spare {
+		done[tid] = true
+	}
+	var errs []error
+	for more := true; more && errs == nil; { // a thread may start another one meanwhile
+		more = false
+		tids, err := threads()
+		if err != nil {
+			return "", err
+		}
+		for _, tid := range tids {
+			if done[tid] {
+				continue
+			}
+			done[tid], more = true, true
+			if err := errors.Join(place(tid, &cpus, &attr)...); err != nil && !errors.Is(err, unix.ESRCH) {
+				errs = append(errs, err)
+				break // it is the same for all
+			}
+		}
+	}
+	if errs != nil {
+		return "", errs[0]
+	}
+	s.used = want
+	return schedulingText(want), nil
+}
+
+func place(tid int, cpus *unix.CPUSet, attr *unix.SchedAttr) (errs []error) {
+	if err := unix.SchedSetaffinity(tid, cpus); err != nil {
+		errs = append(errs, fmt.Errorf("CPU affinity: %w (are these CPUs of this host?)", err))
+	}
+	if err := unix.SchedSetAttr(tid, attr, 0); err != nil {
+		errs = append(errs, fmt.Errorf("priority: %w (needs CAP_SYS_NICE)", err))
+	}
+	return errs
+}
+
+func threads() ([]int, error) {
+	list, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return nil, fmt.Errorf("threads of this process: %w", err)
+	}
+	var tids []int
+	for _, e := range list {
+		if n, err := strconv.Atoi(e.Name()); err == nil {
+			tids = append(tids, n)
+		}
+	}
+	return tids, nil
+}
+
+// schedulingText leaves out NoSwap, which cannot be taken back.
+func schedulingText(s config.Scheduling) string {
+	text := "ordinary priority"
+	switch {
+	case s.RTPriority.V > 0:
+		text = fmt.Sprintf("real-time priority %d (SCHED_RR)", s.RTPriority.V)
+	case s.Nice.V != 0:
+		text = fmt.Sprintf("nice %d", s.Nice.V)
+	}
+	if len(s.CPUs.V) > 0 {
+		text += ", CPUs " + strings.Trim(fmt.Sprint(s.CPUs.V), "[]")
+	}
+	return text
+}
