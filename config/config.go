@@ -89,6 +89,8 @@ type Global struct {
 	LVSTimeoutTCPFin        Value[time.Duration]
 	LVSTimeoutUDP           Value[time.Duration]
 	DefaultInterface        Value[string]
+	VMACPrefix              Value[string] // of the names of virtual interfaces: vrrp
+	VMACAddrPrefix          Value[string] // of those for addresses on other interfaces: VMACPrefix
 	RSInitNotifies          Value[bool]
 	LogUnknownVRIDs         Value[bool]
 }

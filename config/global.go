@@ -68,6 +68,8 @@ func globalRules() []rule {
 		{block: G, keyword: "vrrp_notify_priority_changes", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.NotifyPriority }))},
 		{block: G, keyword: "rs_init_notifies", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.RSInitNotifies }))},
 		{block: G, keyword: "log_unknown_vrids", set: flag(b(func(g *Global) *Value[bool] { return &g.LogUnknownVRIDs }))},
+		{block: G, keyword: "vmac_prefix", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.cfg.Global.VMACPrefix })},
+		{block: G, keyword: "vmac_addr_prefix", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.cfg.Global.VMACAddrPrefix })},
 		{block: G, keyword: "default_interface", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.cfg.Global.DefaultInterface })},
 		{block: G, keyword: "notify_fifo", args: 3, set: fifo(func(c *ctx) *Fifo { return &c.cfg.Global.NotifyFifo })},
 		{block: G, keyword: "vrrp_notify_fifo", args: 3, set: fifo(func(c *ctx) *Fifo { return &c.cfg.Global.VRRPNotifyFifo })},

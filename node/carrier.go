@@ -50,13 +50,7 @@ func (i *instance) key() vridKey {
 	return vridKey{i.cfg.Interface.V, uint8(i.cfg.VRID.V), i.is6()}
 }
 
-// virtualMAC is the address RFC 9568 7.3 gives the owner.
-func (i *instance) virtualMAC() [6]byte {
-	if i.is6() {
-		return [6]byte{0, 0, 0x5e, 0, 2, uint8(i.cfg.VRID.V)}
-	}
-	return [6]byte{0, 0, 0x5e, 0, 1, uint8(i.cfg.VRID.V)}
-}
+func (i *instance) virtualMAC() [6]byte { return virtualMAC(i.cfg, i.is6()) }
 
 // updateDue notes the deadline where Elector.Deadline finds it.
 func (i *instance) updateDue(e *Elector) {

@@ -252,10 +252,10 @@ func (e *Elector) claimed(ev Claimed) {
 			continue
 		}
 		for _, v := range i.all {
-			if v.Prefix.Addr() != ev.Addr || i.dev(v) != ev.Interface {
+			if v.Prefix.Addr() != ev.Addr || e.parent(i.dev(v)) != ev.Interface {
 				continue
 			}
-			e.answerLater(ev.Interface, ev.Addr)
+			e.answerLater(i.dev(v), ev.Addr)
 			// Two owners for a moment are part of every election; a notice is due if it goes on.
 			if quiet, ok := e.census.due(e.now, "claim "+ev.Addr.String()+MAC(ev.MAC), reportEvery); ok {
 				more := ""

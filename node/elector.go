@@ -29,6 +29,7 @@ type Elector struct {
 	static     static
 	refusing   []netip.Addr // as last told to the driver
 	refuseTold bool
+	vmacs      []VMAC
 	census     census
 	answers    []answer // to claims of our addresses
 	stopped    bool
@@ -183,13 +184,14 @@ func (e *Elector) configure(c Configure) {
 	e.configureScripts(c.Config)
 
 	e.configureStatic(c.Config, e.leftStatic())
+	names, vmacs := nameVMACs(c.Config)
 	old := slices.Clone(e.instances)
 	var next []*instance
 	kept := map[*instance]*config.Instance{}
 	for _, ci := range c.Config.Instances {
-		at := slices.IndexFunc(old, func(i *instance) bool { return i.matches(ci) })
+		at := slices.IndexFunc(old, func(i *instance) bool { return i.matches(ci) && i.names.equal(names[ci]) })
 		if at < 0 {
-			next = append(next, newInstance(ci, &c.Config.Global))
+			next = append(next, newInstance(ci, &c.Config.Global, names[ci]))
 			continue
 		}
 		i := old[at]
@@ -218,6 +220,7 @@ func (e *Elector) configure(c Configure) {
 		}
 		i.stop(e, state)
 	}
+	e.configureVMACs(vmacs)
 
 	wanted := map[string]bool{}
 	for _, a := range e.static.addrs {
@@ -276,7 +279,9 @@ func (e *Elector) configureScripts(c *config.Config) {
 func (e *Elector) listen(l *link) {
 	var want []Socket
 	for _, i := range e.instances {
-		if s := i.socket(); l.Exists && !e.stopped && i.cfg.Interface.V == l.Name && !slices.Contains(want, s) {
+		s := i.socket()
+		s.Tap = s.Group.IsValid() && slices.ContainsFunc(e.vmacs, func(v VMAC) bool { return v.Parent == l.Name })
+		if l.Exists && !e.stopped && i.cfg.Interface.V == l.Name && !slices.Contains(want, s) {
 			want = append(want, s)
 		}
 	}
@@ -344,6 +349,7 @@ func (e *Elector) shutdown() {
 	for _, g := range e.groups { // keepalived tells of groups last
 		g.notify(e, "STOP")
 	}
+	e.configureVMACs(nil)
 	e.stopped = true
 	for _, name := range sortedKeys(e.links) {
 		e.listen(e.links[name])

@@ -280,11 +280,24 @@ func (d *director) text(a Action) []string {
 		if err := ad.Decode(message(a.Packet), a.Packet.Src, a.Packet.Dst); err != nil {
 			return []string{"INVALID ADVERT: " + err.Error()}
 		}
-		return []string{fmt.Sprintf("advert %s > %s vrid %d prio %d %v", a.Packet.Src, a.Packet.Dst, ad.VRID, ad.Priority, ad.Addrs)}
+		from := ""
+		if a.MAC != [6]byte{} {
+			from = " from " + MAC(a.MAC)
+		}
+		return []string{fmt.Sprintf("advert %s > %s vrid %d prio %d %v%s", a.Packet.Src, a.Packet.Dst, ad.VRID, ad.Priority, ad.Addrs, from)}
 	case AddAddress:
 		return []string{fmt.Sprintf("ip addr add %s dev %s", a.Address.Prefix, a.Interface)}
 	case RemoveAddress:
 		return []string{fmt.Sprintf("ip addr del %s dev %s", a.Address.Prefix, a.Interface)}
+	case VMACs:
+		out := []string{}
+		for _, v := range a.List {
+			out = append(out, fmt.Sprintf("ip link add %s link %s address %s type macvlan mode private (IPv6 %t)", v.Name, v.Parent, MAC(v.MAC), v.IPv6))
+		}
+		if len(a.List) == 0 {
+			out = append(out, "no macvlan")
+		}
+		return out
 	case Refuse:
 		return []string{fmt.Sprintf("nft refuse %v", a.Addrs)}
 	case AddRoute:

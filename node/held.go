@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -20,6 +21,7 @@ type Held struct {
 	VRID      int            `json:"vrid"`
 	Interface string         `json:"interface"` // of the instance
 	Address   config.Address `json:"address"`
+	Dev       string         `json:"dev,omitempty"`    // virtual interface the address is on; empty: as the address says
 	Route     *config.Route  `json:"route,omitempty"`  // then Address is nothing
 	Rule      *config.Rule   `json:"rule,omitempty"`   // then neither is
 	Static    bool           `json:"static,omitempty"` // no instance's: of static_ipaddress, static_routes or static_rules
@@ -56,6 +58,8 @@ func (e *Elector) inherit() {
 		case h.Static: // configureStatic had it
 		case at >= 0 && h.path():
 			e.instances[at].leftPaths.take(h)
+		case h.Dev != "" && (at < 0 || e.instances[at].dev(h.Address) != h.Dev), at >= 0 && h.Dev == "" && e.instances[at].onVMAC(h.Address):
+			addrs = append(addrs, h) // it is somewhere else now
 		case at >= 0:
 			e.instances[at].leftover = append(e.instances[at].leftover, h.Address)
 			e.instances[at].inherited = true
@@ -67,10 +71,7 @@ func (e *Elector) inherit() {
 	}
 	nobodys.remove(e)
 	for _, h := range addrs {
-		dev := h.Address.Dev
-		if dev == "" {
-			dev = h.Interface
-		}
+		dev := cmp.Or(h.Dev, h.Address.Dev, h.Interface)
 		e.emit(RemoveAddress{Interface: dev, Address: h.Address})
 	}
 	e.recovered.Held = nil
@@ -83,7 +84,9 @@ func (e *Elector) Held() []Held {
 		own := Held{Instance: i.cfg.Name, VRID: i.cfg.VRID.V, Interface: i.cfg.Interface.V}
 		for _, a := range slices.Concat(i.held, i.leftover) {
 			h := own
-			h.Address = a
+			if h.Address = a; i.onVMAC(a) {
+				h.Dev = i.dev(a)
+			}
 			all = append(all, h)
 		}
 		all = i.heldPaths.and(i.leftPaths).holding(all, own)

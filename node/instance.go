@@ -15,6 +15,7 @@ import (
 // instance is one vrrp_instance: the protocol machine and what belongs to it on this host.
 type instance struct {
 	cfg     *config.Instance
+	names   vmacNames
 	group   *group // nil: it is in none
 	global  *config.Global
 	m       *vrrp.Instance
@@ -62,8 +63,8 @@ const (
 	noteKinds = 64 // senders times reasons remembered per instance; forged sources must not grow it
 )
 
-func newInstance(c *config.Instance, g *config.Global) *instance {
-	i := &instance{m: vrrp.New(vrrpConfig(c, g)), at: -1}
+func newInstance(c *config.Instance, g *config.Global, n vmacNames) *instance {
+	i := &instance{m: vrrp.New(vrrpConfig(c, g)), at: -1, names: n}
 	i.setConfig(c, g)
 	return i
 }
@@ -125,12 +126,7 @@ func (i *instance) findOwn(e *Elector) {
 	}
 }
 
-func (i *instance) dev(a config.Address) string {
-	if a.Dev != "" {
-		return a.Dev
-	}
-	return i.cfg.Interface.V
-}
+func (i *instance) dev(a config.Address) string { return i.names.dev(i.cfg, a) }
 
 // reconfigure keeps the state. Members that run the generation before for a moment longer still send its
 // address list; it stays accepted until the next change.
@@ -319,7 +315,7 @@ func (i *instance) step(e *Elector, ev vrrp.Event) {
 func (i *instance) handle(e *Elector, a vrrp.Action) {
 	switch a := a.(type) {
 	case vrrp.Send:
-		e.emit(SendAdvert{Interface: i.cfg.Interface.V, Packet: a.Packet})
+		e.emit(SendAdvert{Interface: i.cfg.Interface.V, Packet: a.Packet, MAC: i.transmitMAC()})
 	case vrrp.Acquire:
 		i.acquire(e)
 	case vrrp.Release:

@@ -120,6 +120,9 @@ type Socket struct {
 	IPv6  bool
 	AH    bool       // protocol 51 rather than 112
 	Group netip.Addr // the multicast group that is joined; not valid: unicast
+	// Tap is for interfaces with virtual ones on them: adverts from one of their Ethernet addresses are to be
+	// heard too, which the kernel takes for what the virtual interface itself has sent.
+	Tap bool
 }
 
 // String names what differs from the ordinary one.
@@ -133,10 +136,13 @@ func (s Socket) String() string {
 	if s.AH {
 		text += " ah"
 	}
+	if s.Tap {
+		text += " tap"
+	}
 	return text
 }
 
-// SocketOf is the socket that sends a packet.
+// SocketOf is the socket that sends a packet; it may have Tap as well.
 func SocketOf(p vrrp.Packet) Socket {
 	s := Socket{IPv6: p.Dst.Is6(), AH: p.Proto == vrrp.ProtocolAH}
 	if p.Dst.IsMulticast() {
@@ -152,6 +158,7 @@ type Watch struct{ Interface string }
 type SendAdvert struct {
 	Interface string
 	Packet    vrrp.Packet
+	MAC       [6]byte // the source in the Ethernet header, a virtual one; zero: that of the interface
 }
 
 // AddAddress adds a virtual address; it succeeds if the address is there already.

@@ -148,6 +148,10 @@ func (s *Session) readConf(node, input string) (*config.Config, error) {
 		return nil, fmt.Errorf("%s has no vrrp_instance for %s: nothing to simulate", ConfName, node)
 	}
 	for _, i := range c.Instances {
+		if i.UseVMAC != nil {
+			return nil, &ConfError{Node: node, Diagnostics: []config.Diagnostic{{Severity: config.Error, Pos: i.UseVMAC.Pos,
+				Keyword: "use_vmac", Message: "the simulator has no virtual Ethernet addresses; elections are the same without them"}}}
+		}
 		if k := slices.IndexFunc(addresses(i), func(a config.Address) bool { return !a.Prefix.Addr().Is4() }); k >= 0 {
 			a := addresses(i)[k]
 			return nil, &ConfError{Node: node, Diagnostics: []config.Diagnostic{{Severity: config.Error, Pos: a.Pos,

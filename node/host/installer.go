@@ -26,30 +26,34 @@ import (
 //   - announcements go round: every address once before any a second time;
 //   - a note of held addresses is written before the kernel is changed further.
 type installer struct {
-	out        func(any)               // changeResult and announceResult
-	save       func([]node.Held) error // may be nil
-	addrs      *addresses
-	arps       map[int]*arpSocket // by interface index
-	wake       chan struct{}
-	saveFailed bool          // last time
-	idle       chan struct{} // closed when everything is done after Close
-	wall       firewall
-	wallFailed bool // last time
+	out         func(any)               // changeResult and announceResult
+	save        func([]node.Held) error // may be nil
+	addrs       *addresses
+	arps        map[int]*arpSocket // by interface index
+	wake        chan struct{}
+	saveFailed  bool          // last time
+	idle        chan struct{} // closed when everything is done after Close
+	wall        firewall
+	wallFailed  bool // last time
+	virtual     vmacs
+	vmacsFailed bool
 
 	epoch atomic.Uint64 // counts operations queued and batches done
 
-	mu       sync.Mutex
-	busy     bool // operations are under way
-	slots    map[hostAddress]*slot
-	order    []*slot // those with something to do, first come first served
-	ring     []*announcement
-	byAddr   map[hostAddress]*announcement
-	held     []node.Held
-	unsaved  bool
-	refused  []netip.Addr // nil until it is known
-	wallDue  bool         // to be brought in line, or looked at
-	closed   bool
-	failures []error // of removals after Close
+	mu        sync.Mutex
+	busy      bool // operations are under way
+	slots     map[hostAddress]*slot
+	order     []*slot // those with something to do, first come first served
+	ring      []*announcement
+	byAddr    map[hostAddress]*announcement
+	held      []node.Held
+	unsaved   bool
+	refused   []netip.Addr // nil until it is known
+	wallDue   bool         // to be brought in line, or looked at
+	wantVMACs []node.VMAC
+	vmacsDue  bool
+	closed    bool
+	failures  []error // of removals after Close
 }
 
 // hostAddress is an address on an interface, whatever its prefix length; or a route or rule, then line is all it has.
@@ -272,6 +276,7 @@ func (q *installer) run() {
 	troubled := map[string]bool{}
 	for {
 		q.remember()
+		q.makeVMACs()
 		q.guard()
 		ops := q.nextOps()
 		q.apply(ops)
@@ -285,8 +290,8 @@ func (q *installer) run() {
 			time.Sleep(announcePause)
 		default:
 			q.mu.Lock()
-			done := q.closed && len(q.order) == 0 && !q.unsaved && !q.wallDue
-			again := q.wallDue
+			done := q.closed && len(q.order) == 0 && !q.unsaved && !q.wallDue && !q.vmacsDue
+			again := q.wallDue || q.vmacsDue
 			q.mu.Unlock()
 			if done {
 				return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"quorate/config"
+	"quorate/node"
 )
 
 // refuseInterfaces refuses a configuration that brings in an interface this host does not have.
@@ -48,6 +49,9 @@ func usedInterfaces(c *config.Config) map[string]config.Pos {
 	}
 	for _, a := range c.StaticAddresses {
 		out[c.StaticDev(a)] = a.Pos
+	}
+	for _, v := range node.VirtualInterfaces(c) {
+		delete(out, v.Name)
 	}
 	return out
 }

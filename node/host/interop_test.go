@@ -40,7 +40,20 @@ func TestInterop(t *testing.T) {
 		{name: "v2unicast", lines: "version 2\n advert_int 1\n @ours unicast_src_ip 10.9.0.1\n @theirs unicast_src_ip 10.9.0.2\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
 		{name: "v3unicast", lines: "version 3\n advert_int 0.2\n unicast_ttl 33\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
 		{name: "v3group", lines: "version 3\n advert_int 0.2\n mcast_dst_ip 224.0.0.77\n mcast_src_ip @SRC@"},
+		{name: "vmac", lines: "version 3\n advert_int 0.2\n use_vmac"},
+		{name: "vmacv2", lines: "version 2\n advert_int 1\n use_vmac\n authentication {\n auth_type PASS\n auth_pass secret\n }"},
+		{name: "vmacah", lines: "version 2\n advert_int 1\n use_vmac\n authentication {\n auth_type AH\n auth_pass secret\n }"},
+		{name: "vmacbase", lines: "version 3\n advert_int 0.2\n use_vmac\n vmac_xmit_base"},
+		{name: "vmacours", lines: "version 3\n advert_int 0.2\n @ours use_vmac"},
+		{name: "vmactheirs", lines: "version 3\n advert_int 0.2\n @theirs use_vmac"},
+		// Where keepalived itself is deaf: it sends from the virtual address, and the other one sends from its base.
+		{name: "vmacmixed", lines: "version 3\n advert_int 0.2\n use_vmac\n @ours vmac_xmit_base"},
+		{name: "vmac6", lines: "version 3\n advert_int 0.2\n use_vmac", vip: "2001:db8::100"},
 		{name: "nopreempt", lines: "version 3\n advert_int 0.2\n nopreempt", nopreempt: true},
+		// A backup with the virtual address itself must hear the owner that has it: only then it stays one.
+		{name: "vmacnopreempt", lines: "version 3\n advert_int 0.2\n use_vmac\n nopreempt", nopreempt: true},
+		{name: "vmac6nopreempt", lines: "version 3\n advert_int 0.2\n use_vmac\n nopreempt", vip: "2001:db8::100", nopreempt: true},
+		{name: "vmacmixednopreempt", lines: "version 3\n advert_int 0.2\n use_vmac\n nopreempt\n @ours vmac_xmit_base", nopreempt: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			testenv.Need(t, "keepalived")

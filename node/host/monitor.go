@@ -118,15 +118,7 @@ func (m *monitor) Close() error {
 
 // attachFilter lets only what matters wake this process.
 func attachFilter(fd int, vips map[netip.Addr]bool, sample bool) error {
-	prog, err := bpf.Assemble(monitorFilter(vips, sample))
-	if err != nil {
-		return err
-	}
-	raw := make([]unix.SockFilter, len(prog))
-	for k, p := range prog {
-		raw[k] = unix.SockFilter{Code: p.Op, Jt: p.Jt, Jf: p.Jf, K: p.K}
-	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(raw)), Filter: &raw[0]})
+	return attach(fd, monitorFilter(vips, sample))
 }
 
 // monitorFilter passes VRRP over IPv4 and IPv6, neighbour advertisements, and ARP from a virtual address. A tagged frame

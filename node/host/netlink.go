@@ -258,6 +258,10 @@ func (l *links) read(last map[string]linkNews, full bool) error {
 			// The addresses follow; that an interface went down must not wait for them.
 			was, known := last[name]
 			if n.link.Exists && (!known || was.index != n.index) {
+				select { // nobody may ever tell of an address of it
+				case l.kick <- struct{}{}:
+				default:
+				}
 				continue
 			}
 			if n.link.Exists {

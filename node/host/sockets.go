@@ -22,6 +22,7 @@ type vrrpSocket struct {
 	index int
 	f     *os.File
 	rc    syscall.RawConn
+	tap   *frameSocket // then it receives, and f only sends and has joined the group
 	ended atomic.Bool
 	ttl   int           // of unicast packets, as last set
 	read  []vrrp.Packet // that were there together with the last one, see Receive
@@ -61,7 +62,17 @@ func openVRRP(name string, index int, kind node.Socket) (*vrrpSocket, error) {
 		_ = f.Close()
 		return fail(err)
 	}
-	return &vrrpSocket{Socket: kind, name: name, index: index, f: f, rc: rc}, nil
+	s := &vrrpSocket{Socket: kind, name: name, index: index, f: f, rc: rc}
+	if kind.Tap {
+		if s.tap, err = openTapSocket(name, index, kind); err == nil {
+			err = attach(fd, deaf)
+		}
+		if err != nil {
+			_ = s.Close()
+			return fail(err)
+		}
+	}
+	return s, nil
 }
 
 // preparation sets the options of a new socket.
@@ -186,6 +197,22 @@ func (s *vrrpSocket) Send(p vrrp.Packet) error {
 	return nil
 }
 
+// SendFrom transmits an advert from a virtual Ethernet address. One that is too large for a frame goes out as all others do,
+// in fragments and from the address of the interface.
+func (s *vrrpSocket) SendFrom(mac [6]byte, p vrrp.Packet) error {
+	if s.tap == nil {
+		return fmt.Errorf("advert on %s from %s: no packet socket", s.name, node.MAC(mac))
+	}
+	err := s.tap.Send(mac, p)
+	if errors.Is(err, unix.EMSGSIZE) {
+		return s.Send(p)
+	}
+	if err != nil {
+		return fmt.Errorf("send advert on %s from %s, %s: %w", s.name, p.Src, node.MAC(mac), err)
+	}
+	return nil
+}
+
 // setTTL takes over unicast_ttl; instances with different ones share a socket.
 func (s *vrrpSocket) setTTL(fd int, p vrrp.Packet) error {
 	ttl := int(p.TTL)
@@ -206,7 +233,11 @@ const receiveBatch = 128
 func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
 	for len(s.read) == 0 {
 		var rerr error
-		err := s.rc.Read(func(fd uintptr) bool {
+		rc := s.rc
+		if s.tap != nil {
+			rc = s.tap.rc
+		}
+		err := rc.Read(func(fd uintptr) bool {
 			for len(s.read) < receiveBatch {
 				if rerr = s.receiveOne(int(fd), buf); rerr != nil {
 					break
@@ -238,6 +269,17 @@ func (s *vrrpSocket) Rest() []vrrp.Packet {
 
 // receiveOne takes a packet without waiting; what is none is dropped.
 func (s *vrrpSocket) receiveOne(fd int, buf []byte) error {
+	if s.tap != nil {
+		n, from, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+		if err != nil {
+			return err
+		}
+		ll, ok := from.(*unix.SockaddrLinklayer)
+		if p, good := parseFrame(buf[:n], s.IPv6); good && ok && ll.Pkttype == unix.PACKET_MULTICAST {
+			s.read = append(s.read, p)
+		}
+		return nil
+	}
 	if !s.IPv6 {
 		n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
 		if err != nil {
@@ -262,6 +304,9 @@ func (s *vrrpSocket) receiveOne(fd int, buf []byte) error {
 // Close ends Receive with os.ErrClosed.
 func (s *vrrpSocket) Close() error {
 	s.ended.Store(true)
+	if s.tap != nil {
+		_ = s.tap.f.Close()
+	}
 	return s.f.Close()
 }
 

@@ -69,6 +69,9 @@ type elector struct {
 	heldAt   time.Duration
 	wishes   map[string]*wish // by what they are about
 	wishSeq  uint64
+	vmacs    []node.VMAC
+	vmacBad  map[string]bool
+	vmacDone map[string]bool                     // made, or failed; there is no other news of it before
 	paths    *pathWatch                          // nil until there is a route or rule
 	vips     atomic.Pointer[map[netip.Addr]bool] // all of the configuration, for the monitors
 }
@@ -183,6 +186,9 @@ func (e *elector) adopt(c *config.Config) {
 	if !slices.ContainsFunc(c.Instances, func(i *config.Instance) bool { return !i.Accept.V && i.Priority.V != vrrp.PriorityOwner }) {
 		e.install.Refuse(nil) // what a killed worker may have left
 	}
+	if e.vmacs == nil && len(node.VirtualInterfaces(c)) == 0 {
+		e.install.VMACs(nil) // the same
+	}
 	for _, i := range c.Instances {
 		if i.PromoteSecondaries.V { // or the kernel drops all addresses of a subnet with the first
 			path := "/proc/sys/net/ipv4/conf/" + i.Interface.V + "/promote_secondaries"
@@ -282,6 +288,8 @@ func (e *elector) act(a node.Action) {
 		e.want(ruleOp{rule: a.Rule})
 	case node.RemoveRule:
 		e.want(ruleOp{remove: true, rule: a.Rule})
+	case node.VMACs:
+		e.virtual(a.List)
 	case node.Refuse:
 		e.install.Refuse(a.Addrs)
 	case node.SendARP:
@@ -308,7 +316,12 @@ func (e *elector) act(a node.Action) {
 // take handles the host's own news.
 func (e *elector) take(v any) {
 	switch v := v.(type) {
+	case vmacResult:
+		e.madeVMAC(v)
 	case linkNews:
+		if e.missesVMAC(v) {
+			return
+		}
 		i := e.iface(v.link.Name)
 		if i.news.index != v.index {
 			e.closeSockets(i) // bound to an interface that is gone
@@ -448,11 +461,21 @@ func (e *elector) receive(s *vrrpSocket) {
 
 func (e *elector) send(a node.SendAdvert) {
 	i := e.iface(a.Interface)
-	s := i.vrrp[node.SocketOf(a.Packet)]
+	kind := node.SocketOf(a.Packet)
+	s := i.vrrp[kind]
+	if s == nil {
+		kind.Tap = true
+		s = i.vrrp[kind]
+	}
 	if s == nil {
 		return // that it cannot be opened was reported
 	}
-	err := s.Send(a.Packet)
+	var err error
+	if a.MAC == ([6]byte{}) {
+		err = s.Send(a.Packet)
+	} else {
+		err = s.SendFrom(a.MAC, a.Packet)
+	}
 	if err != nil && !i.news.link.Up {
 		return // the machine is about to hear why
 	}

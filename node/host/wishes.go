@@ -101,6 +101,9 @@ func (e *elector) retry() {
 		e.remember()
 	}
 	e.install.CheckFirewall()
+	if len(e.vmacBad) > 0 {
+		e.install.VMACs(e.vmacs)
+	}
 	for _, name := range sortedKeys(e.ifaces) {
 		e.open(e.ifaces[name])
 	}
