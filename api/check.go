@@ -1,14 +1,10 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -19,9 +15,8 @@ import (
 
 // Codes of the diagnostics that only a director itself can find.
 const (
-	diagNoInterface = "no-such-interface"
-	diagNoScript    = "script-not-runnable"
-	diagNoRoom      = "cannot-save"
+	diagNoList = "no-such-interface"
+	diagNoRoom = "cannot-save"
 )
 
 // handleCheck reads a configuration as this director would and looks whether this host has what it needs.
@@ -38,12 +33,17 @@ func (s *Server) check(req CheckRequest) *CheckResult {
 	cfg, diags := config.Parse(req.Main, config.Files(req.Files), config.Options{ConfigID: name})
 	ifs, err := s.cfg.Interfaces()
 	if err != nil {
-		diags = append(diags, config.Diagnostic{Severity: config.Warning, Code: diagNoInterface, Message: "cannot list this host's interfaces: " + err.Error()})
+		diags = append(diags, config.Diagnostic{Severity: config.Warning, Code: diagNoList, Message: "cannot list this host's interfaces: " + err.Error()})
 	} else if cfg != nil {
-		diags = append(diags, checkInterfaces(cfg, ifs, name)...)
+		for _, d := range host.Judge(cfg, ifs, name) {
+			if d.Code == host.CodeNoSecurity {
+				continue // said by clusterd -t; a push need not say it every time
+			}
+			d.Nodes = []string{name}
+			diags = append(diags, d)
+		}
 	}
 	if cfg != nil {
-		diags = append(diags, checkScripts(cfg, name)...)
 		st := s.nodeStatus()
 		diags = append(diags, checkVRIDs(cfg, st.Heard, st.Instances, s.members(), name)...)
 	}
@@ -87,60 +87,6 @@ func bundleSize(req CheckRequest) int {
 		n += len(text) + len(text)/4
 	}
 	return n
-}
-
-func checkInterfaces(cfg *config.Config, have []string, nodeName string) []config.Diagnostic {
-	var out []config.Diagnostic
-	seen := map[string]bool{}
-	want := func(name string, pos config.Pos, keyword string) {
-		if name == "" || slices.Contains(have, name) || seen[name] {
-			return
-		}
-		seen[name] = true
-		out = append(out, config.Diagnostic{Severity: config.Error, Code: diagNoInterface, Pos: pos, Keyword: keyword, Nodes: []string{nodeName},
-			Message: fmt.Sprintf("%s has no interface %q", nodeName, name),
-			Hint:    fmt.Sprintf("it has %s; where names differ per director, write one line for each: @%s %s NAME", strings.Join(have, " "), nodeName, cmp.Or(keyword, "interface"))})
-	}
-	for _, in := range cfg.Instances {
-		want(in.Interface.V, in.Interface.Pos, "interface")
-		for _, list := range [][]config.Address{in.VIPs, in.ExcludedVIPs} {
-			for _, a := range list {
-				want(a.Dev, a.Pos, "")
-			}
-		}
-		for _, t := range in.TrackIfaces {
-			want(t.V, t.Pos, "track_interface")
-		}
-	}
-	return out
-}
-
-func checkScripts(cfg *config.Config, nodeName string) []config.Diagnostic {
-	var out []config.Diagnostic
-	look := func(c *config.Command) {
-		if c == nil || len(c.Argv) == 0 || !filepath.IsAbs(c.Argv[0]) {
-			return
-		}
-		why := ""
-		if fi, err := os.Stat(c.Argv[0]); err != nil {
-			why = "does not exist"
-		} else if fi.IsDir() || fi.Mode()&0o111 == 0 {
-			why = "is not an executable file"
-		}
-		if why != "" {
-			out = append(out, config.Diagnostic{Severity: config.Warning, Code: diagNoScript, Pos: c.Pos, Nodes: []string{nodeName},
-				Message: fmt.Sprintf("script %s %s on %s", c.Argv[0], why, nodeName), Hint: "install it there before the push, or it fails whenever it is run"})
-		}
-	}
-	for _, sc := range cfg.Scripts {
-		look(&sc.Command)
-	}
-	for _, in := range cfg.Instances {
-		for _, c := range []*config.Command{in.NotifyMaster, in.NotifyBackup, in.NotifyFault, in.NotifyStop, in.Notify} {
-			look(c)
-		}
-	}
-	return out
 }
 
 // askBudget is how long a push waits for one director's opinion.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"net/netip"
 	"quorate/cluster"
 	"quorate/node"
 	"quorate/node/host"
@@ -253,7 +254,9 @@ func startMember(t *testing.T, st Storage, dir string, tune func(*Config, *membe
 	}
 	m := &member{name: id.Name, dir: dir, addr: id.Address, vrrp: newFakeWorker("vrrp"), checker: newFakeWorker("checker")}
 	cfg := Config{StateDir: dir, RunDir: shortDir(t), Version: "test", VRRP: m.vrrp, Checker: m.checker, Storage: st,
-		Interfaces: func() ([]string, error) { return []string{"eth0", "lo"}, nil }}
+		Interfaces: func() (map[string][]netip.Prefix, error) {
+			return map[string][]netip.Prefix{"eth0": nil, "lo": nil}, nil
+		}}
 	if tune != nil {
 		tune(&cfg, m)
 	}

@@ -7,8 +7,8 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -39,7 +39,7 @@ type Config struct {
 
 	// For tests; nil means the real thing.
 	Now          func() time.Time
-	Interfaces   func() ([]string, error) // names of this host's network interfaces
+	Interfaces   func() (map[string][]netip.Prefix, error) // host.Networks
 	OpenPatience time.Duration
 }
 
@@ -79,7 +79,7 @@ func newServer(cfg Config) (*Server, error) {
 		s.now = time.Now
 	}
 	if s.cfg.Interfaces == nil {
-		s.cfg.Interfaces = interfaceNames
+		s.cfg.Interfaces = host.Networks
 	}
 	s.started = s.now()
 	s.id.Store(id)
@@ -209,18 +209,6 @@ func readJSON(r *http.Request, to any) error {
 		return errf(CodeUsage, "request body: %v", err)
 	}
 	return nil
-}
-
-func interfaceNames() ([]string, error) {
-	ifs, err := net.Interfaces()
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, i := range ifs {
-		out = append(out, i.Name)
-	}
-	return out, nil
 }
 
 // nodeStatus is this director's own view; it never waits.

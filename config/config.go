@@ -37,6 +37,8 @@ type Config struct {
 	StaticRoutes    []Route
 	StaticRules     []Rule
 	Settings        []Setting // every other statement, see Setting
+
+	services programs // what services run: LintTree does not keep them
 }
 
 // Global is global_defs.

@@ -42,6 +42,18 @@ func (d Diagnostic) String() string {
 	return s
 }
 
+// Advice reports whether keepalived's own test would say nothing about it: the file does what it says, but that may not be
+// what was meant. clusterd -t prints it and leaves the exit status alone.
+func (d Diagnostic) Advice() bool {
+	return d.Severity == Info || d.Severity == Warning && slices.Contains(advice, d.Code)
+}
+
+var advice = []string{
+	"address-not-owned", "ah-trap", "check-too-slow", "close-priorities", "duplicate-address", "duplicate-keyword", "include-no-match", "missing-keyword",
+	"mixed-families", "no-effect", "no-effect-yet", "nopreempt-weight", "own-address", "quorum-without-sorry", "readable-secret",
+	"server-is-vip", "short-advert-int", "weight-too-small",
+}
+
 // Diagnostics are the findings of one reading, in the order of Sort.
 type Diagnostics []Diagnostic
 
@@ -63,14 +75,16 @@ func (ds Diagnostics) Count(s Severity) int {
 func (ds Diagnostics) Sort() {
 	slices.SortStableFunc(ds, func(a, b Diagnostic) int {
 		return cmp.Or(
-			cmp.Compare(a.File, b.File),
-			cmp.Compare(a.Line, b.Line),
-			cmp.Compare(a.Column, b.Column),
+			comparePos(a.Pos, b.Pos),
 			cmp.Compare(b.Severity, a.Severity),
 			cmp.Compare(a.Code, b.Code),
 			cmp.Compare(a.Message, b.Message),
 		)
 	})
+}
+
+func comparePos(a, b Pos) int {
+	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
 // Format writes the findings as a compiler would: a first line

@@ -83,7 +83,7 @@
 //   - A Source must give the same answers while one Parse or Render goes on, and must not
 //     change bytes it has given away.
 //   - What the file cannot tell is not judged by a reading: whether interfaces, users and
-//     scripts exist. Subnets judges virtual addresses by the networks it is told. The host does that before it runs the Config.
+//     scripts exist. Programs lists what is run, Subnets judges virtual addresses by the networks it is told; host.Judge asks both.
 //   - A Config holds passwords. Print masks them and Format of Diagnostics stars them out;
 //     whoever shows a Config must do the same.
 //

@@ -372,7 +372,7 @@ func (c *ctx) finishCheck(v *VirtualServer, r *RealServer, k *Check) {
 	if n := time.Duration(k.Retry.V); n > 0 && n < 1000 {
 		worst += n * (k.ConnectTimeout.V + k.DelayBeforeRetry.V)
 	}
-	if !c.facts.slow && k.ConnectTimeout.V > k.DelayLoop.V && (k.ConnectTimeout.Set || r.ConnectTimeout.Set || v.ConnectTimeout.Set) {
+	if !c.facts.slow && k.ConnectTimeout.V > k.DelayLoop.V {
 		c.facts.slow = true // once per service: its servers are checked alike
 		at := k.ConnectTimeout.Pos
 		if !k.ConnectTimeout.Set {

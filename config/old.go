@@ -113,6 +113,10 @@ func (c *ctx) age(k *keyword, at Pos) {
 		if m := modern(k); m != "" {
 			hint = "write: " + m
 		}
+		if k.name == "host" { // of SMTP_CHECK: keepalived 2.2.7 takes it in silence, measured
+			c.infof(at, "deprecated", k.name, hint, "%s is deprecated", k.name)
+			return
+		}
 		c.warnf(at, "deprecated", k.name, hint, "%s is deprecated; keepalived reports it as well", k.name)
 	case "no":
 		c.infof(at, "newer-keyword", k.name, "", "keepalived 2.2.7 does not know %s; 2.4 does", k.name)

@@ -20,20 +20,14 @@ func parse(main string, src Source, opt Options) (*Config, Diagnostics, []word) 
 	return read(main, src, opt, mode{})
 }
 
-// LintIDs is Lint that also returns the config-ids that conditions of the file name, in the
-// order of their first use: the directors it was written for.
-func LintIDs(main string, src Source, opt Options) (ds Diagnostics, ids []string) {
-	_, ds, words := read(main, src, opt, mode{light: true})
+// LintTree is Lint that also returns the tree, which lacks the services, and the config-ids that conditions of the file name, in
+// the order of their first use: the directors it was written for.
+func LintTree(main string, src Source, opt Options) (cfg *Config, ds Diagnostics, ids []string) {
+	cfg, ds, words := read(main, src, opt, mode{light: true})
 	for _, w := range words {
 		ids = append(ids, w.text)
 	}
-	return ds, ids
-}
-
-// LintTree is Lint with the tree, which lacks the services.
-func LintTree(main string, src Source, opt Options) (*Config, Diagnostics) {
-	cfg, ds, _ := read(main, src, opt, mode{light: true})
-	return cfg, ds
+	return cfg, ds, ids
 }
 
 // mode is how a reading is done; what it finds is always the same.

@@ -68,6 +68,9 @@ func TestProbes(t *testing.T) {
 			if d.Severity >= Warning {
 				reported++
 			}
+			if clean && d.Severity == Warning && !d.Advice() {
+				t.Errorf("%s (%s): keepalived is content, clusterd -t would fail: %s", name, col[2], d)
+			}
 			if d.Severity == Error {
 				errs++
 			}

@@ -257,6 +257,7 @@ func closeVirtualServer(c *ctx, s *stmt) {
 		c.finishRealServer(v, rs)
 	}
 	c.rememberService(v)
+	c.cfg.services.addService(v)
 }
 
 // String names a virtual server as the file does: IP PORT, fwmark N or group NAME.

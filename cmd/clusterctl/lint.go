@@ -72,11 +72,7 @@ func (d *disk) Mode(path string) (fs.FileMode, error) {
 	if path == stdinName {
 		return 0o600, nil
 	}
-	st, err := os.Stat(path)
-	if err != nil {
-		return 0, err
-	}
-	return st.Mode(), nil
+	return d.OSFiles.Mode(path)
 }
 
 // open returns the name under which a file given on the command line is read, or a usage error.
@@ -199,15 +195,31 @@ func (c *cli) checkCmd() *cobra.Command {
 func lint(main string, src config.Source, node string, nodes []string) (ds config.Diagnostics, as []string) {
 	if len(nodes) == 0 {
 		id := cmp.Or(node, shortHost())
-		ds, ids := config.LintIDs(main, src, config.Options{ConfigID: id})
+		cfg, ds, ids := config.LintTree(main, src, config.Options{ConfigID: id})
 		if node != "" || len(ids) == 0 || len(ids) > maxGuessed || slices.Contains(ids, id) {
-			return ds, nil
+			return withPrograms(ds, cfg), nil
 		}
 		slices.Sort(ids)
 		nodes, as = ids, ids
 	}
-	_, ds = config.Render(main, src, nodes)
+	trees, ds := config.Render(main, src, nodes)
+	for _, n := range nodes {
+		ds = withPrograms(ds, trees[n])
+	}
 	return ds, as
+}
+
+// withPrograms adds what is wrong with programs that are on this host. It need not be the host that will run them, so those
+// that are not here say nothing.
+func withPrograms(ds config.Diagnostics, cfg *config.Config) config.Diagnostics {
+	for _, d := range host.JudgePrograms(cfg, "this host") {
+		known := slices.ContainsFunc(ds, func(k config.Diagnostic) bool { return k.Pos == d.Pos && k.Code == d.Code })
+		if d.Code != host.CodeNoProgram && d.Code != host.CodeNoSecurity && !known {
+			ds = append(ds, d)
+		}
+	}
+	ds.Sort()
+	return ds
 }
 
 // maxGuessed is how many directors a file may name to be read as each of them without being asked to.

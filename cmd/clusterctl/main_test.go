@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"net/netip"
 	"quorate/api"
 	"quorate/node"
 	"quorate/node/host"
@@ -89,7 +90,9 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	run := ts.MkAbs(name + ".run")
 	cfg := api.Config{StateDir: ts.MkAbs(name), RunDir: run, Version: "test", VRRP: vrrp, Checker: d.checker,
-		Interfaces: func() ([]string, error) { return []string{"eth0", "lo"}, nil }}
+		Interfaces: func() (map[string][]netip.Prefix, error) {
+			return map[string][]netip.Prefix{"eth0": nil, "lo": nil}, nil
+		}}
 	go func() { d.done <- api.Run(ctx, cfg) }()
 	l.mu.Lock()
 	l.running[name] = d

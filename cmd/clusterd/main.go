@@ -25,6 +25,8 @@ const (
 	exitConfig = 2 // a missing parameter
 	exitFaults = 5 // any other finding
 	exitNoFile = 6
+	// what runs as root may be changed by others (keepalived: "security violation"); as in keepalived it hides other faults
+	exitSecurity = 6
 )
 
 // settings is what the command line says.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -92,8 +90,8 @@ func (s *settings) nodeName() (string, error) {
 	return name, nil
 }
 
-// test is -t: every finding on stderr, silence when there is none. The statuses are keepalived's: a file that cannot be
-// read is 6, any finding 5.
+// test is -t: every finding on stderr, silence when there is none. The statuses are keepalived's: a file that cannot be read
+// is 6, and so are scripts that run without enable_script_security; what keepalived would report as well is 5.
 func test(s *settings) error {
 	if err := s.readable(); err != nil {
 		return err
@@ -102,38 +100,25 @@ func test(s *settings) error {
 	if err != nil {
 		return err
 	}
-	cfg, found := config.LintTree(s.file, host.OSFiles{}, config.Options{ConfigID: name})
-	if len(cfg.Instances) > 0 {
-		found = append(found, config.Subnets(cfg, networks())...)
-		found.Sort()
-	}
-	if len(found) == 0 {
-		return nil
-	}
-	fmt.Fprint(os.Stderr, found.Text(host.OSFiles{}))
-	if found.Count(config.Error)+found.Count(config.Warning) == 0 {
-		return nil
-	}
-	return &exitError{exitFaults, errors.New("the configuration has findings")}
-}
-
-// networks are the addresses of each interface of this host; what cannot be listed is not there.
-func networks() map[string][]netip.Prefix {
-	out := map[string][]netip.Prefix{}
-	ifs, err := net.Interfaces()
+	cfg, found, _ := config.LintTree(s.file, host.OSFiles{}, config.Options{ConfigID: name})
+	have, err := host.Networks()
 	if err != nil {
-		return out
+		return &exitError{exitFatal, fmt.Errorf("list the interfaces of this host: %w", err)}
 	}
-	for _, i := range ifs {
-		list, err := i.Addrs()
-		if err != nil {
-			continue
-		}
-		for _, a := range list {
-			if p, err := netip.ParsePrefix(a.String()); err == nil {
-				out[i.Name] = append(out[i.Name], p)
-			}
+	found = append(found, host.Judge(cfg, have, name)...)
+	found.Sort()
+	fmt.Fprint(os.Stderr, found.Text(host.OSFiles{}))
+	status := 0
+	for _, d := range found {
+		switch {
+		case d.Code == host.CodeNoSecurity:
+			status = exitSecurity
+		case !d.Advice():
+			status = max(status, exitFaults)
 		}
 	}
-	return out
+	if status == 0 {
+		return nil
+	}
+	return &exitError{status, errors.New("the configuration has findings")}
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,7 +109,19 @@ func braces(pattern string, limit int) []string {
 	return []string{pattern}
 }
 
-var _ config.Environment = OSFiles{}
+// Mode returns the permissions of a file, for the finding about passwords that everybody can read.
+func (OSFiles) Mode(path string) (fs.FileMode, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return st.Mode(), nil
+}
+
+var (
+	_ config.Modes       = OSFiles{}
+	_ config.Environment = OSFiles{}
+)
 
 // Env is the environment of this process, for ${_ENV NAME} in a file that this host alone
 // runs. A configuration that is pushed is read without one.

@@ -82,7 +82,7 @@ func identityOf(g config.Global) identity {
 }
 
 // trusted refuses a script that someone other than root could have written, by itself or through a
-// directory on the way to it (enable_script_security; asked only for scripts that root runs).
+// directory on the way to it (enable_script_security; asked only for what root runs).
 func trusted(path string) error {
 	if inUserNamespace() {
 		return nil // root here is an ordinary user outside, and the host's root shows as nobody
@@ -103,7 +103,7 @@ func trusted(path string) error {
 			writable = false
 		}
 		if !ok || sys.Uid != 0 || writable {
-			return fmt.Errorf("not run as root, enable_script_security is set and %s is not owned by root or others may write it", p)
+			return fmt.Errorf("%s is not owned by root, or others may write it", p)
 		}
 		if p == "/" || p == "." {
 			return nil
@@ -171,7 +171,7 @@ func (s *spawner) run(c config.Command, extra []string, id identity) (*process, 
 	}
 	if id.secure && os.Geteuid() == 0 && (cred == nil || cred.Uid == 0) {
 		if err := trusted(c.Argv[0]); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("not run as root, since enable_script_security is set: %w", err)
 		}
 	}
 	argv := append(slices.Clone(c.Argv), extra...)
