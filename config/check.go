@@ -13,6 +13,7 @@ func (c *ctx) finish() {
 	c.checkVRIDs()
 	c.checkTracks()
 	c.checkAddresses()
+	c.checkPeers()
 	c.checkServices()
 	c.checkGroups()
 	c.checkTrackers()

@@ -194,12 +194,17 @@ func (c *ctx) groupWeights(g *SyncGroup, byName map[string]*Instance) {
 	if g.TrackingWeights.V {
 		return
 	}
+	weights := scriptWeights(c.cfg)
 	for _, m := range g.Members {
 		i := byName[m.V]
-		for _, t := range slices.Concat(i.WeightedIfaces, i.TrackScripts) {
+		for k, t := range slices.Concat(i.TrackScripts, i.WeightedIfaces) {
+			at := t.Weight.Pos
+			if !t.Weight.Set && k < len(i.TrackScripts) { // the script's own
+				t.Weight.V, at = weights[t.Name], t.Pos
+			}
 			if t.Weight.V != 0 {
-				c.warnf(t.Weight.Pos, "group-weight", "weight", "leave the weight out, or write sync_group_tracking_weight in the group",
-					"a weight in a member of vrrp_sync_group %s has no effect in keepalived: members must not want different states", g.Name)
+				c.warnf(at, "group-weight", "weight", "leave the weight out, or write sync_group_tracking_weight in the group",
+					"the weight of %s in a member of vrrp_sync_group %s has no effect in keepalived: members must not want different states", t.Name, g.Name)
 			}
 		}
 	}

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
 
 // obsoleteWord is a word of old files and tutorials that keepalived has dropped, renamed
 // or never had. modern is the line to write instead; empty when there is none.
@@ -11,6 +15,8 @@ type obsoleteWord struct {
 	why    string
 	// as is the keyword that carries its meaning in the same block; empty: it has no effect.
 	as string
+	// read stores it in the tree, where one keyword does not do.
+	read func(c *ctx, s *stmt)
 }
 
 var obsoleteWords = []obsoleteWord{
@@ -23,6 +29,8 @@ var obsoleteWords = []obsoleteWord{
 	{blocks: "global_defs", word: "stats_file_location", modern: "stats_dump_file PATH", why: "stands in the manual only; the program calls it stats_dump_file", as: "stats_dump_file"},
 	{blocks: "global_defs", word: "json_file_location", modern: "json_dump_file PATH", why: "stands in the manual only; the program calls it json_dump_file", as: "json_dump_file"},
 	{blocks: "vrrp_sync_group", word: "notify_deleted", why: "stands in the manual for groups, but keepalived does not know it there"},
+	{blocks: "vrrp_instance", word: "vrrp_unicast_bind", modern: "unicast_src_ip ADDRESS", why: "is the notation of a patch for keepalived 1.1.20", as: "unicast_src_ip"},
+	{blocks: "vrrp_instance", word: "vrrp_unicast_peer", modern: "unicast_peer { ADDRESS of each other director }", why: "is the notation of the same patch", as: "unicast_peer", read: oldPeers},
 	{blocks: "vrrp_instance", word: "smtp_notify", modern: "smtp_alert", why: "was never a keyword of keepalived", as: "smtp_alert"},
 	{blocks: "virtual_server.real_server.FILE_CHECK", word: "dynamic", why: "stands in the manual only; the weight always follows the file"},
 	{blocks: "virtual_server.real_server.TCP_CHECK virtual_server.real_server.SMTP_CHECK virtual_server.real_server.DNS_CHECK virtual_server.real_server.MISC_CHECK virtual_server.real_server.PING_CHECK virtual_server.real_server.UDP_CHECK", word: "nb_get_retry", modern: "retry NUMBER", why: "is known to keepalived in HTTP_GET and SSL_GET only", as: "retry"},
@@ -46,7 +54,11 @@ func (c *ctx) obsolete(s *stmt) bool {
 			effect = "it is read as " + o.as
 		}
 		c.warnf(s.pos, "obsolete", o.word, hint, "%s %s; %s", o.word, o.why, effect)
-		if k == nil {
+		switch {
+		case o.read != nil:
+			o.read(c, s)
+			return true
+		case k == nil:
 			return true
 		}
 		s.words[0].text, s.kw = o.as, k
@@ -63,6 +75,18 @@ func (c *ctx) obsolete(s *stmt) bool {
 		return true
 	}
 	return false
+}
+
+// oldPeers reads addresses that stand on the line itself. Left out, the instance would use multicast.
+func oldPeers(c *ctx, s *stmt) {
+	for _, w := range s.words[1:] {
+		a, err := netip.ParseAddr(w.text)
+		if err != nil {
+			c.bad(w, s.keyword(), "write an IP address", fmt.Errorf("%q is no IP address", shorten(w.text)))
+			continue
+		}
+		c.inst.UnicastPeers = append(c.inst.UnicastPeers, Peer{Addr: a, MaxTTL: Value[int]{V: 255}, Pos: w.pos})
+	}
 }
 
 func isField(list, name string) bool {

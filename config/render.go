@@ -61,6 +61,7 @@ func Render(main string, src Source, nodes []string) (map[string]*Config, Diagno
 	x.addresses()
 	x.numbers()
 	x.services()
+	x.groups()
 	return out, s.close()
 }
 
@@ -132,7 +133,13 @@ func (x *across) instances() {
 		for _, p := range all[1:] {
 			x.same(all[0], p)
 		}
+		for k, p := range all {
+			for j, q := range all[:k] {
+				x.hears(q, p, j == 0)
+			}
+		}
 		x.priorities(name, all)
+		x.preemption(name, all)
 		x.timers(name, all)
 		x.reach(name, all)
 	}
@@ -281,43 +288,6 @@ func (x *across) addresses() {
 					x.errorf(a.Pos, "address-conflict", "virtual_ipaddress", "let the same vrrp_instance own it on all directors",
 						"%s belongs to vrrp_instance %s (VRID %d) on %s and to %s (VRID %d, %s) on %s: both would own it",
 						a.Prefix.Addr(), i.Name, i.VRID.V, node, old.Name, old.VRID.V, old.Pos, old.node)
-				}
-			}
-		}
-	}
-}
-
-// services finds virtual servers that directors forward in different ways: after a takeover
-// clients meet another method or scheduler, and what is remembered of them does not fit.
-func (x *across) services() {
-	type first struct {
-		node string
-		v    *VirtualServer
-	}
-	seen := map[string]first{}
-	for _, node := range x.nodes {
-		for _, v := range x.configs[node].VirtualServers {
-			name := serviceName(v)
-			old, ok := seen[name]
-			if !ok {
-				seen[name] = first{node, v}
-				continue
-			}
-			if old.node == node {
-				continue
-			}
-			for _, f := range []struct {
-				kw        string
-				was, is   any
-				pos, pos2 Pos
-			}{
-				{"lb_kind", orNone(old.v.LBKind.V), orNone(v.LBKind.V), old.v.LBKind.Pos, v.LBKind.Pos},
-				{"lb_algo", orNone(old.v.LBAlgo.V), orNone(v.LBAlgo.V), old.v.LBAlgo.Pos, v.LBAlgo.Pos},
-				{"persistence_timeout", old.v.Persistence.V, v.Persistence.V, old.v.Persistence.Pos, v.Persistence.Pos},
-			} {
-				if f.was != f.is {
-					x.warnf(positionOr(f.pos2, v.Pos), "nodes-differ", f.kw, "write it once, without @, for all directors",
-						"%s: %s is %v on %s and %v on %s (%s); a takeover changes what clients get", name, f.kw, f.is, node, f.was, old.node, positionOr(f.pos, old.v.Pos))
 				}
 			}
 		}
