@@ -33,6 +33,7 @@ type Config struct {
 	TrackProcesses  []*TrackProcess
 	BFDs            []*BFD         // bfd_instance blocks
 	ServerGroups    []*ServerGroup // virtual_server_group blocks
+	GARPGroups      []*GARPGroup
 	StaticAddresses []Address
 	StaticRoutes    []Route
 	StaticRules     []Rule
@@ -80,6 +81,8 @@ type Global struct {
 	McastGroup6             Value[netip.Addr] // ff02::12
 	GARPInterval            Value[time.Duration]
 	GNAInterval             Value[time.Duration]
+	GARPExtra               Value[time.Duration] // vrrp_garp_extra_if
+	GARPExtraAll            bool                 // with all
 	StartupDelay            Value[time.Duration]
 	DelayAfterBoot          Value[time.Duration]
 	NotifyPriority          Value[bool] // vrrp_notify_priority_changes
@@ -157,6 +160,8 @@ type Instance struct {
 	GARPMasterRefreshRepeat Value[int]           // 1
 	GARPLowerPrioRepeat     Value[int]           // 5
 	GARPLowerPrioDelay      Value[time.Duration] // 5 s
+	GARPExtra               Value[time.Duration] // garp_extra_if: 0, none
+	GARPExtraAll            bool                 // with all: also on interfaces that are not virtual
 	LowerPrioNoAdvert       Value[bool]
 	HigherPrioSendAdvert    Value[bool]
 	DownTimerAdverts        Value[int] // 3

@@ -52,8 +52,8 @@ var features = []feature{
 	{name: "route-encap", level: Error, why: "packets would be sent without the encapsulation"},
 	{name: "track-group", level: Error, why: "no instance would go to fault when it is lost"},
 	{name: "address-options", level: Warning, why: "the address is added without it"},
-	{name: "garp-interval", level: Warning, why: "announcements are sent one right after the other"},
-	{name: "garp-extra", level: Warning, why: "addresses on other interfaces are not announced again and again"},
+	{name: "garp-interval", done: true, level: Warning, why: "announcements are sent one right after the other"},
+	{name: "garp-extra", done: true, level: Warning, why: "addresses on other interfaces are not announced again and again"},
 	{name: "firewall", level: Warning, why: "no firewall rules are made"},
 
 	// Telling others.

@@ -63,6 +63,8 @@ func globalRules() []rule {
 		{block: G, keyword: "vrrp_mcast_group6", args: 1, set: mcast(true, func(c *ctx) *Value[netip.Addr] { return &c.cfg.Global.McastGroup6 })},
 		{block: G, keyword: "vrrp_garp_interval", args: 1, set: duration(6, minTimer, microMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPInterval }))},
 		{block: G, keyword: "vrrp_gna_interval", args: 1, set: duration(6, minTimer, microMax, t(func(g *Global) *Value[time.Duration] { return &g.GNAInterval }))},
+		{block: G, keyword: "vrrp_garp_extra_if", args: 2, set: extraIf(t(func(g *Global) *Value[time.Duration] { return &g.GARPExtra }), func(c *ctx) *bool { return &c.cfg.Global.GARPExtraAll })},
+		{block: G, keyword: "vrrp_vmac_garp_intvl", args: 2, set: extraIf(t(func(g *Global) *Value[time.Duration] { return &g.GARPExtra }), func(c *ctx) *bool { return &c.cfg.Global.GARPExtraAll })},
 		{block: G, keyword: "vrrp_startup_delay", args: 1, set: duration(6, time.Millisecond, microMax, t(func(g *Global) *Value[time.Duration] { return &g.StartupDelay }))},
 		{block: G, keyword: "vrrp_delay_after_boot", args: 1, set: duration(6, time.Millisecond, microMax, t(func(g *Global) *Value[time.Duration] { return &g.DelayAfterBoot }))},
 		{block: G, keyword: "vrrp_notify_priority_changes", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.NotifyPriority }))},

@@ -57,6 +57,36 @@ func closeGroup(c *ctx, s *stmt) {
 	}
 }
 
+// garpGroupRules are those of garp_group: how fast announcements may be sent.
+func garpGroupRules() []rule {
+	const G = "garp_group"
+	t := func(f func(*GARPGroup) *Value[time.Duration]) timeOf {
+		return func(c *ctx) *Value[time.Duration] { return f(c.garp) }
+	}
+	return []rule{
+		{block: "", keyword: G, open: func(c *ctx, s *stmt) bool {
+			c.garp = &GARPGroup{Pos: s.pos}
+			c.cfg.GARPGroups = append(c.cfg.GARPGroups, c.garp)
+			return true
+		}, close: closeGARPGroup},
+		{block: G, keyword: "garp_interval", args: 1, set: duration(6, 0, microMax, t(func(g *GARPGroup) *Value[time.Duration] { return &g.GARPInterval }))},
+		{block: G, keyword: "gna_interval", args: 1, set: duration(6, 0, microMax, t(func(g *GARPGroup) *Value[time.Duration] { return &g.GNAInterval }))},
+		{block: G, keyword: "interface", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.garp.Interface })},
+		{block: G, keyword: "interfaces", each: wordList(func(c *ctx) *[]Value[string] { return &c.garp.Interfaces })},
+	}
+}
+
+func closeGARPGroup(c *ctx, s *stmt) {
+	g := c.garp
+	c.garp = nil
+	if !g.Interface.Set && len(g.Interfaces) == 0 {
+		c.warnf(s.pos, "missing-keyword", "garp_group", "add: interfaces { IF IF }", "garp_group has no interface and means nothing")
+	}
+	if !g.GARPInterval.Set && !g.GNAInterval.Set {
+		c.warnf(s.pos, "missing-keyword", "garp_group", "add: garp_interval SECONDS", "garp_group has no interval and means nothing")
+	}
+}
+
 func trackerRules() []rule {
 	const P = "vrrp_track_process"
 	out := []rule{

@@ -55,6 +55,8 @@ func instanceRules() []rule {
 		{block: I, keyword: "notify", args: anyWords, set: cmd(func(i *Instance) **Command { return &i.Notify })},
 		{block: I, keyword: "smtp_alert", args: 1, set: boolean(b(func(i *Instance) *Value[bool] { return &i.SMTPAlert }))},
 		{block: I, keyword: "garp_master_repeat", args: 1, set: atLeastOne(maxInt, n(func(i *Instance) *Value[int] { return &i.GARPMasterRepeat }))},
+		{block: I, keyword: "garp_extra_if", args: 2, set: extraIf(t(func(i *Instance) *Value[time.Duration] { return &i.GARPExtra }), func(c *ctx) *bool { return &c.inst.GARPExtraAll })},
+		{block: I, keyword: "vmac_garp_intvl", args: 2, set: extraIf(t(func(i *Instance) *Value[time.Duration] { return &i.GARPExtra }), func(c *ctx) *bool { return &c.inst.GARPExtraAll })},
 		{block: I, keyword: "garp_master_delay", args: 1, set: duration(0, 0, garpMax, t(func(i *Instance) *Value[time.Duration] { return &i.GARPMasterDelay }))},
 		{block: I, keyword: "garp_master_refresh", args: 1, set: duration(0, 0, maxTimer, t(func(i *Instance) *Value[time.Duration] { return &i.GARPMasterRefresh }))},
 		{block: I, keyword: "garp_master_refresh_repeat", args: 1, set: atLeastOne(maxInt, n(func(i *Instance) *Value[int] { return &i.GARPMasterRefreshRepeat }))},
@@ -216,6 +218,10 @@ func (c *ctx) finishInstance(i *Instance) {
 	inherit(&i.GARPMasterRefreshRepeat, 1, g.GARPMasterRefreshRepeat)
 	inherit(&i.GARPLowerPrioRepeat, i.GARPMasterRepeat.V, g.GARPLowerPrioRepeat)
 	inherit(&i.GARPLowerPrioDelay, i.GARPMasterDelay.V, g.GARPLowerPrioDelay)
+	if !i.GARPExtra.Set {
+		i.GARPExtraAll = g.GARPExtraAll
+	}
+	inherit(&i.GARPExtra, 0, g.GARPExtra)
 	inherit(&i.LowerPrioNoAdvert, false, g.LowerPrioNoAdvert)
 	// keepalived's default is false. An owner that yields in silence is never noticed by the one it yields to, which then
 	// has no reason to announce itself again, and neighbours that learned the loser stay with it for seconds after a heal.

@@ -40,6 +40,7 @@ type ctx struct {
 	script *Script
 	inst   *Instance
 	group  *SyncGroup
+	garp   *GARPGroup
 	vsg    *ServerGroup
 	vs     *VirtualServer
 	rs     *RealServer

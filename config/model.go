@@ -25,6 +25,15 @@ type SyncGroup struct {
 	NotifyPriority  Value[bool] // notify_priority_changes
 }
 
+// GARPGroup is a garp_group block: the interval holds for Interface alone, and for all of Interfaces together.
+type GARPGroup struct {
+	Pos          Pos
+	GARPInterval Value[time.Duration] // vrrp_garp_interval
+	GNAInterval  Value[time.Duration] // vrrp_gna_interval
+	Interface    Value[string]
+	Interfaces   []Value[string]
+}
+
 // Peer is a line of unicast_peer.
 type Peer struct {
 	Addr   netip.Addr

@@ -175,6 +175,29 @@ func duration(places int, lo, hi time.Duration, field timeOf) setter {
 	}
 }
 
+// extraIf reads [all] SECONDS.
+func extraIf(field timeOf, all func(*ctx) *bool) setter {
+	return func(c *ctx, s *stmt) {
+		w, ok := c.arg(s, 1, "number of seconds")
+		if !ok {
+			return
+		}
+		every := w.text == "all"
+		if every {
+			if w, ok = c.arg(s, 2, "number of seconds"); !ok {
+				return
+			}
+		}
+		n, err := number(w.text, 0, 86400)
+		if err != nil {
+			c.bad(w, s.keyword(), "write whole seconds from 0 to 86400", err)
+			return
+		}
+		put(c, s, field(c), time.Duration(n)*time.Second, w.pos)
+		*all(c) = every
+	}
+}
+
 // boolean reads [BOOL]: nothing means true.
 func boolean(field boolOf) setter {
 	return func(c *ctx, s *stmt) {

@@ -57,10 +57,9 @@ func (i *instance) updateDue(e *Elector) {
 	if i.at < 0 {
 		return
 	}
+	e.due[i.at] = i.extraAt
 	if at, ok := i.m.Deadline(); ok {
-		e.due[i.at] = at
-	} else {
-		e.due[i.at] = never
+		e.due[i.at] = min(at, i.extraAt)
 	}
 }
 

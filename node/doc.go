@@ -9,7 +9,7 @@
 //  2. elector.go: the machine of the vrrp worker. It owns one vrrp.Instance per vrrp_instance
 //     block (instance.go), ties them together where a vrrp_sync_group says so (group.go), runs the scripts they
 //     track (script.go), knows the interfaces, and turns "acquire" into addresses and "announce" into
-//     gratuitous ARP. What comes and goes with the addresses is in routes.go, accept.go and vmac.go; held.go has what is
+//     gratuitous ARP. What comes and goes with the addresses is in routes.go, accept.go, vmac.go and extra.go; held.go has what is
 //     remembered for the worker after a crash. census.go knows who else is on the segment and says what is wrong about that.
 //  3. services.go: the machine of the checker worker. It owns one checker.Check per check block
 //     and a model of the kernel's IPVS table; what is planned is desired minus model.

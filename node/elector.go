@@ -143,6 +143,7 @@ func (e *Elector) tick() {
 	}
 	for k, at := range e.due {
 		if at <= e.now {
+			e.instances[k].extra(e)
 			e.instances[k].step(e, vrrp.Tick{})
 		}
 	}

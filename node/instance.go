@@ -16,7 +16,8 @@ import (
 type instance struct {
 	cfg     *config.Instance
 	names   vmacNames
-	group   *group // nil: it is in none
+	extraAt time.Duration // of garp_extra_if, never for none
+	group   *group        // nil: it is in none
 	global  *config.Global
 	m       *vrrp.Instance
 	at      int              // its place in Elector.instances, -1 when it is no more there
@@ -64,7 +65,7 @@ const (
 )
 
 func newInstance(c *config.Instance, g *config.Global, n vmacNames) *instance {
-	i := &instance{m: vrrp.New(vrrpConfig(c, g)), at: -1, names: n}
+	i := &instance{m: vrrp.New(vrrpConfig(c, g)), at: -1, names: n, extraAt: never}
 	i.setConfig(c, g)
 	return i
 }
@@ -350,6 +351,7 @@ func (i *instance) acquire(e *Elector) {
 	}
 	i.paths().without(i.heldPaths).add(e)
 	i.held, i.heldPaths = want, i.paths()
+	i.armExtra(e)
 	i.refuse(e, want)
 	e.emit(Remember{})
 }
@@ -370,7 +372,7 @@ func (i *instance) release(e *Elector) {
 	if i.held != nil || i.leftover != nil || !i.heldPaths.empty() || !i.leftPaths.empty() {
 		e.emit(Remember{})
 	}
-	i.held, i.leftover = nil, nil
+	i.held, i.leftover, i.extraAt = nil, nil, never
 	i.heldPaths, i.leftPaths = paths{}, paths{}
 }
 

@@ -16,7 +16,17 @@ const etherTypeARP = 0x0806
 // everything broadcast, 42 octets (RFC 5944 4.6 and RFC 9568 8.1.2 allow requests).
 func garpFrame(mac net.HardwareAddr, vip netip.Addr) ([]byte, error) {
 	broadcast := net.HardwareAddr{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
-	p, err := arp.NewPacket(arp.OperationRequest, mac, vip, broadcast, vip)
+	return requestFrame(mac, vip, broadcast, vip)
+}
+
+// probeFrame is an ARP probe (RFC 5227 1.1).
+func probeFrame(mac net.HardwareAddr, vip netip.Addr) ([]byte, error) {
+	return requestFrame(mac, netip.IPv4Unspecified(), make(net.HardwareAddr, 6), vip)
+}
+
+// requestFrame is a broadcast ARP request.
+func requestFrame(mac net.HardwareAddr, from netip.Addr, target net.HardwareAddr, vip netip.Addr) ([]byte, error) {
+	p, err := arp.NewPacket(arp.OperationRequest, mac, from, target, vip)
 	if err != nil {
 		return nil, fmt.Errorf("gratuitous ARP for %s from %s: %w", vip, mac, err)
 	}
@@ -25,7 +35,7 @@ func garpFrame(mac net.HardwareAddr, vip netip.Addr) ([]byte, error) {
 		return nil, err
 	}
 	frame := make([]byte, 0, 14+len(b))
-	frame = append(frame, broadcast...)
+	frame = append(frame, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
 	frame = append(frame, mac...)
 	frame = append(frame, etherTypeARP>>8, etherTypeARP&0xff)
 	return append(frame, b...), nil
@@ -52,16 +62,30 @@ const arpPatience = time.Second
 
 // Announce sends one gratuitous ARP, or one unsolicited neighbour advertisement for an IPv6 address.
 func (s *arpSocket) Announce(mac [6]byte, vip netip.Addr) error {
-	frame, err := []byte(nil), error(nil)
 	if vip.Is4() {
-		frame, err = garpFrame(mac[:], vip)
-	} else {
-		frame, err = neighbourFrame(mac[:], vip, forwards(s.name))
+		frame, err := garpFrame(mac[:], vip)
+		return s.send(frame, err, vip)
+	}
+	frame, err := neighbourFrame(mac[:], vip, forwards(s.name))
+	return s.send(frame, err, vip)
+}
+
+// Ask asks the segment who has an address, without saying so of anybody: every host that has it answers, and nobody else
+// takes notice. This host does not hear itself.
+func (s *arpSocket) Ask(mac [6]byte, vip netip.Addr) error {
+	if vip.Is4() {
+		frame, err := probeFrame(mac[:], vip)
+		return s.send(frame, err, vip)
+	}
+	frame, err := solicitationFrame(mac[:], vip)
+	return s.send(frame, err, vip)
+}
+
+func (s *arpSocket) send(frame []byte, err error, vip netip.Addr) error {
+	if err == nil {
+		err = s.c.SetWriteDeadline(time.Now().Add(arpPatience))
 	}
 	if err != nil {
-		return err
-	}
-	if err := s.c.SetWriteDeadline(time.Now().Add(arpPatience)); err != nil {
 		return err
 	}
 	if _, err := s.c.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}); err != nil {

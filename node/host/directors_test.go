@@ -251,3 +251,22 @@ func TestTwoDirectors(t *testing.T) {
 		t.Error(b.log)
 	}
 }
+
+// runDirector runs one in this process, on what the test's namespace has, until the test ends.
+func runDirector(t *testing.T, path string) *logBuffer {
+	t.Helper()
+	log := &logBuffer{}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(log, nil)),
+			Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("%v\n%s", err, log)
+		}
+	})
+	return log
+}

@@ -29,7 +29,7 @@ type installer struct {
 	out         func(any)               // changeResult and announceResult
 	save        func([]node.Held) error // may be nil
 	addrs       *addresses
-	arps        map[int]*arpSocket // by interface index
+	announcer   announcer
 	wake        chan struct{}
 	saveFailed  bool          // last time
 	idle        chan struct{} // closed when everything is done after Close
@@ -44,8 +44,6 @@ type installer struct {
 	busy      bool // operations are under way
 	slots     map[hostAddress]*slot
 	order     []*slot // those with something to do, first come first served
-	ring      []*announcement
-	byAddr    map[hostAddress]*announcement
 	held      []node.Held
 	unsaved   bool
 	refused   []netip.Addr // nil until it is known
@@ -75,14 +73,6 @@ type queuedOp struct {
 	tell bool // of success too
 }
 
-// announcement is an address that others are to be told of, some more times.
-type announcement struct {
-	key   hostAddress
-	index int
-	mac   [6]byte
-	left  int
-}
-
 // changeResult tells the event loop that an operation failed, or what became of one it repeats.
 type changeResult struct {
 	what string
@@ -90,18 +80,8 @@ type changeResult struct {
 	err  error // errAsWanted if it was so already
 }
 
-// announceResult tells of a change between working and not.
-type announceResult struct {
-	dev string
-	err error
-}
-
-const (
-	announceBatch = 32               // frames sent in a row: a transmit ring has room for that
-	announcePause = time.Millisecond // then the device gets time; adverts go in between
-	closeLimit    = 4 * time.Second  // for what is queued at the end; a watchdog waits five
-	maxAnnounce   = 100              // outstanding announcements of one address
-)
+// closeLimit is for what is queued at the end; a watchdog waits five seconds.
+const closeLimit = 4 * time.Second
 
 func newInstaller(out func(any), save func([]node.Held) error) (*installer, error) {
 	addrs, err := newAddresses()
@@ -109,10 +89,10 @@ func newInstaller(out func(any), save func([]node.Held) error) (*installer, erro
 		return nil, err
 	}
 	q := &installer{
-		out: out, save: save, addrs: addrs, arps: map[int]*arpSocket{},
+		out: out, save: save, addrs: addrs, announcer: newAnnouncer(),
 		wake: make(chan struct{}, 1), idle: make(chan struct{}),
 		wall:  firewall{replace: replaceTable},
-		slots: map[hostAddress]*slot{}, byAddr: map[hostAddress]*announcement{},
+		slots: map[hostAddress]*slot{},
 	}
 	go q.run()
 	return q, nil
@@ -139,7 +119,7 @@ func (q *installer) Change(op change, seq uint64, tell bool) {
 	})
 	s.ops = append(s.ops, queuedOp{op, seq, tell})
 	if op.removes() {
-		q.forgetAnnouncement(key)
+		q.announcer.forget(key)
 	}
 	q.kick()
 }
@@ -150,25 +130,6 @@ func (q *installer) Settled(epoch uint64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return !q.busy && len(q.order) == 0 && q.epoch.Load() == epoch
-}
-
-// Announce queues one gratuitous ARP or unsolicited neighbour advertisement.
-func (q *installer) Announce(dev string, index int, mac [6]byte, addr netip.Addr) {
-	key := hostAddress{dev: dev, addr: addr}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.closed {
-		return
-	}
-	a := q.byAddr[key]
-	if a == nil {
-		a = &announcement{key: key}
-		q.byAddr[key] = a
-		q.ring = append(q.ring, a)
-	}
-	a.index, a.mac = index, mac
-	a.left = min(a.left+1, maxAnnounce)
-	q.kick()
 }
 
 // Remember queues a note of what is held; only the latest is written.
@@ -232,13 +193,6 @@ func (q *installer) Busy() bool {
 	return q.unsaved
 }
 
-func (q *installer) forgetAnnouncement(key hostAddress) {
-	if a := q.byAddr[key]; a != nil {
-		a.left = 0 // the ring drops it when its turn comes
-		delete(q.byAddr, key)
-	}
-}
-
 func (q *installer) kick() {
 	select {
 	case q.wake <- struct{}{}:
@@ -250,7 +204,7 @@ func (q *installer) kick() {
 func (q *installer) Close() []error {
 	q.mu.Lock()
 	q.closed = true
-	q.ring, q.byAddr = nil, map[hostAddress]*announcement{}
+	q.announcer.forgetAll()
 	q.kick()
 	q.mu.Unlock()
 	t := time.NewTimer(closeLimit)
@@ -269,24 +223,18 @@ func (q *installer) run() {
 	defer close(q.idle)
 	defer func() {
 		q.addrs.Close()
-		for _, s := range q.arps {
-			_ = s.Close()
-		}
+		q.announcer.close()
 	}()
-	troubled := map[string]bool{}
 	for {
 		q.remember()
 		q.makeVMACs()
 		q.guard()
 		ops := q.nextOps()
 		q.apply(ops)
-		frames := q.nextAnnouncements()
-		for _, f := range frames {
-			q.announce(f, troubled)
-		}
+		sent, due := q.announce()
 		switch {
 		case len(ops) > 0:
-		case len(frames) > 0:
+		case sent:
 			time.Sleep(announcePause)
 		default:
 			q.mu.Lock()
@@ -297,7 +245,7 @@ func (q *installer) run() {
 				return
 			}
 			if !again {
-				<-q.wake
+				q.sleep(due)
 			}
 		}
 	}
@@ -355,7 +303,7 @@ func (q *installer) apply(ops []queuedOp) {
 		}
 		q.mu.Lock()
 		if failed && !op.removes() {
-			q.forgetAnnouncement(op.slot())
+			q.announcer.forget(op.slot())
 		}
 		closed := q.closed
 		if failed && closed {
@@ -370,55 +318,6 @@ func (q *installer) apply(ops []queuedOp) {
 	q.mu.Lock()
 	q.busy = false
 	q.mu.Unlock()
-}
-
-// nextAnnouncements takes the next few whose address has nothing to wait for.
-func (q *installer) nextAnnouncements() []announcement {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	var out []announcement
-	for rest := len(q.ring); rest > 0 && len(out) < announceBatch; rest-- {
-		a := q.ring[0]
-		q.ring = q.ring[1:]
-		if a.left == 0 {
-			continue // given up meanwhile
-		}
-		if q.slots[a.key] == nil {
-			a.left--
-			out = append(out, *a)
-		}
-		if a.left == 0 {
-			delete(q.byAddr, a.key)
-			continue
-		}
-		q.ring = append(q.ring, a)
-	}
-	return out
-}
-
-func (q *installer) announce(a announcement, troubled map[string]bool) {
-	err := q.sendAnnouncement(a)
-	if troubled[a.key.dev] != (err != nil) { // the loop is told when it begins and when it is over
-		troubled[a.key.dev] = err != nil
-		q.out(announceResult{a.key.dev, err})
-	}
-}
-
-func (q *installer) sendAnnouncement(a announcement) error {
-	s := q.arps[a.index]
-	if s == nil {
-		var err error
-		if s, err = openARP(a.key.dev, a.index); err != nil {
-			return err
-		}
-		q.arps[a.index] = s
-	}
-	err := s.Announce(a.mac, a.key.addr)
-	if err != nil {
-		_ = s.Close()
-		delete(q.arps, a.index)
-	}
-	return err
 }
 
 // errNoInterface is what the kernel would say, were it asked.

@@ -228,3 +228,13 @@ func (e *elector) missesVMAC(n linkNews) bool {
 	e.install.VMACs(e.vmacs)
 	return false
 }
+
+// segment is the interface that frames of a virtual one leave by; every other one is its own.
+func (e *elector) segment(dev string) string {
+	for _, v := range e.vmacs {
+		if v.Name == dev {
+			return v.Parent
+		}
+	}
+	return dev
+}

@@ -30,7 +30,7 @@ func TestVMAC(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keepalived.conf")
 	conf := func(lines string) {
-		must(t, os.WriteFile(path, fmt.Appendf(nil, "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 200\n version 3\n advert_int 0.1\n %s\n virtual_ipaddress {\n 10.9.0.100\n }\n}\n", lines), 0o600))
+		must(t, os.WriteFile(path, fmt.Appendf(nil, "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 200\n version 3\n advert_int 0.5\n %s\n virtual_ipaddress {\n 10.9.0.100\n }\n}\n", lines), 0o600))
 	}
 	var log *logBuffer
 	start := func() *exec.Cmd {

@@ -183,6 +183,7 @@ func (e *elector) adopt(c *config.Config) {
 	e.fifos.Configure(c.Global)
 	e.mailer.Configure(c.Global)
 	e.vips.Store(virtualAddresses(c))
+	e.install.Pace(pacesOf(c))
 	if !slices.ContainsFunc(c.Instances, func(i *config.Instance) bool { return !i.Accept.V && i.Priority.V != vrrp.PriorityOwner }) {
 		e.install.Refuse(nil) // what a killed worker may have left
 	}

@@ -92,7 +92,7 @@ func (e *elector) announce(a node.SendARP) {
 	if i.news.index == 0 || i.news.link.MAC == [6]byte{} {
 		return // lo, a tunnel: nobody there asks
 	}
-	e.install.Announce(a.Interface, i.news.index, i.news.link.MAC, a.Addr)
+	e.install.Announce(location{hostAddress{dev: a.Interface, addr: a.Addr}, e.segment(a.Interface), i.news.index, i.news.link.MAC})
 }
 
 // retry tries again what failed.
