@@ -114,13 +114,13 @@ func (c *ctx) strictMode(i *Instance) {
 // preempts - and nobody may.
 func (c *ctx) weights(i *Instance) {
 	if c.facts.weights == nil {
-		c.facts.weights = scriptWeights(c.cfg)
+		c.facts.weights = trackerWeights(c.cfg)
 	}
 	weight := func(kw string, t Track) int {
-		if t.Weight.Set || kw != "track_script" {
+		if t.Weight.Set {
 			return t.Weight.V
 		}
-		return c.facts.weights[t.Name]
+		return c.facts.weights[kw+" "+t.Name]
 	}
 	for _, l := range []struct {
 		kw   string
@@ -140,11 +140,17 @@ func (c *ctx) weights(i *Instance) {
 	}
 }
 
-// scriptWeights returns the weight that each script has by itself.
-func scriptWeights(cfg *Config) map[string]int {
+// trackerWeights returns the weight that each script, file and process has by itself, by track keyword and name.
+func trackerWeights(cfg *Config) map[string]int {
 	out := make(map[string]int, len(cfg.Scripts))
 	for _, s := range cfg.Scripts {
-		out[s.Name] = s.Weight.V
+		out["track_script "+s.Name] = s.Weight.V
+	}
+	for _, f := range cfg.TrackFiles {
+		out["track_file "+f.Name] = f.Weight.V
+	}
+	for _, p := range cfg.TrackProcesses {
+		out["track_process "+p.Name] = p.Weight.V
 	}
 	return out
 }
@@ -194,17 +200,23 @@ func (c *ctx) groupWeights(g *SyncGroup, byName map[string]*Instance) {
 	if g.TrackingWeights.V {
 		return
 	}
-	weights := scriptWeights(c.cfg)
+	weights := trackerWeights(c.cfg)
 	for _, m := range g.Members {
 		i := byName[m.V]
-		for k, t := range slices.Concat(i.TrackScripts, i.WeightedIfaces) {
-			at := t.Weight.Pos
-			if !t.Weight.Set && k < len(i.TrackScripts) { // the script's own
-				t.Weight.V, at = weights[t.Name], t.Pos
-			}
-			if t.Weight.V != 0 {
-				c.warnf(at, "group-weight", "weight", "leave the weight out, or write sync_group_tracking_weight in the group",
-					"the weight of %s in a member of vrrp_sync_group %s has no effect in keepalived: members must not want different states", t.Name, g.Name)
+		lists := []struct {
+			kw   string
+			list []Track
+		}{{"track_script", i.TrackScripts}, {"track_interface", i.WeightedIfaces}, {"track_file", i.TrackFiles}, {"track_process", i.TrackProcesses}}
+		for _, l := range lists {
+			for _, t := range l.list {
+				at := t.Weight.Pos
+				if !t.Weight.Set { // the tracker's own
+					t.Weight.V, at = weights[l.kw+" "+t.Name], t.Pos
+				}
+				if t.Weight.V != 0 {
+					c.warnf(at, "group-weight", "weight", "leave the weight out, or write sync_group_tracking_weight in the group",
+						"the weight of %s in a member of vrrp_sync_group %s has no effect in keepalived: members must not want different states", t.Name, g.Name)
+				}
 			}
 		}
 	}
@@ -375,7 +387,7 @@ func (x *across) reach(name string, all []placed) {
 	for _, t := range slices.Concat(top.TrackScripts, top.WeightedIfaces) {
 		w := t.Weight.V
 		if !t.Weight.Set {
-			w = x.scripts[top.node][t.Name]
+			w = x.weights[top.node]["track_script "+t.Name]
 		}
 		if w == 0 {
 			return // a fault moves them

@@ -53,9 +53,9 @@ func Render(main string, src Source, nodes []string) (map[string]*Config, Diagno
 				"nothing is left of the file for director %s", node)
 		}
 	}
-	x := across{sink: s, nodes: nodes, configs: out, scripts: map[string]map[string]int{}}
+	x := across{sink: s, nodes: nodes, configs: out, weights: map[string]map[string]int{}}
 	for _, node := range nodes {
-		x.scripts[node] = scriptWeights(out[node])
+		x.weights[node] = trackerWeights(out[node])
 	}
 	x.instances()
 	x.addresses()
@@ -98,7 +98,7 @@ type across struct {
 	*sink
 	nodes   []string
 	configs map[string]*Config
-	scripts map[string]map[string]int // weights of each director's scripts
+	weights map[string]map[string]int // weights of each director's trackers, see trackerWeights
 }
 
 // placed is an instance as one director has it.

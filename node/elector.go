@@ -22,7 +22,8 @@ type Elector struct {
 	byVRID     map[vridKey]*instance // whom a packet is for
 	vips       map[netip.Addr]bool   // every virtual address of ours, held or not
 	groups     []*group
-	scripts    []*script
+	trackers   []*tracker
+	watching   bool // files or processes
 	links      map[string]*link
 	unknown    uint64 // packets for a VRID nobody here runs
 	recovered  Recovered
@@ -39,7 +40,8 @@ type Elector struct {
 // link is what the machine knows of an interface.
 type link struct {
 	Link
-	known   bool     // a Link event was seen
+	known   bool // a Link event was seen
+	tracker *vrrp.Tracker
 	sockets []Socket // as last told to the driver
 }
 
@@ -87,12 +89,11 @@ func (e *Elector) Step(now time.Duration, ev Event) {
 	case Looped:
 		e.looped(ev)
 	case ScriptResult:
-		for _, s := range e.scripts {
-			if s.cfg.Name == ev.Script {
-				s.result(e, ev)
-				e.evaluate()
-			}
-		}
+		e.scriptResult(ev)
+	case FileNumber:
+		e.tracked(vrrp.TrackFile, ev.File, func(t *tracker) bool { return t.Number(ev.Number) })
+	case ProcessCount:
+		e.tracked(vrrp.TrackProcess, ev.Process, func(t *tracker) bool { return t.Count(e.now, ev.Running) })
 	case Shutdown:
 		e.shutdown()
 		return
@@ -124,8 +125,8 @@ func (e *Elector) Deadline() (time.Duration, bool) {
 			next, found = at, true
 		}
 	}
-	for _, s := range e.scripts {
-		consider(s.deadline())
+	for _, t := range e.trackers {
+		consider(t.deadline())
 	}
 	for _, a := range e.answers {
 		consider(a.due, a.due != never)
@@ -138,8 +139,8 @@ func (e *Elector) tick() {
 	if len(e.answers) > 0 {
 		e.answerClaims()
 	}
-	for _, s := range e.scripts {
-		s.tick(e)
+	for _, t := range e.trackers {
+		t.tick(e)
 	}
 	for k, at := range e.due {
 		if at <= e.now {
@@ -182,7 +183,7 @@ func (e *Elector) report(en Entry) { e.emit(Report{Entry: en}) }
 // renaming one keeps its state; what did not change goes on undisturbed.
 func (e *Elector) configure(c Configure) {
 	e.generation = c.Generation
-	e.configureScripts(c.Config)
+	e.configureTrackers(c.Config)
 
 	e.configureStatic(c.Config, e.leftStatic())
 	names, vmacs := nameVMACs(c.Config)
@@ -232,9 +233,14 @@ func (e *Elector) configure(c Configure) {
 			wanted[name] = true
 		}
 	}
+	for _, g := range e.groups {
+		for _, t := range g.cfg.TrackIfaces {
+			wanted[t.Name] = true
+		}
+	}
 	for _, name := range sortedKeys(wanted) {
 		if e.links[name] == nil {
-			e.links[name] = &link{Link: Link{Name: name}}
+			e.links[name] = &link{Link: Link{Name: name}, tracker: vrrp.NewTracker(vrrp.TrackerConfig{Kind: vrrp.TrackInterface, Name: name})}
 			e.emit(Watch{Interface: name})
 		}
 	}
@@ -246,34 +252,7 @@ func (e *Elector) configure(c Configure) {
 		}
 	}
 	e.evaluate()
-	e.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("%s: %d vrrp instances, %d tracked scripts",
-		c, len(e.instances), len(e.scripts))})
-}
-
-// configureScripts keeps the verdict of a script whose command did not change (keepalived reload).
-// Scripts no instance tracks are not run.
-func (e *Elector) configureScripts(c *config.Config) {
-	old := e.scripts
-	e.scripts = nil
-	for _, cs := range c.Scripts {
-		tracked := slices.ContainsFunc(c.Instances, func(i *config.Instance) bool {
-			return slices.ContainsFunc(i.TrackScripts, func(t config.Track) bool { return t.Name == cs.Name })
-		}) || slices.ContainsFunc(c.SyncGroups, func(g *config.SyncGroup) bool {
-			return slices.ContainsFunc(g.TrackScripts, func(t config.Track) bool { return t.Name == cs.Name })
-		})
-		if !tracked {
-			continue
-		}
-		at := slices.IndexFunc(old, func(s *script) bool {
-			return s.cfg.Name == cs.Name && slices.Equal(s.cfg.Command.Argv, cs.Command.Argv)
-		})
-		if at >= 0 {
-			old[at].cfg = cs
-			e.scripts = append(e.scripts, old[at])
-			continue
-		}
-		e.scripts = append(e.scripts, newScript(cs, e.now))
-	}
+	e.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("%s: %d vrrp instances, %s", c, len(e.instances), e.trackersText())})
 }
 
 // listen tells the driver which sockets an interface needs, if that has changed.
@@ -301,6 +280,7 @@ func (e *Elector) link(ev Link) {
 	was := l.Link
 	l.Link, l.known = ev, true
 	l.Addrs, l.Addrs6 = slices.Clone(ev.Addrs), slices.Clone(ev.Addrs6)
+	l.tracker.Result(e.now, ev.Exists && ev.Up, linkWord(ev))
 	e.listen(l)
 	e.evaluate()
 	had, has := addressSet(was.all()), addressSet(ev.all())
@@ -308,6 +288,17 @@ func (e *Elector) link(ev Link) {
 		i.repair(e, ev, had, has)
 	}
 	e.repairStatic(was, ev, had, has)
+}
+
+// linkWord says how an interface is.
+func linkWord(l Link) string {
+	switch {
+	case !l.Exists:
+		return "does not exist"
+	case !l.Up:
+		return "is down"
+	}
+	return "is up"
 }
 
 func addressSet(list []netip.Prefix) map[netip.Addr]bool {
@@ -355,16 +346,6 @@ func (e *Elector) shutdown() {
 	for _, name := range sortedKeys(e.links) {
 		e.listen(e.links[name])
 	}
-}
-
-// script returns the tracked script of that name, nil if there is none.
-func (e *Elector) script(name string) *script {
-	for _, s := range e.scripts {
-		if s.cfg.Name == name {
-			return s
-		}
-	}
-	return nil
 }
 
 // source is the address an instance sends from: the configured one, else the primary IPv4 address of the interface,
@@ -423,8 +404,8 @@ func (e *Elector) Generation() int64 { return e.generation }
 // String prints the whole state, a line each, for golden tests.
 func (e *Elector) String() string {
 	var b strings.Builder
-	for _, s := range e.scripts {
-		fmt.Fprintf(&b, "script %s %s\n", s.cfg.Name, s.verdict)
+	for _, t := range e.trackers {
+		fmt.Fprintf(&b, "%s %s %s\n", t.Config().Kind, t.Config().Name, t.Health())
 	}
 	for _, i := range e.instances {
 		fmt.Fprintf(&b, "instance %s %s priority %d held %v\n", i.cfg.Name, i.m.State(), i.m.Priority(), i.heldText())

@@ -33,6 +33,8 @@ import (
 //	looped                         a frame with eth0's Ethernet address came in
 //	census                         what clusterctl vrid list shows
 //	script NAME exit=N             answers RunScript
+//	file NAME N                    the number in a track_file
+//	processes NAME N               how many match a vrrp_track_process
 //	probe ID ok|DETAIL             answers RunProbe
 //	table                          answers ReadTable with the simulated kernel's table; input lines are added to it first
 //	missing                        answers ReadTable with "the kernel has no IPVS"
@@ -162,6 +164,16 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 	case "script":
 		exit := number("exit", 0)
 		d.e.Step(d.now, ScriptResult{Script: word(0), ExitCode: exit, Detail: fmt.Sprintf("exit %d", exit)})
+	case "file", "processes":
+		n, err := strconv.Atoi(word(1))
+		if err != nil {
+			td.Fatalf(t, "%v", err)
+		}
+		if td.Cmd == "file" {
+			d.e.Step(d.now, FileNumber{File: word(0), Number: n})
+		} else {
+			d.e.Step(d.now, ProcessCount{Process: word(0), Running: n})
+		}
 	case "probe":
 		detail := strings.TrimSpace(td.Input)
 		d.s.Step(d.now, ProbeResult{ID: ProbeID(detail[:strings.IndexByte(detail, '\n')]), OK: strings.HasSuffix(detail, "\nok"),
@@ -310,6 +322,15 @@ func (d *director) text(a Action) []string {
 		return []string{"ip rule del " + a.Rule.Key()}
 	case RunScript:
 		return []string{fmt.Sprintf("run %s: timeout %s %s", a.Script, a.Timeout, strings.Join(a.Command.Argv, " "))}
+	case WatchTrackers:
+		var out []string
+		for _, f := range a.Files {
+			out = append(out, fmt.Sprintf("follow file %s: %s", f.Name, f.File.V))
+		}
+		for _, p := range a.Processes {
+			out = append(out, fmt.Sprintf("follow process %s: %v", p.Name, p.Process))
+		}
+		return append(out, fmt.Sprintf("follow %d in all", len(out)))
 	case Notify:
 		var out []string
 		if a.Fifo {

@@ -100,22 +100,6 @@ func (g *group) othersMaster(i *instance) bool {
 	return len(g.members) > 1 && !slices.ContainsFunc(g.members, func(o *instance) bool { return o != i && o.m.State() != vrrp.Master })
 }
 
-// tracks are the track_script lines that count for an instance: in a group also the group's, and only those
-// without a weight unless sync_group_tracking_weight is set, for members of different priority would never agree.
-func (i *instance) tracks(e *Elector) []config.Track {
-	if i.group == nil {
-		return i.cfg.TrackScripts
-	}
-	all := slices.Concat(i.cfg.TrackScripts, i.group.cfg.TrackScripts)
-	if i.group.cfg.TrackingWeights.V {
-		return all
-	}
-	return slices.DeleteFunc(all, func(t config.Track) bool {
-		s := e.script(t.Name)
-		return s != nil && s.weighted(t)
-	})
-}
-
 // hasFifo says whether somebody reads of notifications in a named pipe.
 func hasFifo(g *config.Global) bool {
 	return g.NotifyFifo.Path.V != "" || g.VRRPNotifyFifo.Path.V != ""

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"quorate/config"
@@ -178,19 +177,20 @@ func (i *instance) evaluate(e *Elector) {
 		i.findOwn(e)
 	}
 	adopt := !i.started && i.adoptable(e)
-	if !adopt && !i.scriptsKnown(e) {
-		return
+	sum := vrrp.Evaluate(uint8(i.cfg.Priority.V), i.tracks(e))
+	if !adopt && !i.started && sum.Waiting {
+		return // it might have to start in FAULT
 	}
 	if src := e.source(i); src.IsValid() && src != i.source {
 		i.source = src
 		i.step(e, vrrp.SetSource{Addr: src})
 	}
-	if faults := i.currentFaults(e); !slices.Equal(faults, i.faults) {
+	if faults := append(i.currentFaults(e), sum.Faults...); !slices.Equal(faults, i.faults) {
 		i.faults = faults
 		i.step(e, vrrp.SetFaults{Faults: faults})
 	}
-	if prio, why := i.effective(e); prio != i.m.Priority() {
-		i.step(e, vrrp.SetPriority{Priority: prio, Detail: why})
+	if sum.Priority != i.m.Priority() {
+		i.step(e, vrrp.SetPriority{Priority: sum.Priority, Detail: sum.Detail})
 	}
 	if !i.started {
 		i.started = true
@@ -219,15 +219,11 @@ func (i *instance) adoptable(e *Elector) bool {
 }
 
 func (i *instance) linksKnown(e *Elector) bool {
-	return !slices.ContainsFunc(i.watched, func(n string) bool { l := e.links[n]; return l == nil || !l.known })
-}
-
-// scriptsKnown: an instance with an unweighted script waits for its first result, for it might have to start in FAULT.
-func (i *instance) scriptsKnown(e *Elector) bool {
-	return !slices.ContainsFunc(i.tracks(e), func(t config.Track) bool {
-		s := e.script(t.Name)
-		return s != nil && s.verdict == unknown && !s.weighted(t)
-	})
+	unknown := func(n string) bool { l := e.links[n]; return l == nil || !l.known }
+	if slices.ContainsFunc(i.watched, unknown) {
+		return false
+	}
+	return i.group == nil || !slices.ContainsFunc(i.group.cfg.TrackIfaces, func(t config.Track) bool { return unknown(t.Name) })
 }
 
 func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
@@ -243,15 +239,6 @@ func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonNoAddress, Detail: i.noSource()})
 		}
 	}
-	for _, t := range i.tracks(e) {
-		s := e.script(t.Name)
-		if s == nil {
-			continue // the configuration reader has refused it
-		}
-		if _, fault := s.effect(t); fault {
-			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonTrackFailed, Detail: fmt.Sprintf("%s: %s", t.Name, s.detail)})
-		}
-	}
 	return faults
 }
 
@@ -264,40 +251,6 @@ func (i *instance) noSource() string {
 		return name + " has no link-local IPv6 address of its own"
 	}
 	return name + " has no IPv4 address of its own"
-}
-
-// effective is base priority plus weights, kept within 1..254; the address owner's 255 never changes.
-func (i *instance) effective(e *Elector) (uint8, string) {
-	base := i.cfg.Priority.V
-	if base == vrrp.PriorityOwner {
-		return vrrp.PriorityOwner, ""
-	}
-	var why []string
-	sum := base
-	for _, t := range i.tracks(e) {
-		if s := e.script(t.Name); s != nil {
-			if w, _ := s.effect(t); w != 0 {
-				sum += w
-				why = append(why, fmt.Sprintf("%s %s %+d", t.Name, s.verdict, w))
-			}
-		}
-	}
-	for _, t := range i.cfg.WeightedIfaces {
-		if i.group != nil && !i.group.cfg.TrackingWeights.V {
-			break
-		}
-		w, l := t.Weight.V, e.links[t.Name]
-		up := l != nil && l.Exists && l.Up
-		if w > 0 != up { // a positive weight counts while it is up, a negative one while it is down
-			continue
-		}
-		if t.Reverse {
-			w = -w
-		}
-		sum += w
-		why = append(why, fmt.Sprintf("%s %s %+d", t.Name, map[bool]string{true: "up", false: "down"}[up], w))
-	}
-	return uint8(min(max(sum, 1), 254)), strings.Join(why, ", ")
 }
 
 // step feeds the protocol machine and turns its actions into the host's.

@@ -70,6 +70,18 @@ type ScriptResult struct {
 	Detail   string // "exit 1", "timed out after 2s", "fork/exec /x: no such file or directory"
 }
 
+// FileNumber tells the number in a track_file, at once and on every change; a file that is missing or holds no number is 0.
+type FileNumber struct {
+	File   string // the name of the track_file
+	Number int
+}
+
+// ProcessCount tells how many processes match a vrrp_track_process, at once and on every change.
+type ProcessCount struct {
+	Process string // its name
+	Running int
+}
+
 // ProbeResult answers RunProbe.
 type ProbeResult struct {
 	ID     ProbeID
@@ -99,6 +111,8 @@ func (RecoveredServices) event() {}
 func (Link) event()              {}
 func (Received) event()          {}
 func (ScriptResult) event()      {}
+func (FileNumber) event()        {}
+func (ProcessCount) event()      {}
 func (ProbeResult) event()       {}
 func (TableRead) event()         {}
 func (TableFailed) event()       {}
@@ -197,6 +211,13 @@ type RunScript struct {
 	Timeout time.Duration
 }
 
+// WatchTrackers says which files and processes are tracked from now on, all of them. Each is to be told of at once and again
+// on every change, see FileNumber and ProcessCount.
+type WatchTrackers struct {
+	Files     []*config.TrackFile
+	Processes []*config.TrackProcess
+}
+
 // Notify tells the outside what happened, once each: notify commands in order (specific then generic), a line in
 // the named pipes, a mail. The driver runs the batches of one instance one after the other and never two at once.
 type Notify struct {
@@ -255,6 +276,7 @@ func (SendARP) action()          {}
 func (Remember) action()         {}
 func (RememberServices) action() {}
 func (RunScript) action()        {}
+func (WatchTrackers) action()    {}
 func (Notify) action()           {}
 func (RunProbe) action()         {}
 func (ReadTable) action()        {}
@@ -262,7 +284,7 @@ func (ApplyOps) action()         {}
 func (Report) action()           {}
 
 // Entry is one event of a director's journal. Event uses dotted lower-case words:
-// vrrp.master, vrrp.backup, vrrp.fault, vrrp.stop, vrrp.reject, vrrp.priority, script.up, script.down,
+// vrrp.master, vrrp.backup, vrrp.fault, vrrp.stop, vrrp.reject, vrrp.priority, script.up, script.down, process.up, process.down, file.value,
 // check.up, check.down, ipvs.missing, ipvs.error, config.applied, config.failed.
 type Entry struct {
 	Time     time.Time `json:"time"` // wall time, stamped by the driver

@@ -339,6 +339,13 @@ func (h *Host) act(p *process, a node.Action) {
 		h.held = p.m.Held()
 	case node.RunScript:
 		h.runScript(p, a)
+	case node.WatchTrackers: // files are empty here, and every process runs
+		for _, f := range a.Files {
+			p.pending = append(p.pending, node.FileNumber{File: f.Name})
+		}
+		for _, t := range a.Processes {
+			p.pending = append(p.pending, node.ProcessCount{Process: t.Name, Running: t.Quorum.V})
+		}
 	case node.Notify:
 		h.w.judge.notified(h, a)
 		h.w.record(Event{Host: h.Name, Kind: EventNotify, Entry: node.Entry{Instance: a.Name, To: a.State},

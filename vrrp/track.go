@@ -37,9 +37,9 @@ type TrackerConfig struct {
 	Rise, Fall int
 	// InitFail makes a script bad until it has succeeded Rise times. Otherwise its first result decides at once.
 	InitFail bool
-	// MinCount and MaxCount are the number of processes that is good (quorum, quorum_max); MinCount less than 1
-	// counts as 1 unless MaxCount is set, MaxCount 0 means no limit.
+	// MinCount is how many processes there must be (quorum), and with Limited at most MaxCount (quorum_max).
 	MinCount, MaxCount int
+	Limited            bool
 	// UpDelay and DownDelay are how long a change must last before it counts (fork_delay and terminate_delay of a process,
 	// interface_up_down_delays). The first result counts at once.
 	UpDelay, DownDelay time.Duration
@@ -62,14 +62,14 @@ type Tracker struct {
 // NewTracker returns a tracker without a result, or a bad one with InitFail.
 func NewTracker(cfg TrackerConfig) *Tracker {
 	t := &Tracker{cfg: cfg}
-	switch {
-	case cfg.Kind == TrackFile:
-		t.health, t.detail = HealthGood, "0" // a missing file is 0
-	case cfg.Kind == TrackScript && cfg.InitFail:
+	if cfg.Kind == TrackScript && cfg.InitFail {
 		t.health, t.detail = HealthBad, "init_fail: no success yet"
 	}
 	return t
 }
+
+// Reconfigure changes limits and delays; what is known stays.
+func (t *Tracker) Reconfigure(cfg TrackerConfig) { t.cfg = cfg }
 
 // Config returns the configuration.
 func (t *Tracker) Config() TrackerConfig { return t.cfg }
@@ -110,12 +110,8 @@ func (t *Tracker) Result(now time.Duration, good bool, detail string) bool {
 
 // Count takes the number of processes.
 func (t *Tracker) Count(now time.Duration, n int) bool {
-	least := t.cfg.MinCount
-	if least < 1 && t.cfg.MaxCount == 0 {
-		least = 1
-	}
 	got := HealthGood
-	if n < least || t.cfg.MaxCount > 0 && n > t.cfg.MaxCount {
+	if n < t.cfg.MinCount || t.cfg.Limited && n > t.cfg.MaxCount {
 		got = HealthBad
 	}
 	return t.after(now, got, fmt.Sprintf("%d running", n))
@@ -123,7 +119,7 @@ func (t *Tracker) Count(now time.Duration, n int) bool {
 
 // Number takes the content of a file.
 func (t *Tracker) Number(n int) bool {
-	changed := n != t.value
+	changed := n != t.value || t.health == HealthUnknown
 	t.value, t.health, t.detail = n, HealthGood, fmt.Sprint(n)
 	if n != 0 {
 		t.health = HealthBad
@@ -198,7 +194,7 @@ func Evaluate(base uint8, lines []Tracked) Evaluation {
 	for _, l := range lines {
 		add, fault := l.effect()
 		if fault {
-			e.Faults = append(e.Faults, FaultCause{l.reason(), fmt.Sprintf("%s: %s", l.cfg.Name, l.detail)})
+			e.Faults = append(e.Faults, FaultCause{l.reason(), l.cause()})
 		}
 		e.Waiting = e.Waiting || l.Weight == 0 && l.health == HealthUnknown
 		if add != 0 && base != PriorityOwner {
@@ -243,9 +239,22 @@ func (l Tracked) reason() Reason {
 	return ReasonTrackFailed
 }
 
+// cause says why it votes for FAULT.
+func (l Tracked) cause() string {
+	if l.cfg.Kind == TrackInterface {
+		return l.cfg.Name + " " + l.detail
+	}
+	return l.cfg.Name + ": " + l.detail
+}
+
 func (l Tracked) word() string {
-	if l.cfg.Kind == TrackFile {
+	switch {
+	case l.cfg.Kind == TrackFile:
 		return l.detail
+	case l.cfg.Kind == TrackInterface && l.health == HealthGood:
+		return "up"
+	case l.cfg.Kind == TrackInterface:
+		return "down"
 	}
 	return l.health.String()
 }

@@ -40,7 +40,7 @@ func TestScriptTracker(t *testing.T) {
 }
 
 func TestProcessTracker(t *testing.T) {
-	tr := NewTracker(TrackerConfig{Kind: TrackProcess, Name: "nginx", MinCount: 2, MaxCount: 4, UpDelay: 3 * time.Second, DownDelay: time.Second})
+	tr := NewTracker(TrackerConfig{Kind: TrackProcess, Name: "nginx", MinCount: 2, MaxCount: 4, Limited: true, UpDelay: 3 * time.Second, DownDelay: time.Second})
 	if !tr.Count(0, 2) || tr.Health() != HealthGood {
 		t.Fatal("the first count decides at once")
 	}
@@ -68,11 +68,18 @@ func TestProcessTracker(t *testing.T) {
 			t.Errorf("at %v with %d: %v, due %v %v", step.at, step.n, tr.Health(), due, on)
 		}
 	}
-	none := NewTracker(TrackerConfig{Kind: TrackProcess, MaxCount: 1}) // must not run twice, may not run at all
+	none := NewTracker(TrackerConfig{Kind: TrackProcess, MaxCount: 1, Limited: true}) // must not run twice, may not run at all
 	if none.Count(0, 0); none.Health() != HealthGood {
 		t.Error("0 of at most 1:", none.Health())
 	}
-	one := NewTracker(TrackerConfig{Kind: TrackProcess})
+	never := NewTracker(TrackerConfig{Kind: TrackProcess, Limited: true}) // quorum_max 0: must not run
+	if never.Count(0, 0); never.Health() != HealthGood {
+		t.Error("0 of at most 0:", never.Health())
+	}
+	if never.Count(1, 1); never.Health() != HealthBad {
+		t.Error("1 of at most 0:", never.Health())
+	}
+	one := NewTracker(TrackerConfig{Kind: TrackProcess, MinCount: 1})
 	if one.Count(0, 0); one.Health() != HealthBad {
 		t.Error("0 of at least 1:", one.Health())
 	}
@@ -93,7 +100,7 @@ func TestEvaluate(t *testing.T) {
 		return tr
 	}
 	eth := NewTracker(TrackerConfig{Kind: TrackInterface, Name: "eth1"})
-	eth.Result(0, false, "down")
+	eth.Result(0, false, "is down")
 	good, bad, none := script("g", HealthGood), script("b", HealthBad), script("n", HealthUnknown)
 	for _, tc := range []struct {
 		base  uint8
@@ -108,7 +115,7 @@ func TestEvaluate(t *testing.T) {
 		{100, []Tracked{{good, 0, false}, {bad, 0, false}}, "100 track-failed(b: exit)"},
 		{100, []Tracked{{good, 0, true}, {bad, 0, true}}, "100 track-failed(g: exit)"},
 		{100, []Tracked{{none, 0, false}}, "100 waiting"},
-		{100, []Tracked{{eth, 0, false}, {bad, 0, false}}, "100 interface-down(eth1: down) track-failed(b: exit)"},
+		{100, []Tracked{{eth, 0, false}, {bad, 0, false}}, "100 interface-down(eth1 is down) track-failed(b: exit)"},
 		{200, []Tracked{{good, 253, false}}, "254 [g good +253]"},
 		{10, []Tracked{{bad, -253, false}}, "1 [b bad -253]"},
 		{255, []Tracked{{good, 20, false}, {bad, -20, false}}, "255"},

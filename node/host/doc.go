@@ -19,7 +19,8 @@
 //     deadline of the machine ────────────> Tick ──┘
 //
 //  5. vrrp.go: RunVRRP drives node.Elector with sockets.go (IP protocols 112 and 51), tap.go (the same with virtual Ethernet addresses), netlink.go (links), monitor.go
-//     (who else is there), scripts.go and spawn.go (track and notify scripts), fifo.go and mail.go. What may take
+//     (who else is there), scripts.go and spawn.go (track and notify scripts), trackfiles.go and trackprocs.go
+//     (what else is tracked), fifo.go and mail.go. What may take
 //     long goes through installer.go, a queue beside the loop: addresses.go, routes.go, rules.go with iproute.go's names
 //     (netlink), firewall.go (no_accept), vmac.go (use_vmac), announcer.go with arp.go and announce.go (gratuitous ARP, neighbour advertisements), memory.go. wishes.go tries again what
 //     failed and, when pathwatch.go or a link says so, whether all routes and rules are still there. dump.go writes keepalived's files.

@@ -125,6 +125,10 @@ func sentence(e node.Entry) string {
 		return "VRRP_Script(" + e.Instance + ") succeeded"
 	case "script.down":
 		return "VRRP_Script(" + e.Instance + ") failed (" + e.Detail + ")"
+	case "file.value":
+		return "track_file " + e.Instance + ": " + e.Detail
+	case "process.up", "process.down":
+		return "Process " + e.Instance + ": quorum " + map[bool]string{true: "lost", false: "gained"}[e.Warn] + " (" + e.Detail + ")"
 	case "config.applied", "config.failed", "host.error", "host.recovered", "ipvs.missing", "ipvs.error":
 		return e.Event + ": " + e.Detail
 	}

@@ -59,6 +59,7 @@ type elector struct {
 	links    *links
 	install  *installer
 	scripts  *scripts
+	unfollow context.CancelFunc // ends what follows files and processes; nil: nothing does
 	fifos    *fifos
 	mailer   *mailer
 	ifaces   map[string]*iface
@@ -301,6 +302,8 @@ func (e *elector) act(a node.Action) {
 		}
 	case node.RunScript:
 		e.scripts.Track(a)
+	case node.WatchTrackers:
+		e.follow(a)
 	case node.Notify:
 		if a.Fifo {
 			e.fifos.Write(a)
@@ -372,6 +375,8 @@ func (e *elector) take(v any) {
 			entry.Event, entry.Warn = "notify.failed", true
 		}
 		e.Report(entry)
+	case troubled:
+		e.Trouble(v.key, v.err)
 	case mailResult:
 		e.Trouble("mail", v.err)
 	case memoryResult:
