@@ -82,7 +82,7 @@ func TestThroughJSON(t *testing.T) {
 // The schema knows every keyword of the table, allows a good value and refuses what is not one.
 func TestSchemaKnowsEveryKeyword(t *testing.T) {
 	schema := compileSchema(t)
-	rows, refused := 0, 0
+	rows, refused, ranges := 0, 0, 0
 	for _, p := range theSchema.order {
 		for _, name := range p.order {
 			k := p.keywords[name]
@@ -105,10 +105,19 @@ func TestSchemaKnowsEveryKeyword(t *testing.T) {
 				t.Errorf("%s.%s junk is valid", p.path, name)
 			}
 			refused++
+			switch v, _, _ := strings.Cut(newSpec(k.value).name, "/"); v {
+			case "int", "ints", "weight", "secs", "ms":
+				text, _ = around(p.path, name+" "+bad)
+				list, _ = Statements("k", Files{"k": text}, Options{}, PrintOptions{})
+				if _, doc := instance(t, list); schema.Validate(doc) == nil {
+					t.Errorf("%s.%s %s is valid: %v", p.path, name, bad, newSpec(k.value).jsonForm())
+				}
+				ranges++
+			}
 		}
 	}
-	if rows < 400 || refused < 100 {
-		t.Errorf("%d keywords, %d refused", rows, refused)
+	if rows < 400 || refused < 100 || ranges < 80 {
+		t.Errorf("%d keywords, %d refused, %d of them for their range", rows, refused, ranges)
 	}
 	list, _ := Statements("k", Files{"k": "global_defs {\n ruoter_id x\n}\n"}, Options{}, PrintOptions{})
 	if _, doc := instance(t, list); schema.Validate(doc) == nil {

@@ -8,8 +8,8 @@ import (
 // JSONSchema describes what Statements gives, in JSON Schema 2020-12. It is made from the
 // tables the reader works with: a definition for every block, in it an alternative for every
 // keyword with its meaning, default and range, and with the form of its first value where one
-// expression can say it. Ranges of numbers are in the description only: values are the words
-// of the file.
+// expression can say it. Values are the words of the file, so the range of a number is an
+// expression as well (numberrange.go).
 func JSONSchema() map[string]any {
 	type object = map[string]any
 	defs := object{}
@@ -116,9 +116,9 @@ func (v spec) jsonForm() map[string]any {
 	case "one":
 		return object{"enum": slices.Clone(v.params)}
 	case "int", "ints", "weight":
-		return object{"pattern": "^[-+]?[0-9]+$"}
+		return object{"pattern": "^" + wholeNumbers(v.bounds()) + "$"}
 	case "secs", "ms":
-		return object{"pattern": "^[0-9]*(\\.[0-9]*)?$"}
+		return object{"pattern": "^" + decimals(v.param(0), v.param(1)) + "$"}
 	case "ip", "mcast", "mcast4", "mcast6":
 		return object{"pattern": "^[0-9A-Fa-f:.]+(%.+)?$"}
 	case "md5":

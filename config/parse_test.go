@@ -65,6 +65,9 @@ func TestBounded(t *testing.T) {
 	}
 	for _, tc := range []struct{ name, text, code string }{
 		{"ten MB of braces", strings.Repeat("{", 10<<20), "line-too-long"},
+		{"ten MB of lines with a brace", strings.Repeat("{\n", 5<<20), "too-deep"},
+		{"ten MB of open blocks", strings.Repeat("vrrp_instance a {\n", 10<<20/18), "too-many-errors"},
+		{"ten MB of closing braces", strings.Repeat("}\n", 5<<20), "too-many-errors"},
 		{"three MB of braces", strings.Repeat("{", 3<<20), "line-too-long"},
 		{"nested", strings.Repeat("a {\n", 500_000), "too-deep"},
 		{"pairs", strings.Repeat("{}\n", 500_000), "too-many-errors"},
@@ -220,4 +223,25 @@ func probeFiles(t *testing.T) Files {
 		t.Fatal(err)
 	}
 	return files
+}
+
+// Four times the services cost four times the work: what is looked up is looked up in tables.
+func TestLinear(t *testing.T) {
+	cost := func(n int) (allocs float64, best time.Duration) {
+		src := Files{"k": manyServices(n)}
+		best = time.Hour
+		allocs = testing.AllocsPerRun(4, func() {
+			start := time.Now()
+			if ds := Lint("k", src, Options{ConfigID: "d1"}); ds.HasErrors() {
+				t.Fatal(ds[0])
+			}
+			best = min(best, time.Since(start))
+		})
+		return allocs, best
+	}
+	a, ta := cost(2_000)
+	b, tb := cost(8_000)
+	if b > 4.5*a || tb > 12*ta {
+		t.Errorf("2,000 services: %.0f allocations, %v; 8,000: %.0f, %v", a, ta, b, tb)
+	}
 }

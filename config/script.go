@@ -97,7 +97,7 @@ func closeScript(c *ctx, s *stmt) {
 		c.errorf(s.pos, "missing-keyword", "script", `add: script "/path/to/program arguments"`, "vrrp_script %s has no script", sc.Name)
 	}
 	if sc.Timeout.V > sc.Interval.V && sc.Timeout.Set {
-		c.infof(sc.Timeout.Pos, "slow-script", "timeout", "", "timeout is longer than interval: a run that is still going on lets the next one be skipped")
+		c.infof(sc.Timeout.Pos, "slow-script", "timeout", "write a timeout of at most the interval", "timeout is longer than interval: a run that is still going on lets the next one be skipped")
 	}
 }
 
