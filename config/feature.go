@@ -35,7 +35,7 @@ var features = []feature{
 	{name: "track-process", done: true, level: Error, why: "nothing would follow the process"},
 	{name: "bfd", level: Error, why: "no BFD session would be run"},
 	{name: "readable-script", level: Error, why: "whether the file can be read would not be tested"},
-	{name: "no-vip", level: Error, why: "an instance needs an address"},
+	{name: "no-vip", done: true, level: Error, why: "an instance needs an address"},
 	{name: "no-accept", done: true, level: Error, why: "the owner of the address would accept packets for it"},
 	{name: "promote", done: true, level: Error, why: "the kernel might take addresses of the same subnet along"},
 	{name: "owner-ignore", done: true, level: Warning, why: "an owner answers adverts of others"},

@@ -147,9 +147,11 @@ func closeInstance(c *ctx, s *stmt) {
 		missing("interface", "add: interface NAME, the network on which the directors hear each other")
 	}
 	if i.NoVirtualIPAddress.V {
-		// reported as a feature
+		if len(i.VIPs) == 0 && len(i.UnicastPeers) > 0 && i.UnicastPeers[0].Addr.Is6() {
+			c.errorf(i.UnicastPeers[0].Pos, "mixed-families", "unicast_peer", "list an address in virtual_ipaddress, or IPv4 peers", "vrrp_instance %s advertises no address, and such adverts are IPv4 ones", i.Name)
+		}
 	} else if len(i.VIPs)+len(i.ExcludedVIPs) == 0 {
-		missing("virtual_ipaddress", "add: virtual_ipaddress { ADDRESS/LENGTH }")
+		missing("virtual_ipaddress", "add: virtual_ipaddress { ADDRESS/LENGTH }, or no_virtual_ipaddress if there is to be none")
 		for _, child := range s.children {
 			if child.keyword() == "virtual_ipaddress" && len(child.children) == 0 && child.block {
 				c.errorf(child.pos, "missing-value", "virtual_ipaddress", "write ADDRESS/LENGTH between the braces", "virtual_ipaddress is empty: vrrp_instance %s has no virtual IP address", i.Name)

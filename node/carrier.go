@@ -91,6 +91,7 @@ func vrrpConfig(c *config.Instance, g *config.Global) vrrp.Config {
 			LowerPrioDelay:      c.GARPLowerPrioDelay.V,
 		},
 	}
+	v.NoAddrs = c.NoVirtualIPAddress.V && len(c.VIPs) == 0
 	v.McastDst = multicastGroup(c, g)
 	v.SkipCheckAddrs = c.SkipCheckAdvAddr.V
 	v.OwnerIgnoreAdverts = c.OwnerIgnoreAdverts.V

@@ -288,6 +288,9 @@ func (d *director) text(a Action) []string {
 		}
 		return []string{fmt.Sprintf("remember services %v", keys)}
 	case SendAdvert:
+		if p := message(a.Packet); len(p) == 16 && p[0]>>4 == 2 && p[3] == 0 { // nobody else takes one without addresses
+			return []string{fmt.Sprintf("advert %s > %s vrid %d prio %d []", a.Packet.Src, a.Packet.Dst, p[1], p[2])}
+		}
 		var ad vrrp.Advert
 		if err := ad.Decode(message(a.Packet), a.Packet.Src, a.Packet.Dst); err != nil {
 			return []string{"INVALID ADVERT: " + err.Error()}

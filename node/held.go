@@ -58,6 +58,7 @@ func (e *Elector) inherit() {
 		case h.Static: // configureStatic had it
 		case at >= 0 && h.path():
 			e.instances[at].leftPaths.take(h)
+			e.instances[at].inherited = true // there need not be an address
 		case h.Dev != "" && (at < 0 || e.instances[at].dev(h.Address) != h.Dev), at >= 0 && h.Dev == "" && e.instances[at].onVMAC(h.Address):
 			addrs = append(addrs, h) // it is somewhere else now
 		case at >= 0:

@@ -58,6 +58,7 @@ type Advert struct {
 	Interval time.Duration // v2: whole seconds up to 255 s; v3: whole centiseconds up to 40.95 s
 	Addrs    []netip.Addr
 	Checksum ChecksumForm // set by Decode
+	Empty    bool         // an advert without addresses is meant: Config.NoAddrs
 }
 
 // RejectError says which receive check a packet failed and how.
@@ -167,10 +168,13 @@ func (a *Advert) addrSize() (int, error) {
 	if a.VRID == 0 {
 		return 0, fmt.Errorf("VRID 0 is not in 1..255")
 	}
-	if len(a.Addrs) == 0 || len(a.Addrs) > 255 {
+	if len(a.Addrs) == 0 && !a.Empty || len(a.Addrs) > 255 {
 		return 0, fmt.Errorf("an advert carries 1 to 255 addresses, not %d", len(a.Addrs))
 	}
 	size := 4
+	if len(a.Addrs) == 0 {
+		return size, nil
+	}
 	if a.Addrs[0].Is6() {
 		size = 16
 		if a.Version == 2 {
@@ -200,6 +204,11 @@ func sameFamily(ip netip.Addr, size int) bool {
 // reused, so one Advert decodes for ever without allocation. After an error the fields are
 // not to be relied on. The authentication data of v2 is read, not judged.
 func (a *Advert) Decode(payload []byte, src, dst netip.Addr) error {
+	return a.decode(payload, src, dst, false)
+}
+
+// decode is Decode; an advert without addresses may be what is expected.
+func (a *Advert) decode(payload []byte, src, dst netip.Addr, empty bool) error {
 	addrs := a.Addrs[:0]
 	*a = Advert{Addrs: addrs}
 	if len(payload) < headerLen {
@@ -239,7 +248,7 @@ func (a *Advert) Decode(payload []byte, src, dst netip.Addr) error {
 	if a.VRID == 0 {
 		return reject(RejectVRID, "VRID 0 is not in 1..255")
 	}
-	if count == 0 { // RFC 9568 erratum 8299
+	if a.Empty = count == 0; a.Empty && !empty { // RFC 9568 erratum 8299
 		return reject(RejectAddrList, "no address in the advert")
 	}
 	if a.Interval == 0 { // RFC 9568 erratum 8301: the receiver would time out at once

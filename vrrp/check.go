@@ -25,7 +25,7 @@ func (i *Instance) check(p Packet) error {
 			return err
 		}
 	}
-	if err := i.rx.Decode(message, p.Src, p.Dst); err != nil {
+	if err := i.rx.decode(message, p.Src, p.Dst, cfg.NoAddrs); err != nil {
 		return err
 	}
 	a := &i.rx

@@ -148,8 +148,12 @@ func (i *Instance) ownFaults() []FaultCause {
 	if !i.src.IsValid() {
 		return []FaultCause{{ReasonNoAddress, "no source address is known"}}
 	}
-	if i.src.Is4() != i.cfg.Addrs[0].Is4() {
-		return []FaultCause{{ReasonNoAddress, fmt.Sprintf("source address %v is not of the family of %v", i.src, i.cfg.Addrs[0])}}
+	if i.src.Is4() == i.cfg.ip6() {
+		of := "IPv4"
+		if len(i.cfg.Addrs) > 0 {
+			of = i.cfg.Addrs[0].String()
+		}
+		return []FaultCause{{ReasonNoAddress, fmt.Sprintf("source address %v is not of the family of %s", i.src, of)}}
 	}
 	return nil
 }
@@ -380,7 +384,7 @@ func newIdentity(old, cfg Config) string {
 		return fmt.Sprintf("virtual_router_id %d -> %d", old.VRID, cfg.VRID)
 	case old.Version != cfg.Version:
 		return fmt.Sprintf("version %d -> %d", old.Version, cfg.Version)
-	case old.Addrs[0].Is4() != cfg.Addrs[0].Is4():
+	case old.ip6() != cfg.ip6():
 		return "address family changed"
 	}
 	return ""

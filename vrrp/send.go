@@ -32,12 +32,12 @@ func (i *Instance) encode(prio uint8) []outgoing {
 	a := Advert{
 		Version: i.cfg.Version, VRID: i.cfg.VRID, Priority: prio,
 		AuthType: i.cfg.AuthType, AuthData: i.password,
-		Interval: i.cfg.AdvertInt, Addrs: i.cfg.Addrs,
+		Interval: i.cfg.AdvertInt, Addrs: i.cfg.Addrs, Empty: i.cfg.NoAddrs,
 	}
 	if !i.unicast() {
 		dst := i.cfg.McastDst
 		if !dst.IsValid() {
-			dst = Group(i.cfg.Addrs[0].Is6())
+			dst = Group(i.cfg.ip6())
 		}
 		return []outgoing{i.encodeTo(&a, dst, TTL, i.form(ChecksumPseudo))}
 	}

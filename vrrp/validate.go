@@ -80,6 +80,9 @@ func validateAddrs(what string, cfg Config, list []netip.Addr) (errs []error) {
 	bad := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{what}, args...)...))
 	}
+	if len(list) == 0 && cfg.NoAddrs && what == "virtual_ipaddress" {
+		return nil
+	}
 	if len(list) == 0 {
 		bad("an advert needs at least one address")
 		return errs
@@ -105,13 +108,13 @@ func validateAddrs(what string, cfg Config, list []netip.Addr) (errs []error) {
 
 func validatePeers(cfg Config) (errs []error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	ip4 := len(cfg.Addrs) > 0 && cfg.Addrs[0].Is4()
+	ip4 := !cfg.ip6()
 	for i, p := range cfg.Peers {
 		switch {
 		case !p.Addr.IsValid() || p.Addr.Is4In6() || p.Addr.Zone() != "" || p.Addr.IsMulticast() || p.Addr.IsUnspecified():
 			bad("unicast_peer: %v is not the address of a host", p.Addr)
-		case len(cfg.Addrs) > 0 && p.Addr.Is4() != ip4:
-			bad("unicast_peer: %v is not of the same family as %v", p.Addr, cfg.Addrs[0])
+		case (len(cfg.Addrs) > 0 || cfg.NoAddrs) && p.Addr.Is4() != ip4:
+			bad("unicast_peer: %v is not of the same family as the addresses, %v", p.Addr, cfg.Addrs)
 		case slices.ContainsFunc(cfg.Peers[:i], func(o Peer) bool { return o.Addr == p.Addr }):
 			bad("unicast_peer: %v is listed twice", p.Addr)
 		case p.MaxTTL != 0 && p.MinTTL > p.MaxTTL:
@@ -181,3 +184,6 @@ func cloneLists(lists [][]netip.Addr) [][]netip.Addr {
 	}
 	return out
 }
+
+// ip6 says in which family adverts are sent.
+func (c *Config) ip6() bool { return len(c.Addrs) > 0 && c.Addrs[0].Is6() }

@@ -73,6 +73,8 @@ type Config struct {
 	AuthType  AuthType
 	AuthPass  string       // at most 8 octets are sent
 	Addrs     []netip.Addr // the advert's address list, configured order (without virtual_ipaddress_excluded)
+	// NoAddrs: Addrs may be empty, and adverts are IPv4 ones without an address (no_virtual_ipaddress; RFC 9568 has none such).
+	NoAddrs bool
 	// NoPreempt: a higher priority does not take over from a live master of lower priority.
 	NoPreempt            bool
 	PreemptDelay         time.Duration // 0 = none

@@ -31,6 +31,7 @@ func TestInterop(t *testing.T) {
 		name, lines string
 		vip         string
 		nopreempt   bool
+		excluded    bool
 	}{
 		{name: "v2", lines: "version 2\n advert_int 1"},
 		{name: "v2pass", lines: "version 2\n advert_int 1\n authentication {\n auth_type PASS\n auth_pass secret\n }"},
@@ -40,6 +41,7 @@ func TestInterop(t *testing.T) {
 		{name: "v2unicast", lines: "version 2\n advert_int 1\n @ours unicast_src_ip 10.9.0.1\n @theirs unicast_src_ip 10.9.0.2\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
 		{name: "v3unicast", lines: "version 3\n advert_int 0.2\n unicast_ttl 33\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
 		{name: "v3group", lines: "version 3\n advert_int 0.2\n mcast_dst_ip 224.0.0.77\n mcast_src_ip @SRC@"},
+		{name: "v2novip", lines: "version 2\n advert_int 1\n @ours no_virtual_ipaddress", excluded: true},
 		{name: "vmac", lines: "version 3\n advert_int 0.2\n use_vmac"},
 		{name: "vmacv2", lines: "version 2\n advert_int 1\n use_vmac\n authentication {\n auth_type PASS\n auth_pass secret\n }"},
 		{name: "vmacah", lines: "version 2\n advert_int 1\n use_vmac\n authentication {\n auth_type AH\n auth_pass secret\n }"},
@@ -63,20 +65,24 @@ func TestInterop(t *testing.T) {
 			if tt.vip == "" {
 				tt.vip = "10.9.0.100"
 			}
-			interop(t, tt.lines, tt.vip, tt.nopreempt)
+			block := "virtual_ipaddress"
+			if tt.excluded {
+				block += "_excluded"
+			}
+			interop(t, tt.lines, block, tt.vip, tt.nopreempt)
 		})
 	}
 }
 
-func interop(t *testing.T, lines, vip string, nopreempt bool) {
+func interop(t *testing.T, lines, block, vip string, nopreempt bool) {
 	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
 	br, err := netlink.LinkByName("br0")
 	must(t, err)
 	must(t, netlink.LinkSetUp(br))
 	dir := t.TempDir()
 	conf := func(name, src string, priority int) string {
-		text := fmt.Sprintf("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority %d\n %s\n virtual_ipaddress {\n %s\n }\n}\n",
-			priority, strings.ReplaceAll(lines, "@SRC@", src), vip)
+		text := fmt.Sprintf("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority %d\n %s\n %s {\n %s\n }\n}\n",
+			priority, strings.ReplaceAll(lines, "@SRC@", src), block, vip)
 		// What one of them is to read: config-id lines, done by hand for both.
 		text = regexp.MustCompile(`(?m)^ @`+map[string]string{"ours": "theirs", "theirs": "ours"}[name]+` .*\n`).ReplaceAllString(text, "")
 		text = strings.ReplaceAll(text, "@"+name+" ", "")
