@@ -47,5 +47,7 @@ func run(m *testing.M) int {
 	if !inside {
 		return status
 	}
-	return m.Run()
+	status = m.Run()
+	printTable(os.Stdout)
+	return status
 }

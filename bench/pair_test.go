@@ -39,17 +39,25 @@ var (
 
 const vip = "10.9.0.100"
 
-// pair is two directors of one kind, a (150) and b (100), and a client that asks the virtual address every 5 ms.
+// pair is two directors of one kind, a (150) and b (100), and a client that asks the virtual address all the time.
 type pair struct {
 	testing.TB
 	daemon
 	lab  *netns.Lab
 	conf string
 
-	mu     sync.Mutex
-	probes []probe
-	first  map[uint8]time.Time // first advert of b for each VRID since the last mark
-	owner  time.Time           // last advert of a with a priority
+	mu        sync.Mutex
+	probes    []probe
+	takeovers map[router]time.Time // first advert of b for each virtual router since the last mark
+	wrested   int                  // times b began to advertise while a was there, see [pair.listen]
+	spoke     map[router]time.Time // last advert of b
+	owner     time.Time            // last advert of a with a priority
+}
+
+// router is a virtual router on an interface of the host that listens.
+type router struct {
+	ifindex int
+	vrid    uint8
 }
 
 // probe is one question and who answered.
@@ -58,7 +66,11 @@ type probe struct {
 	who  byte // 'a', 'b', 0: nobody
 }
 
-const probeEvery = 5 * time.Millisecond
+// How often the client asks: seldom enough to cost little, often enough for intervals of ten milliseconds.
+const (
+	probeEvery  = 5 * time.Millisecond
+	probeFinely = 2 * time.Millisecond
+)
 
 func newPair(tb testing.TB, d daemon, conf string) *pair {
 	tb.Helper()
@@ -68,7 +80,7 @@ func newPair(tb testing.TB, d daemon, conf string) *pair {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = lab.Close() })
-	p := &pair{TB: tb, daemon: d, lab: lab, first: map[uint8]time.Time{}}
+	p := &pair{TB: tb, daemon: d, lab: lab, takeovers: map[router]time.Time{}, spoke: map[router]time.Time{}}
 	p.conf = filepath.Join(tb.TempDir(), "keepalived.conf")
 	p.try(os.WriteFile(p.conf, []byte(conf), 0o644))
 	for k, name := range []string{"a", "b", "client"} {
@@ -78,7 +90,7 @@ func newPair(tb testing.TB, d daemon, conf string) *pair {
 			p.echo(h)
 		}
 	}
-	p.listen()
+	p.listen("client", "eth0")
 	return p
 }
 
@@ -109,43 +121,93 @@ func (p *pair) echo(h *netns.Host) {
 	}()
 }
 
-// listen notes the adverts of both.
-func (p *pair) listen() {
+// listen notes the adverts of both, as a host hears them.
+func (p *pair) listen(host string, devices ...string) {
+	p.Helper()
 	var c net.PacketConn
 	var pc *ipv4.PacketConn
-	p.try(p.lab.Host("client").Do(func() (err error) {
+	p.try(p.lab.Host(host).Do(func() (err error) {
 		if c, err = net.ListenPacket("ip4:112", "0.0.0.0"); err != nil {
 			return err
 		}
 		pc = ipv4.NewPacketConn(c)
-		ifi, err := net.InterfaceByName("eth0")
-		if err != nil {
+		if err := pc.SetControlMessage(ipv4.FlagInterface, true); err != nil {
 			return err
 		}
-		return pc.JoinGroup(ifi, &net.IPAddr{IP: net.IPv4(224, 0, 0, 18)})
+		if err := c.(*net.IPConn).SetReadBuffer(4 << 20); err != nil {
+			return err
+		}
+		for _, name := range devices {
+			ifi, err := net.InterfaceByName(name)
+			if err != nil {
+				return err
+			}
+			if err := pc.JoinGroup(ifi, &net.IPAddr{IP: net.IPv4(224, 0, 0, 18)}); err != nil {
+				return err
+			}
+		}
+		return nil
 	}))
 	p.Cleanup(func() { _ = c.Close() })
 	go func() {
 		buf := make([]byte, 2000)
 		for {
-			n, from, err := c.ReadFrom(buf)
+			n, cm, from, err := pc.ReadFrom(buf)
 			if err != nil {
 				return
 			}
-			if n > 3 && from.String() == "10.9.0.1" && buf[2] != 0 {
-				p.mu.Lock()
-				p.owner = time.Now()
-				p.mu.Unlock()
+			if n < 8 || buf[2] == 0 || cm == nil {
+				continue
 			}
-			if n > 3 && from.String() == "10.9.0.2" && buf[2] != 0 {
-				p.mu.Lock()
-				if _, known := p.first[buf[1]]; !known {
-					p.first[buf[1]] = time.Now()
+			now, r := time.Now(), router{cm.IfIndex, buf[1]}
+			p.mu.Lock()
+			if last := from.(*net.IPAddr).IP.To4()[3]; last == 1 {
+				p.owner = now
+			} else {
+				if now.Sub(p.spoke[r]) > 25*time.Millisecond {
+					p.wrested++
 				}
-				p.mu.Unlock()
+				p.spoke[r] = now
+				if _, known := p.takeovers[r]; !known {
+					p.takeovers[r] = now
+				}
 			}
+			p.mu.Unlock()
 		}
 	}()
+}
+
+// mark forgets what b has said so far.
+func (p *pair) mark() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.takeovers)
+	p.wrested = 0
+}
+
+// spread waits until b has taken over n virtual routers and returns how far apart the first and the last were.
+func (p *pair) spread(n int, limit time.Duration) time.Duration {
+	p.Helper()
+	for end := time.Now().Add(limit); ; time.Sleep(10 * time.Millisecond) {
+		p.mu.Lock()
+		var first, last time.Time
+		for _, at := range p.takeovers {
+			if first.IsZero() || at.Before(first) {
+				first = at
+			}
+			if at.After(last) {
+				last = at
+			}
+		}
+		k := len(p.takeovers)
+		p.mu.Unlock()
+		if k == n {
+			return last.Sub(first)
+		}
+		if time.Now().After(end) {
+			p.Fatalf("%s: only %d of %d virtual routers were taken over", p.name, k, n)
+		}
+	}
 }
 
 // start runs the daemon on a host.
@@ -193,7 +255,7 @@ func (p *pair) holds(host string, limit time.Duration) {
 }
 
 // watch probes from now on until the returned function is called, which gives what was seen.
-func (p *pair) watch() func() []probe {
+func (p *pair) watch(every time.Duration) func() []probe {
 	var c net.PacketConn
 	p.try(p.lab.Host("client").Do(func() (err error) { c, err = net.ListenPacket("udp4", "0.0.0.0:0"); return err }))
 	to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(vip + ":7"))
@@ -219,7 +281,7 @@ func (p *pair) watch() func() []probe {
 	}()
 	go func() {
 		defer close(done)
-		tick := time.NewTicker(probeEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {
@@ -241,7 +303,7 @@ func (p *pair) watch() func() []probe {
 		_ = c.Close()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return slices.Clone(p.probes[:max(0, len(p.probes)-10)])
+		return slices.Clone(p.probes[:max(0, len(p.probes)-int(50*time.Millisecond/every))])
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -213,7 +214,11 @@ func (h *Host) Addresses(device string) ([]netip.Prefix, error) {
 		return nil, fmt.Errorf("lab: host %s: %s: %w", h.name, device, err)
 	}
 	list, err := h.nl.AddrList(link, unix.AF_INET)
-	if err != nil {
+	for try := 0; try < 20 && errors.Is(err, netlink.ErrDumpInterrupted); try++ { // they are changing just now
+		time.Sleep(5 * time.Millisecond)
+		list, err = h.nl.AddrList(link, unix.AF_INET)
+	}
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("lab: host %s: addresses of %s: %w", h.name, device, err)
 	}
 	var out []netip.Prefix
