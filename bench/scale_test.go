@@ -101,8 +101,8 @@ func BenchmarkScale(b *testing.B) {
 			all(b, many(tt.n, tt.version, interval), func(p *pair) []row {
 				devices := p.cables(tt.n)
 				p.start("a")
-				p.holds("a", 30*time.Second)
-				time.Sleep(2 * time.Second) // the first announcements
+				p.holds("a", time.Minute)
+				time.Sleep(4 * time.Second) // the first announcements, and for keepalived the last of its takeovers
 				p.start("b")
 				time.Sleep(12 * time.Second) // past the second announcements
 				cpu := p.cpu(20*time.Second, "a", "b")
@@ -117,7 +117,7 @@ func BenchmarkScale(b *testing.B) {
 					if k > 0 { // a comes back and takes its addresses again
 						p.wipe("a")
 						p.start("a")
-						p.holds("a", 30*time.Second)
+						p.holds("a", time.Minute)
 						time.Sleep(3 * time.Second)
 					}
 					p.between(tt.interval) // all of a's instances speak at once: not in the middle of that
@@ -145,7 +145,7 @@ func BenchmarkFalseElections(b *testing.B) {
 			for k, program := range []daemon{ours, peer} {
 				p := newPair(b, program, tt.more+many(50, 3, "0.01"))
 				p.start("a")
-				p.holds("a", 30*time.Second)
+				p.holds("a", time.Minute)
 				time.Sleep(2 * time.Second)
 				p.start("b")
 				time.Sleep(8 * time.Second)
