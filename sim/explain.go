@@ -165,6 +165,11 @@ func sentence(verb string, args []arg) string {
 			return fmt.Sprintf("The script %s on %s ends with %s and 0 in turn, each for %s.", first(1), first(0), opt["exit"], flap)
 		}
 		return fmt.Sprintf("The script %s on %s ends with %s from now on.", first(1), first(0), opt["exit"])
+	case "track":
+		if n := opt["count"]; n != "" {
+			return fmt.Sprintf("On %s there are %s processes of %s from now on.", first(0), n, first(1))
+		}
+		return fmt.Sprintf("The file %s on %s has the number %s from now on.", first(1), first(0), opt["number"])
 	case "expect":
 		return "Now it must hold: " + strings.Join(options, ", ") + "."
 	case "check":

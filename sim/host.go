@@ -33,6 +33,7 @@ type Host struct {
 	held    []node.Held
 	alive   time.Duration
 	scripts map[string]scriptState // set by the scenario
+	tracked map[string]int         // by block and name, set by the scenario
 	wall    time.Duration          // how far the wall clock was set
 	// generation is the one its disk has; 0 while files come by conf.
 	generation int64
@@ -52,13 +53,15 @@ type process struct {
 	backlog []node.Event  // what waits in its sockets while it is stopped
 	pending []node.Event  // answers to its own actions, within one feed
 	watched []string
-	wake    uint64 // generation of the current wake-up
-	wakeAt  time.Duration
-	arps    []arpBurst
-	feeding bool
-	told    []told // see judge_sync.go
-	torn    bool
-	claims  map[claim]time.Duration // when it was told of somebody else's claim
+	// trackers are the files and processes it wants to hear of.
+	trackers node.WatchTrackers
+	wake     uint64 // generation of the current wake-up
+	wakeAt   time.Duration
+	arps     []arpBurst
+	feeding  bool
+	told     []told // see judge_sync.go
+	torn     bool
+	claims   map[claim]time.Duration // when it was told of somebody else's claim
 }
 
 // claim is a host that says by ARP that it has an address.
@@ -339,13 +342,9 @@ func (h *Host) act(p *process, a node.Action) {
 		h.held = p.m.Held()
 	case node.RunScript:
 		h.runScript(p, a)
-	case node.WatchTrackers: // files are empty here, and every process runs
-		for _, f := range a.Files {
-			p.pending = append(p.pending, node.FileNumber{File: f.Name})
-		}
-		for _, t := range a.Processes {
-			p.pending = append(p.pending, node.ProcessCount{Process: t.Name, Running: t.Quorum.V})
-		}
+	case node.WatchTrackers:
+		p.trackers = a
+		p.pending = append(p.pending, h.trackerNews()...)
 	case node.Notify:
 		h.w.judge.notified(h, a)
 		h.w.record(Event{Host: h.Name, Kind: EventNotify, Entry: node.Entry{Instance: a.Name, To: a.State},

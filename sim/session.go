@@ -97,6 +97,7 @@ func verbs() []verb {
 		{"delay", "delay A>B… 1ms..5ms", "delays frames; their order stays", true, (*Session).verbDelay},
 		{"clock", "clock HOST 200ppm|step=1h", "lets the host's monotonic clock run fast, or with a minus slow, from now on; step sets the wall clock", true, (*Session).verbClock},
 		{"script", "script NODE NAME exit=1 [flap=1s]", "sets what a vrrp_script returns from now on; with flap that and 0 in turn", true, (*Session).verbScript},
+		{"track", "track NODE NAME number=7|count=0", "sets the number in a track_file, or how many processes of a vrrp_track_process run", true, (*Session).verbTrack},
 		{"mark", "mark", "starts a new count for expect, as a fault does, without a fault", true, (*Session).verbMark},
 		{"expect", "expect [vip=A] owner=d2|owners=2|owners=(d1,d2) [within=3s] · expect client=c1 outage<=3s [served=d2] · " +
 			"expect event=vrrp.master|notify=MASTER [node=d2] [reason=R] [count>=1] [within=3s] · expect rejected=auth node=d1 [count>=1] · expect adverts=d1 [gap<=1s] · expect generation=2 [node=d3]",

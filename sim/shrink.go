@@ -149,7 +149,7 @@ func withoutNode(list []Directive, name string) []Directive {
 
 // fixedArgs are verbs whose first argument is the host and whose others do not stand without it.
 func fixedArgs(verb string) bool {
-	return slices.Contains([]string{"pause", "nic", "script", "clock", "addr", "garp", "advert"}, verb)
+	return slices.Contains([]string{"pause", "nic", "script", "track", "clock", "addr", "garp", "advert"}, verb)
 }
 
 // removeWord takes a name out of "(a,b)" or "{a b}/{c}".

@@ -331,7 +331,12 @@ func (s *Session) verbRecover(args []arg, input string) (string, error) {
 		return "", err
 	}
 	for _, h := range s.w.hosts {
-		h.scripts = nil
+		h.scripts, h.tracked = nil, nil
+		if h.proc != nil {
+			for _, ev := range h.trackerNews() {
+				h.feed(ev)
+			}
+		}
 		for _, n := range h.nics {
 			h.setHalf(n, false, false)
 			h.setNIC(n, true)

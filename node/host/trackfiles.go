@@ -26,11 +26,24 @@ func (e *elector) follow(a node.WatchTrackers) {
 	ctx, cancel := context.WithCancel(e.bg)
 	e.unfollow = cancel
 	if len(a.Files) > 0 {
-		go followFiles(ctx, a.Files, func(n node.FileNumber) { e.post(n) }, e.changes())
+		go followFiles(ctx, a.Files, e.fresh(a.Files), func(n node.FileNumber) { e.post(n) }, e.changes())
 	}
 	if len(a.Processes) > 0 {
 		go followProcesses(ctx, a.Processes, func(n node.ProcessCount) { e.post(n) }, e.changes())
 	}
+}
+
+// fresh are the files that this process has not followed before: only those are initialised. A number that was
+// written since must survive a reload; after a crash the worker before this one has done it.
+func (e *elector) fresh(list []*config.TrackFile) (files []*config.TrackFile) {
+	for _, t := range list {
+		if !e.followed[t.File.V] && !e.adopted {
+			files = append(files, t)
+		}
+		e.followed[t.File.V] = true
+	}
+	e.adopted = false
+	return files
 }
 
 // troubled passes a Trouble to the goroutine that may report it.
@@ -60,7 +73,7 @@ const lookAgain = time.Second
 
 // followFiles tells the number in each track_file, at once and on every change, until ctx ends. How the files
 // come to be written does not matter: in place, by rename, or after they were missing.
-func followFiles(ctx context.Context, list []*config.TrackFile, tell func(node.FileNumber), trouble func(key string, err error)) {
+func followFiles(ctx context.Context, list, fresh []*config.TrackFile, tell func(node.FileNumber), trouble func(key string, err error)) {
 	hints := make(chan struct{}, 1)
 	dirs := map[string]bool{}
 	notes, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
@@ -89,7 +102,7 @@ func followFiles(ctx context.Context, list []*config.TrackFile, tell func(node.F
 			}
 		}
 	}
-	for _, t := range list {
+	for _, t := range fresh {
 		trouble("init_file of track_file "+t.Name, initFile(t))
 	}
 	last := map[string]int{}

@@ -80,7 +80,7 @@ func TestFollowFiles(t *testing.T) {
 	known := map[string]string{}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	go followFiles(ctx, []*config.TrackFile{{Name: "f", File: config.Value[string]{V: path}}}, func(n node.FileNumber) { out <- n }, func(key string, err error) {
+	go followFiles(ctx, []*config.TrackFile{{Name: "f", File: config.Value[string]{V: path}}}, nil, func(n node.FileNumber) { out <- n }, func(key string, err error) {
 		if text := fmt.Sprint(err); known[key] != text {
 			known[key] = text
 			errs <- text
@@ -315,4 +315,29 @@ func TestTrackProcess(t *testing.T) {
 	eventually(t, 20*time.Second, func() bool {
 		return !d.holds("10.9.0.100") && strings.Contains(d.log.String(), "quorum lost (0 running)")
 	}, d.log.String)
+}
+
+// init_file is for the first time: what was written since survives a reload, and the death of a worker.
+func TestInitFileOnce(t *testing.T) {
+	file := func(path string) *config.TrackFile {
+		return &config.TrackFile{Name: path, File: config.Value[string]{V: path}}
+	}
+	names := func(list []*config.TrackFile) (out []string) {
+		for _, f := range list {
+			out = append(out, f.Name)
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		adopted bool
+		want    [3]string
+	}{{false, [3]string{"[a]", "[b]", "[]"}}, {true, [3]string{"[]", "[b]", "[]"}}} {
+		e := &elector{followed: map[string]bool{}, adopted: tt.adopted}
+		got := [3]string{fmt.Sprint(names(e.fresh([]*config.TrackFile{file("a")}))),
+			fmt.Sprint(names(e.fresh([]*config.TrackFile{file("a"), file("b")}))),
+			fmt.Sprint(names(e.fresh([]*config.TrackFile{file("b"), file("a")})))}
+		if got != tt.want {
+			t.Errorf("adopted %v: at the start, a reload and one more: %v, want %v", tt.adopted, got, tt.want)
+		}
+	}
 }

@@ -70,6 +70,8 @@ type elector struct {
 	heldAt   time.Duration
 	wishes   map[string]*wish // by what they are about
 	wishSeq  uint64
+	followed map[string]bool // paths of track_file blocks
+	adopted  bool            // a worker before this one was killed
 	vmacs    []node.VMAC
 	vmacBad  map[string]bool
 	vmacDone map[string]bool                     // made, or failed; there is no other news of it before
@@ -125,7 +127,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 	nameProcess("clusterd: vrrp")
 	log, flush := newAsyncLog(cfg.Logger)
 	defer flush()
-	e := &elector{ifaces: map[string]*iface{}, wishes: map[string]*wish{}}
+	e := &elector{ifaces: map[string]*iface{}, wishes: map[string]*wish{}, followed: map[string]bool{}}
 	e.vips.Store(&map[netip.Addr]bool{})
 	e.worker = &worker{
 		census:   v.census,
@@ -149,6 +151,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 		}
 		if len(found.Held) > 0 {
 			log.Info("a worker before this one held addresses", "addresses", len(found.Held), "silent", instant()-found.Alive)
+			e.adopted = true
 			m.Step(instant(), found)
 		}
 		e.memory, e.held = mem, v.held

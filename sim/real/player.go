@@ -167,6 +167,7 @@ type host struct {
 	conf     *config.Config
 	text     string
 	scripts  map[string]string // file with the exit code, by vrrp_script
+	files    map[string]string // file with the number, by track_file
 	loads    []*load
 	life     []sim.Span
 	logged   int64 // length of the log when the daemon was started, -1 once it is ready
@@ -282,7 +283,7 @@ func (s *stage) makeWorld(args []sim.Word) error {
 		if err != nil {
 			return err
 		}
-		h := &host{Host: nh, s: s, name: info.Name, program: w.Program(info.Name), index: i, director: info.Director, on: true, scripts: map[string]string{}, logged: -1}
+		h := &host{Host: nh, s: s, name: info.Name, program: w.Program(info.Name), index: i, director: info.Director, on: true, scripts: map[string]string{}, files: map[string]string{}, logged: -1}
 		for lan, c := range info.Cards {
 			p, err := s.fabric.plug(nh, lan, c)
 			if err != nil {

@@ -3,6 +3,7 @@ package real
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -52,6 +53,7 @@ func verbs() map[string]verb {
 		"garp":    {true, (*stage).garp},
 		"advert":  {true, (*stage).advert},
 		"script":  {true, (*stage).script},
+		"track":   {true, (*stage).track},
 		"mark":    {true, func(*stage, []sim.Word, string) error { return nil }},
 		"expect":  {false, (*stage).expect},
 		"check":   {false, (*stage).check},
@@ -101,7 +103,7 @@ func (s *stage) recover(args []sim.Word, input string) error {
 		return err
 	}
 	for _, h := range s.hosts {
-		for _, file := range h.scripts {
+		for _, file := range slices.Concat(slices.Collect(maps.Values(h.scripts)), slices.Collect(maps.Values(h.files))) {
 			if err := os.WriteFile(file, []byte("0\n"), 0o644); err != nil {
 				return err
 			}
@@ -287,6 +289,9 @@ func (s *stage) configure(args []sim.Word, input string) error {
 			return parts[1] + `"` + path + `"`
 		})
 		if err != nil {
+			return err
+		}
+		if h.text, err = h.ownFiles(h.text); err != nil {
 			return err
 		}
 		if err := os.WriteFile(h.confPath(), []byte(h.text+"\n"), 0o644); err != nil {
