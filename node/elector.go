@@ -15,6 +15,7 @@ import (
 // Elector is the machine of the vrrp worker: all instances of one director, the
 // scripts they track, the addresses they hold.
 type Elector struct {
+	causes
 	now        time.Duration
 	generation int64
 	instances  []*instance
@@ -65,6 +66,7 @@ func (e *Elector) Step(now time.Duration, ev Event) {
 	if e.stopped {
 		return
 	}
+	e.begin(e.now, ev)
 	switch ev := ev.(type) {
 	case Configure:
 		e.configure(ev)
@@ -144,6 +146,7 @@ func (e *Elector) tick() {
 	}
 	for k, at := range e.due {
 		if at <= e.now {
+			e.timer(e.now)
 			e.instances[k].extra(e)
 			e.instances[k].step(e, vrrp.Tick{})
 		}
@@ -177,7 +180,10 @@ func (e *Elector) notify(n Notify) {
 	}
 }
 
-func (e *Elector) report(en Entry) { e.emit(Report{Entry: en}) }
+func (e *Elector) report(en Entry) {
+	e.mark(&en)
+	e.emit(Report{Entry: en})
+}
 
 // configure matches instances by interface and VRID, as keepalived does at a reload, so that
 // renaming one keeps its state; what did not change goes on undisturbed.
@@ -331,7 +337,7 @@ func (e *Elector) received(ev Received) {
 // shutdown releases everything; nothing happens after it.
 func (e *Elector) shutdown() {
 	for _, g := range e.groups {
-		g.g.Shutdown(e.now, 0)
+		g.g.Shutdown(e.now, e.last)
 		g.carryOut(e)
 	}
 	for _, i := range e.instances {

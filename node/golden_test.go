@@ -20,7 +20,7 @@ import (
 // TestGolden drives the machines of one director by the text files in testdata and compares
 // the actions, printed as the shell commands that would have the same effect.
 //
-//	conf [generation=N] [none]     input: keepalived.conf; configures both machines for node d1
+//	conf [generation=N] [none] [causes]   input: keepalived.conf; configures both machines for node d1
 //	left IP:PORT …                 what a killed checker worker had put into the kernel
 //	recovered vip=(IP,…) silent_ms=N   what a killed worker held, and how long ago it lived
 //	killed silent_ms=N             the worker died and another one starts, knowing what it held
@@ -52,6 +52,7 @@ type director struct {
 	e      *Elector
 	s      *Services
 	kernel *ipvstest.Memory
+	causes bool
 }
 
 func (d *director) run(t *testing.T, td *datadriven.TestData) string {
@@ -74,6 +75,7 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 	word := func(k int) string { return td.CmdArgs[k].Key }
 	switch td.Cmd {
 	case "conf":
+		d.causes = d.causes || td.HasArg("causes") // entries are printed with what led to them
 		ev := Configure{Config: d.parse(t, td), Generation: int64(number("generation", 1)), None: td.HasArg("none")}
 		d.e.Step(d.now, ev)
 		d.s.Step(d.now, ev)
@@ -361,6 +363,9 @@ func (d *director) text(a Action) []string {
 		return out
 	case Report:
 		en := a.Entry
+		if d.causes {
+			en.Detail += fmt.Sprintf(" [%d %s]", en.Cause, en.Trigger)
+		}
 		return []string{strings.Join(strings.Fields(fmt.Sprintf("# %s %s %s %s %s", en.Event, en.Instance, arrow(en), en.Reason, en.Detail)), " ")}
 	}
 	return []string{fmt.Sprintf("UNKNOWN ACTION %T", a)}

@@ -41,7 +41,7 @@ func (e *Elector) configureGroups(c *config.Config) {
 		e.groups = append(e.groups, &group{cfg: cg, global: &c.Global, members: members})
 	}
 	for _, g := range old { // first let go, then tie anew
-		g.g.Dissolve(e.now, 0)
+		g.g.Dissolve(e.now, e.last)
 		g.carryOut(e)
 		for _, i := range g.members {
 			i.group = nil
@@ -63,7 +63,7 @@ func (e *Elector) configureGroups(c *config.Config) {
 
 // step gives an event to one member and carries out what follows for all.
 func (g *group) step(e *Elector, i *instance, ev vrrp.Event) {
-	g.g.Step(e.now, slices.Index(g.members, i), ev, 0)
+	g.g.Step(e.now, slices.Index(g.members, i), ev, e.last)
 	g.carryOut(e)
 }
 

@@ -45,6 +45,8 @@ type instance struct {
 	changed          time.Duration // of the last transition
 	reason           string
 	detail           string
+	cause            uint64
+	trigger          string
 	limits           []noteLimit
 }
 
@@ -259,7 +261,7 @@ func (i *instance) step(e *Elector, ev vrrp.Event) {
 		i.group.step(e, i, ev)
 		return
 	}
-	i.m.Step(e.now, ev)
+	i.m.StepCause(e.now, ev, e.last)
 	for _, a := range i.m.Ready() {
 		i.handle(e, a)
 	}
@@ -383,7 +385,7 @@ func (i *instance) status() InstanceStatus {
 		Name: i.cfg.Name, Interface: i.cfg.Interface.V, VRID: i.cfg.VRID.V,
 		State: i.m.State().String(), ChangedAt: i.changed,
 		Base: i.cfg.Priority.V, Priority: int(i.m.Priority()), Master: i.m.Master(),
-		Reason: i.reason, Detail: i.detail, Preempt: !i.cfg.NoPreempt.V,
+		Reason: i.reason, Detail: i.detail, Cause: i.cause, Trigger: i.trigger, Preempt: !i.cfg.NoPreempt.V,
 		AdvertsSent: c.AdvertsSent, AdvertsReceived: c.AdvertsReceived, BecameMaster: c.BecameMaster,
 	}
 	if i.m.State() == vrrp.Master {

@@ -70,6 +70,13 @@ type ScriptResult struct {
 	Detail   string // "exit 1", "timed out after 2s", "fork/exec /x: no such file or directory"
 }
 
+func (r ScriptResult) outcome() string {
+	if r.Detail == "" {
+		return fmt.Sprintf("exit %d", r.ExitCode)
+	}
+	return r.Detail
+}
+
 // FileNumber tells the number in a track_file, at once and on every change; a file that is missing or holds no number is 0.
 type FileNumber struct {
 	File   string // the name of the track_file
@@ -296,6 +303,10 @@ type Entry struct {
 	Reason   string    `json:"reason,omitempty"`
 	Detail   string    `json:"detail,omitempty"`
 	Warn     bool      `json:"warn,omitempty"`
+	// Cause is the number of the event that led to this: entries of one worker with the same one are one story.
+	// 0 when it came from the driver and not from a machine.
+	Cause   uint64 `json:"cause,omitempty"`
+	Trigger string `json:"trigger,omitempty"` // the event in words: "link eth0 is down", "packet 873 from 10.0.0.2 on eth0", "timer"
 }
 
 // InstanceStatus is what status shows of a vrrp_instance.
@@ -312,6 +323,8 @@ type InstanceStatus struct {
 	VIPs      []string      `json:"vips"`
 	Reason    string        `json:"reason"`
 	Detail    string        `json:"detail"`
+	Cause     uint64        `json:"cause,omitempty"` // of the last transition, see Entry
+	Trigger   string        `json:"trigger,omitempty"`
 	Preempt   bool          `json:"preempt"`
 	// counters
 	AdvertsSent     uint64            `json:"adverts_sent"`

@@ -26,6 +26,7 @@ const (
 // the model, so that one change costs one change; the model is compared with the kernel
 // every 30 s, after every failure and at start.
 type Services struct {
+	causes
 	now      time.Duration
 	services []*service
 	managed  []ipvs.Key       // every service this machine has ever programmed and not yet deleted
@@ -77,6 +78,7 @@ func (s *Services) Step(now time.Duration, ev Event) {
 	if s.stopped {
 		return
 	}
+	s.begin(s.now, ev)
 	switch ev := ev.(type) {
 	case RecoveredServices:
 		s.managed, s.downs = slices.Clone(ev.Keys), slices.Clone(ev.Down)
@@ -135,7 +137,10 @@ func (s *Services) checks() []*check {
 
 func (s *Services) emit(a Action) { s.out = append(s.out, a) }
 
-func (s *Services) report(en Entry) { s.emit(Report{Entry: en}) }
+func (s *Services) report(en Entry) {
+	s.mark(&en)
+	s.emit(Report{Entry: en})
+}
 
 // configure keeps the verdict and the timers of every check whose parameters did not change. One that did change begins
 // anew, but not with a better verdict: a server that is known to be dead gets no clients because somebody edited its check.

@@ -12,6 +12,7 @@ import (
 
 func (i *instance) transition(e *Elector, t vrrp.Transition) {
 	i.changed, i.reason, i.detail = e.now, t.Reason.String(), t.Detail
+	i.cause, i.trigger = t.Cause, e.causes.trigger()
 	event := "vrrp." + strings.ToLower(t.To.String())
 	if t.Reason == vrrp.ReasonShutdown {
 		event = "vrrp.stop"

@@ -114,6 +114,7 @@ func (t *tracker) deadline() (time.Duration, bool) {
 func (t *tracker) tick(e *Elector) {
 	if t.script == nil {
 		if t.Tick(e.now) {
+			e.timer(e.now)
 			t.changed(e)
 		}
 		return
@@ -144,11 +145,7 @@ func (e *Elector) tracked(kind vrrp.TrackKind, name string, take func(*tracker) 
 func (e *Elector) scriptResult(ev ScriptResult) {
 	e.tracked(vrrp.TrackScript, ev.Script, func(t *tracker) bool {
 		t.running = false
-		detail := ev.Detail
-		if detail == "" {
-			detail = fmt.Sprintf("exit %d", ev.ExitCode)
-		}
-		return t.Result(e.now, ev.ExitCode == 0, detail)
+		return t.Result(e.now, ev.ExitCode == 0, ev.outcome())
 	})
 }
 

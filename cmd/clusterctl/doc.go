@@ -5,6 +5,7 @@
 //	clusterctl join TOKEN --name d2 --address 10.0.0.2   each further one
 //	clusterctl push keepalived.conf -m "add web4"        check everywhere, commit, wait until all run it
 //	clusterctl status                                    one line of verdict, who owns what, what to do
+//	clusterctl why VI_1                                  why it moved last: transition, cause, what went before
 //	clusterctl history | get | rollback                  every generation is kept
 //	clusterctl check FILE...                             what is wrong with it, as text, JSON or SARIF
 //	clusterctl render --node d2 FILE | fmt | diff | import   what a director reads, layout, what a change means, one file of many

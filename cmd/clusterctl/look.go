@@ -131,13 +131,9 @@ func (c *cli) eventsCmd() *cobra.Command {
 		}
 		return c.Print(es, func(w io.Writer) {
 			tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-			console.Say(tw, "TIME(UTC)\tNODE\tINSTANCE\tEVENT\tDETAIL\n")
+			console.Say(tw, "TIME(UTC)\tNODE\tCAUSE\tINSTANCE\tEVENT\tDETAIL\n")
 			for _, e := range es {
-				detail := e.Detail
-				if e.From != "" || e.To != "" {
-					detail = e.From + " -> " + e.To + ", " + e.Reason + dash(e.Detail)
-				}
-				console.Say(tw, "%s\t%s\t%s\t%s\t%s\n", e.Time.UTC().Format("15:04:05.000"), e.Node, console.Clean(e.Instance), e.Event, console.Clean(detail))
+				console.Say(tw, "%s\t%s\t%d\t%s\t%s\t%s\n", e.Time.UTC().Format("15:04:05.000"), e.Node, e.Cause, console.Clean(e.Instance), e.Event, console.Clean(entryText(e)))
 			}
 			_ = tw.Flush()
 		})

@@ -46,7 +46,7 @@ func (c *cli) root() *cobra.Command {
 		id, title string
 		cmds      []*cobra.Command
 	}{
-		{"look", "Look", []*cobra.Command{c.statusCmd(), c.eventsCmd(), c.historyCmd(), c.getCmd(), c.vridCmd(), c.labCmd("vrrp", "look at VRRP on the wire")}},
+		{"look", "Look", []*cobra.Command{c.statusCmd(), c.eventsCmd(), c.whyCmd(), c.historyCmd(), c.getCmd(), c.vridCmd(), c.labCmd("vrrp", "look at VRRP on the wire")}},
 		{"change", "Change", []*cobra.Command{c.pushCmd(), c.rollbackCmd()}},
 		{"check", "Check", append([]*cobra.Command{c.checkCmd()}, c.configCmds()...)},
 		{"cluster", "Cluster", []*cobra.Command{c.initCmd(), c.joinCmd(), c.tokenCmd(), c.memberCmd()}},

@@ -28,11 +28,14 @@ func (r *reporter) Report(e node.Entry) {
 	}
 	attrs := []any{slog.String("event", e.Event)}
 	for _, a := range []struct{ key, value string }{
-		{"instance", e.Instance}, {"from", e.From}, {"to", e.To}, {"reason", e.Reason}, {"detail", e.Detail},
+		{"instance", e.Instance}, {"from", e.From}, {"to", e.To}, {"reason", e.Reason}, {"detail", e.Detail}, {"trigger", e.Trigger},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.key, a.value))
 		}
+	}
+	if e.Cause != 0 {
+		attrs = append(attrs, slog.Uint64("cause", e.Cause))
 	}
 	before, after := details(e)
 	for _, line := range before {
