@@ -164,7 +164,7 @@ func (s *Services) configure(ev Configure) {
 				r.detail = "no check configured"
 			}
 			for k, cc := range cr.Checks {
-				id := ProbeID(fmt.Sprintf("%s > %s #%d", serviceName(v.want.Key), netip.AddrPortFrom(r.dest.Addr, r.dest.Port), k))
+				id := CheckID(cv, cr, k)
 				c := old[id]
 				if c == nil || !sameCheck(c.cfg, cc) {
 					down := slices.Contains(s.downs, id) || c != nil && !c.m.Up()
@@ -209,6 +209,12 @@ func (s *Services) configure(ev Configure) {
 	}
 	s.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("%s: %d virtual servers, %d checks",
 		ev, len(s.services), len(s.checks()))})
+}
+
+// CheckID is the ID of the probes of a real server's k-th check.
+func CheckID(v *config.VirtualServer, r *config.RealServer, k int) ProbeID {
+	d := wantedDestination(v, r)
+	return ProbeID(fmt.Sprintf("%s > %s #%d", serviceName(wantedService(v).Key), netip.AddrPortFrom(d.Addr, d.Port), k))
 }
 
 func sortedProbeIDs(m map[ProbeID]*check) []ProbeID {

@@ -60,13 +60,14 @@
 // Each host has a monotonic clock with an origin of its own. The kernel model has addresses in
 // Linux's order, link state and notifications, ARP answering with arp_ignore 0, the martian
 // source rule and neighbour tables with Linux's states and timers. Clients ask a VIP for an
-// answer at a steady rate and measure their own outage. A director may behave as keepalived or FRR does (foreign.go, frr.go).
+// answer at a steady rate and measure their own outage, by an echo or a TCP connection (tcp.go). Real servers answer those (server.go): the owner's
+// kernel forwards them by IPVS (lvs.go), whose table the checker worker of clusterd, node.Services, programs (checker.go). A director may behave as keepalived or FRR does (foreign.go, frr.go).
 //
 // # Judgement
 //
 // Invariants look at kernels, never at what a machine believes of itself (see judge.go):
 // S1, at most one kernel among those that hear each other holds a VIP, with the time
-// the protocol needs as bound; S4, adverts that leave are lawful; S6, members of a sync group change
+// the protocol needs as bound; S4, adverts that leave are lawful; S5, IPVS tables are what checks say (judge_services.go); S6, members of a sync group change
 // together, and what is told of transitions is in order; L1, every VIP that can have
 // an owner has one, and the clients' neighbour entries point at it. Plain VRRP breaks S1 and
 // L1 in situations that the scenarios name; there they say "check violated".

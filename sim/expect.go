@@ -100,7 +100,8 @@ func (s *Session) verbExpect(args []arg, _ string) (string, error) {
 	}{
 		{"owner", "vip within", expectOwner},
 		{"owners", "vip within", expectOwner},
-		{"client", "vip outage served", expectClient},
+		{"client", "vip outage served lost", expectClient},
+		{"server", "node weight vip within", expectServer},
 		{"event", "node reason count within", expectEvent},
 		{"notify", "node count within", expectEvent},
 		{"rejected", "node count", expectRejected},
@@ -125,7 +126,7 @@ func (s *Session) verbExpect(args []arg, _ string) (string, error) {
 		}
 		return out + "\n", q.rest()
 	}
-	return "", errors.New("expected one of owner= owners= client= event= notify= rejected= adverts= generation=")
+	return "", errors.New("expected one of owner= owners= client= server= event= notify= rejected= adverts= generation=")
 }
 
 // expectOwner: expect owner=d2 within=3.7s; expect owner=d1|d2; expect owners=0;
@@ -236,13 +237,26 @@ func expectClient(q *query, a arg) (string, error) {
 		said = append(said, "longest outage "+seconds(l.outage()))
 	}
 	if o, ok := q.take("served"); ok {
-		if o.val != l.server || l.gapIsOutage(h.w.now-l.last) {
+		if !slices.Contains(strings.Split(o.val, "|"), l.server) || l.gapIsOutage(h.w.now-l.last) {
 			return "", failed("%s had its last answer from %q %s ago, not served=%s", h.Name, l.server, seconds(h.w.now-l.last), o.val)
 		}
 		said = append(said, "served by "+l.server)
 	}
+	if o, ok := q.take("lost"); ok {
+		if l.port == 0 {
+			return "", fmt.Errorf("lost%s%s counts connections: load %s %v with a port", o.op, o.val, h.Name, l.vip)
+		}
+		n, err := number("lost", o.val, 1<<40)
+		if err != nil {
+			return "", err
+		}
+		if b := (bound{op: o.op, n: int64(n)}); !b.holds(int64(l.lostSince)) {
+			return "", failed("%s lost %d connections to %v since the last fault, not lost%s%s%s", h.Name, l.lostSince, l.vip, o.op, o.val, l.why())
+		}
+		said = append(said, fmt.Sprintf("%d connections lost", l.lostSince))
+	}
 	if len(said) == 0 {
-		return "", errors.New("client= needs outage<=…, outage>=… or served=…")
+		return "", errors.New("client= needs outage<=…, outage>=…, lost<=… or served=…")
 	}
 	return "ok: " + strings.Join(said, ", "), nil
 }
@@ -380,6 +394,8 @@ func (s *Session) verbCheck(args []arg, _ string) (string, error) {
 	}
 	line, good := s.w.judge.lawful()
 	lines, ok = append(lines, line), ok && good
+	services, good := s.w.judge.balanced()
+	lines, ok = append(lines, services...), ok && good
 	if line, good := s.w.judge.together(); line != "" {
 		lines, ok = append(lines, line), ok && good
 	}

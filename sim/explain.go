@@ -170,6 +170,16 @@ func sentence(verb string, args []arg) string {
 			return fmt.Sprintf("On %s there are %s processes of %s from now on.", first(0), n, first(1))
 		}
 		return fmt.Sprintf("The file %s on %s has the number %s from now on.", first(1), first(0), opt["number"])
+	case "server":
+		port := ""
+		if p := opt["port"]; p != "" {
+			port = " on port " + p
+		}
+		does := map[string]string{"up": "answers", "down": "does not answer connections", "hang": "accepts connections and says nothing", "refuse": "refuses connections"}[first(1)]
+		if flap := opt["flap"]; flap != "" {
+			does += " and works in turn, each for " + flap
+		}
+		return fmt.Sprintf("The real server %s %s%s.", first(0), does, port)
 	case "expect":
 		return "Now it must hold: " + strings.Join(options, ", ") + "."
 	case "check":

@@ -40,6 +40,17 @@ type Host struct {
 	adverts    []advertStat
 	igmp       *wire.Stream // when it answers queries
 	loads      []*load
+
+	// server: it is a real server. ports is what its programs do, all that is not named like port 0; loopback are the services'
+	// addresses on its lo.
+	server   bool
+	ports    map[uint16]serving
+	loopback []netip.Addr
+	dials    map[netip.AddrPort]*dial // connections it makes, by local address
+	port     uint16                   // the last ephemeral one
+	lvs      *lvs                     // nil until somebody wants it
+	checks   *worker                  // the checker worker of the daemon, nil without one
+	kept     node.RememberServices    // its file below /run
 }
 
 // process is one life of the daemon.
@@ -157,6 +168,9 @@ func (h *Host) setDrift(ppm int64) {
 	if h.proc != nil {
 		h.arm(h.proc)
 	}
+	if h.checks != nil {
+		h.armWorker(h.checks)
+	}
 }
 
 // start runs the daemon with the host's configuration.
@@ -177,11 +191,16 @@ func (h *Host) start() {
 }
 
 // reload hands a running daemon its new configuration (SIGHUP).
-func (h *Host) reload() { h.feed(node.Configure{Config: h.conf, Generation: h.generation}) }
+func (h *Host) reload() {
+	ev := node.Configure{Config: h.conf, Generation: h.generation}
+	h.feed(ev)
+	h.configureWorker(ev)
+}
 
 // stop ends the daemon in order (SIGTERM).
 func (h *Host) stop() {
 	h.feed(node.Shutdown{})
+	h.feedWorker(node.Shutdown{})
 	h.endProcess()
 	h.w.lives(h, "stopped")
 }
@@ -199,7 +218,7 @@ func (h *Host) crash() {
 	if h.director {
 		h.w.lives(h, "crashed")
 	}
-	h.held = nil
+	h.held, h.dials = nil, nil
 	for _, n := range h.nics {
 		n.lan.SetUp(n.port, false)
 		n.addrs = nil
@@ -209,6 +228,9 @@ func (h *Host) crash() {
 
 func (h *Host) endProcess() {
 	h.proc = nil
+	if h.director {
+		h.endWorker()
+	}
 	for _, n := range h.nics {
 		h.listen(n, false, nil)
 	}
@@ -250,6 +272,7 @@ func (h *Host) resume() {
 		}
 	}
 	h.feed(node.Tick{})
+	h.resumeWorker()
 }
 
 // feed gives the machine an event and carries out its actions until it rests.

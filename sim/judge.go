@@ -27,9 +27,10 @@ type judge struct {
 	pairs   []pair
 	history []holding
 	// violations so far
-	broken   int // of S1
-	unlawful int // of S4
-	torn     int // of S6
+	broken    int // of S1
+	unlawful  int // of S4
+	torn      int // of S6
+	misserved int // of S5
 }
 
 // pair is two kernels that hold one VIP.
@@ -310,7 +311,7 @@ func (j *judge) liveness() (lines []string, ok bool) {
 	}
 	for _, vip := range j.vips {
 		for _, c := range j.w.hosts {
-			if c.director {
+			if c.director || c.server {
 				continue
 			}
 			line, good := j.live(vip, c)

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -37,6 +38,7 @@ func (h *Host) boot() {
 	h.drops = map[string]uint64{}
 	h.ipID = 0
 	h.held = nil
+	h.lvs, h.kept, h.dials = nil, node.RememberServices{}, nil
 	for _, n := range h.nics {
 		n.addrs = []netip.Prefix{n.base}
 		n.listening = false
@@ -119,8 +121,12 @@ func (h *Host) inputIPv4(n *nic, f wire.Frame) {
 		h.inputIGMP(n, f.Payload)
 	case f.IP.Dst.IsMulticast():
 		// a group nobody here has joined
-	case !h.local(f.IP.Dst):
+	case f.IP.Protocol == wire.ProtoTCP && h.director && h.balance(n, f):
+		// IPVS has taken it
+	case !h.local(f.IP.Dst) && !slices.Contains(h.loopback, f.IP.Dst):
 		h.drops["not local"]++ // ip_forward is off
+	case f.IP.Protocol == wire.ProtoTCP:
+		h.inputTCP(n, f)
 	case f.IP.Protocol == wire.ProtoICMP:
 		h.inputEcho(n, f)
 	default:
@@ -131,7 +137,11 @@ func (h *Host) inputIPv4(n *nic, f wire.Frame) {
 // inputEcho answers a request and hands a reply to the client that waits for it.
 func (h *Host) inputEcho(n *nic, f wire.Frame) {
 	e, err := wire.ParseEcho(f.Payload)
-	if err != nil {
+	switch {
+	case errors.Is(err, wire.ErrHeader) && len(h.dials) > 0:
+		h.inputRefused(f.Payload, f.IP.Src)
+		return
+	case err != nil:
 		h.drops["icmp: "+err.Error()]++
 		return
 	}

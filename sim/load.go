@@ -2,7 +2,9 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"quorate/sim/wire"
@@ -11,10 +13,12 @@ import (
 // load is a client that asks a VIP for an answer at a steady rate and keeps account of what
 // it got: its own idea of an outage, which is the only one that counts. Requests are ICMP
 // echoes; like the packets of a connection through LVS they are answered by the kernel
-// that holds the VIP, whether or not a daemon lives there.
+// that holds the VIP, whether or not a daemon lives there. With a port each is a connection of its own, with a question that a
+// real server answers.
 type load struct {
 	h     *Host
 	vip   netip.Addr
+	port  uint16
 	every time.Duration
 	id    uint16
 	seq   uint16
@@ -27,19 +31,26 @@ type load struct {
 	server     string        // that gave it
 	longest    time.Duration // outage since the last fault verb
 	total      time.Duration // of all outages
-	gaps       []Span
+	// of connections: how many begun since the last fault verb came to nothing, and why
+	lostSince int
+	marked    time.Duration // that verb
+	reasons   map[string]int
+	gaps      []Span
 }
 
 // startLoad begins sending now.
-func (h *Host) startLoad(vip netip.Addr, every time.Duration) *load {
-	l := &load{h: h, vip: vip, every: every, id: uint16(len(h.loads) + 1), open: map[uint16]bool{}, begun: h.w.now, last: h.w.now}
+func (h *Host) startLoad(vip netip.Addr, port uint16, every time.Duration) *load {
+	l := &load{h: h, vip: vip, port: port, every: every, id: uint16(len(h.loads) + 1), open: map[uint16]bool{}, begun: h.w.now, last: h.w.now}
 	h.loads = append(h.loads, l)
 	l.tick()
 	return l
 }
 
 func (l *load) tick() {
-	if l.h.on {
+	if l.h.on && l.port > 0 {
+		l.sent++
+		l.connect()
+	} else if l.h.on {
 		l.seq++
 		if l.open[l.seq] {
 			l.lost++ // 65,536 requests ago and never answered
@@ -59,9 +70,47 @@ func (l *load) answered(seq uint16, from wire.MAC) {
 		return // a duplicate
 	}
 	delete(l.open, seq)
+	l.served(l.h.w.byMAC(from))
+}
+
+// patience is how long a client waits for the answer to one question.
+const patience = time.Second
+
+// connect asks one question.
+func (l *load) connect() {
+	begun := l.h.w.now
+	l.h.dial(netip.AddrPortFrom(l.vip, l.port), netip.Addr{}, patience, dial{question: true, done: func(a answer) {
+		if a.ok {
+			l.served(a.server)
+			return
+		}
+		l.lost++
+		if begun < l.marked {
+			return // of the time before the last fault
+		}
+		if l.reasons == nil {
+			l.reasons = map[string]int{}
+		}
+		if l.lostSince++; l.reasons[a.detail] == 0 {
+			l.note("%v: %s", netip.AddrPortFrom(l.vip, l.port), a.detail)
+		}
+		l.reasons[a.detail]++
+	}})
+}
+
+// why lists what the lost connections came to.
+func (l *load) why() string {
+	text := ""
+	for _, r := range slices.Sorted(maps.Keys(l.reasons)) {
+		text += fmt.Sprintf(", %d× %s", l.reasons[r], r)
+	}
+	return text
+}
+
+// served is an answer.
+func (l *load) served(server string) {
 	now := l.h.w.now
 	gap := now - l.last
-	server := l.h.w.byMAC(from)
 	outage := l.gapIsOutage(gap)
 	l.good++
 	if outage {
@@ -75,6 +124,7 @@ func (l *load) answered(seq uint16, from wire.MAC) {
 		l.note("%v is served by %s", l.vip, server)
 	case outage:
 		l.note("%v is served by %s after %s without an answer", l.vip, server, seconds(gap))
+	case server != l.server && l.port > 0: // a balancer at work
 	case server != l.server:
 		l.note("%v is served by %s now, without a gap", l.vip, server)
 	}

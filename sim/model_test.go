@@ -159,7 +159,7 @@ func TestL1FindsAWrongNeighbourEntry(t *testing.T) {
 	d1, d2, c1 := w.Host("d1"), w.Host("d2"), w.Host("c1")
 	d2.nics[0].remove(netip.PrefixFrom(vip, 32))
 	w.judge.look()
-	c1.startLoad(vip, 20*time.Millisecond)
+	c1.startLoad(vip, 0, 20*time.Millisecond)
 	w.Run(time.Second)
 	if lines, ok := w.judge.liveness(); !ok {
 		t.Fatalf("d1 owns it, the client asks d1: %v", lines)
@@ -202,7 +202,7 @@ func TestNeighbourLocktime(t *testing.T) {
 	if n.neigh[vip] != nil {
 		t.Fatal("a gratuitous ARP made an entry; arp_accept is 0")
 	}
-	c1.startLoad(vip, time.Second)
+	c1.startLoad(vip, 0, time.Second)
 	reply("d1")
 	reply("d2")
 	if e := n.neigh[vip]; e.mac != mac("d1") || e.state != neighReachable {
@@ -278,7 +278,7 @@ func TestSocketBufferIsFinite(t *testing.T) {
 // A killed process leaves its addresses in the kernel, which goes on answering; a crash takes all.
 func TestKillAndCrash(t *testing.T) {
 	w, _ := grabbers(t, Options{Nodes: []string{"d1"}, Clients: []string{"c1"}})
-	d1, l := w.Host("d1"), w.Host("c1").startLoad(vip, 20*time.Millisecond)
+	d1, l := w.Host("d1"), w.Host("c1").startLoad(vip, 0, 20*time.Millisecond)
 	w.Run(time.Second)
 	d1.kill()
 	w.Run(2 * time.Second)

@@ -38,10 +38,14 @@ func (s neighState) String() string {
 	return [...]string{"NONE", "INCOMPLETE", "REACHABLE", "STALE", "DELAY", "PROBE", "FAILED"}[s]
 }
 
-// packet waits for, or goes to, a neighbour.
+// packet waits for, or goes to, a neighbour: an echo message, or with tcp a segment.
 type packet struct {
 	src  netip.Addr
+	dst  netip.Addr // not valid: the neighbour itself
 	echo wire.Echo
+	tcp  []byte
+	// failed, if not nil, is called when nobody has answered for the neighbour.
+	failed func()
 }
 
 // Linux defaults of net.ipv4.neigh.*: base_reachable_time is drawn from 15..45 s there, its
@@ -91,6 +95,14 @@ func (e *neighbour) set(h *Host, s neighState) {
 }
 
 func (h *Host) sendTo(n *nic, e *neighbour, p packet) {
+	if p.tcp != nil {
+		dst := p.dst
+		if !dst.IsValid() {
+			dst = e.addr
+		}
+		h.sendIP(n, e.mac, wire.IPv4{TTL: 64, Protocol: wire.ProtoTCP, Src: p.src, Dst: dst}, p.tcp)
+		return
+	}
 	h.ipID++
 	h.w.transmit(h, n, h.w.build.Echo(e.mac, n.mac, wire.IPv4{TTL: 64, ID: h.ipID, Src: p.src, Dst: e.addr}, p.echo))
 }
@@ -123,8 +135,14 @@ func (h *Host) neighTimer(n *nic, e *neighbour, d time.Duration) {
 			h.solicit(n, e)
 		default:
 			e.set(h, neighFailed)
+			waiting := e.queue
 			e.queue = nil
 			h.neighChanged(n, e)
+			for _, p := range waiting {
+				if p.failed != nil {
+					p.failed()
+				}
+			}
 		}
 	})
 }
@@ -186,7 +204,7 @@ func (h *Host) learn(n *nic, e *neighbour, a wire.ARP, s neighState) {
 
 // neighChanged writes down what a client's table says of a VIP now; nothing else is of interest.
 func (h *Host) neighChanged(n *nic, e *neighbour) {
-	if h.director || !slices.Contains(h.w.judge.vips, e.addr) {
+	if h.director || h.server || !slices.Contains(h.w.judge.vips, e.addr) {
 		return
 	}
 	if e.state == neighFailed {

@@ -62,12 +62,12 @@ type verb struct {
 // verbs is the language. The functions are one file per subject: verbs.go, expect.go, show.go.
 func verbs() []verb {
 	return []verb{
-		{"world", "world nodes=(d1,d2) [client=c1] [delay=50us..500us] [seed=N] [keepalived=(d2)] [frr=(d3)] [lans=N] [net=10.0.0.0/24] [shuffle] [ifaces=(eth0,eth1)] [nets=(10.0.0.0/24,…)] [first=11]",
-			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201", true, (*Session).verbWorld},
+		{"world", "world nodes=(d1,d2) [client=c1] [real=(rs1,rs2@10.0.0.50)] [delay=50us..500us] [seed=N] [keepalived=(d2)] [frr=(d3)] [lans=N] [net=10.0.0.0/24] [shuffle] [ifaces=(eth0,eth1)] [nets=(10.0.0.0/24,…)] [first=11]",
+			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201, rs1 10.0.0.221", true, (*Session).verbWorld},
 		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
 		{"stage", "stage NODE…  (input: keepalived.conf)", "tells running daemons which configuration is about to be activated", true, (*Session).verbStage},
 		{"push", "push [NODE…] [spread=200ms]  (input: keepalived.conf)", "makes it the cluster's next generation: staged, then activated by each member at its own moment within spread; refused without a majority", true, (*Session).verbPush},
-		{"load", "load CLIENT VIP [every=20ms]", "makes a client ask a VIP for an answer at a steady rate", false, (*Session).verbLoad},
+		{"load", "load CLIENT VIP[:PORT] [every=20ms]", "makes a client ask a VIP for an answer at a steady rate: an echo, or with a port a connection and one question each time", false, (*Session).verbLoad},
 		{"run", "run 3s", "lets time pass and prints what happens", false, (*Session).verbRun},
 		{"stop", "stop NODE…", "ends daemons in order, as SIGTERM does", true, each((*Session).stop)},
 		{"kill", "kill NODE…", "ends daemons as SIGKILL does: the kernel keeps its addresses and answers ARP", true, each((*Session).kill)},
@@ -98,12 +98,13 @@ func verbs() []verb {
 		{"clock", "clock HOST 200ppm|step=1h", "lets the host's monotonic clock run fast, or with a minus slow, from now on; step sets the wall clock", true, (*Session).verbClock},
 		{"script", "script NODE NAME exit=1 [flap=1s]", "sets what a vrrp_script returns from now on; with flap that and 0 in turn", true, (*Session).verbScript},
 		{"track", "track NODE NAME number=7|count=0", "sets the number in a track_file, or how many processes of a vrrp_track_process run", true, (*Session).verbTrack},
+		{"server", "server RS up|down|hang|refuse [port=80] [flap=2s]", "sets what a real server's program does with connections: answers, drops them, accepts them and says nothing, has ended; with flap that and up in turn", true, (*Session).verbServer},
 		{"mark", "mark", "starts a new count for expect, as a fault does, without a fault", true, (*Session).verbMark},
-		{"expect", "expect [vip=A] owner=d2|owners=2|owners=(d1,d2) [within=3s] · expect client=c1 outage<=3s [served=d2] · " +
+		{"expect", "expect [vip=A] owner=d2|owners=2|owners=(d1,d2) [within=3s] · expect client=c1 [outage<=3s] [served=d2] [lost<=3] · expect server=rs1 weight=3|0|none [node=d1] [vip=A] [within=15s] · " +
 			"expect event=vrrp.master|notify=MASTER [node=d2] [reason=R] [count>=1] [within=3s] · expect rejected=auth node=d1 [count>=1] · expect adverts=d1 [gap<=1s] · expect generation=2 [node=d3]",
 			"fails the scenario if it does not hold; within and outage count from the last fault verb", false, (*Session).verbExpect},
-		{"check", "check [live] [violated]", "judges the invariants S1, S4, S6 and L1 (live: without S1) on what kernels hold and wires carry", false, (*Session).verbCheck},
-		{"show", "show owners|arp|state|switch|counters", "prints", false, (*Session).verbShow},
+		{"check", "check [live] [violated]", "judges the invariants S1, S4, S5, S6 and L1 (live: without S1) on what kernels hold and wires carry", false, (*Session).verbCheck},
+		{"show", "show owners|arp|state|switch|counters|ipvs", "prints", false, (*Session).verbShow},
 		{"pcap", "pcap FILE", "records every frame from now on, per network card", false, (*Session).verbPcap},
 		{"trace", "trace", "prints the fingerprint of the run", false, (*Session).verbTrace},
 	}
@@ -219,12 +220,13 @@ func firstLine(s string) string { first, _, _ := strings.Cut(s, "\n"); return fi
 // setMark starts a new count for within=, outage and advert gaps.
 func (s *Session) setMark() {
 	s.mark, s.marked = s.w.now, len(s.w.journal)
+	s.w.disturbed = s.w.now
 	for _, h := range s.w.hosts {
 		for i := range h.adverts {
 			h.adverts[i].maxGap = 0
 		}
 		for _, l := range h.loads {
-			l.longest = 0
+			l.longest, l.lostSince, l.reasons, l.marked = 0, 0, nil, s.w.now
 		}
 	}
 }
@@ -299,6 +301,8 @@ func (s *Session) host(name string) (*Host, error) {
 
 func (s *Session) daemon(h *Host) error {
 	switch {
+	case h.server:
+		return fmt.Errorf("%s is a real server and runs no daemon", h.Name)
 	case !h.director:
 		return fmt.Errorf("%s is a client and runs no daemon", h.Name)
 	case !h.on:

@@ -27,6 +27,8 @@ func (s *Session) verbShow(args []arg, _ string) (string, error) {
 		s.w.showSwitch(&b)
 	case "counters":
 		s.w.showCounters(&b)
+	case "ipvs":
+		s.w.showIPVS(&b)
 	default:
 		return "", fmt.Errorf("cannot show %q", args[0].key)
 	}
@@ -42,7 +44,7 @@ func (w *World) showOwners(b *strings.Builder) {
 
 func (w *World) showARP(b *strings.Builder) {
 	for _, h := range w.hosts {
-		if h.director {
+		if h.director || h.server {
 			continue
 		}
 		for _, n := range h.nics {

@@ -26,6 +26,8 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 			opt.Nodes = a.list()
 		case "client", "clients":
 			opt.Clients = a.list()
+		case "real":
+			opt.Real = a.list()
 		case "delay":
 			opt.Delay, err = wire.ParseRange(a.val)
 		case "seed":
@@ -116,12 +118,19 @@ func (s *Session) verbLoad(args []arg, _ string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if h.director {
-		return "", fmt.Errorf("%s is a director: expected a client", h.Name)
+	if h.director || h.server {
+		return "", fmt.Errorf("%s is a %s: expected a client", h.Name, map[bool]string{true: "real server", false: "director"}[h.server])
 	}
-	vip, err := address(args[1].key)
+	host, portText, withPort := strings.Cut(args[1].key, ":")
+	vip, err := address(host)
 	if err != nil {
 		return "", err
+	}
+	var port uint64
+	if withPort {
+		if port, err = number("port", portText, 65535); err != nil || port == 0 {
+			return "", fmt.Errorf("%q: expected a port from 1 to 65535 behind the address", args[1].key)
+		}
 	}
 	every := 20 * time.Millisecond
 	for _, a := range args[2:] {
@@ -138,7 +147,7 @@ func (s *Session) verbLoad(args []arg, _ string) (string, error) {
 	if slices.ContainsFunc(h.loads, func(l *load) bool { return l.vip == vip }) {
 		return "", fmt.Errorf("%s asks %v already", h.Name, vip)
 	}
-	h.startLoad(vip, every)
+	h.startLoad(vip, uint16(port), every)
 	return "", nil
 }
 
@@ -331,7 +340,7 @@ func (s *Session) verbRecover(args []arg, input string) (string, error) {
 		return "", err
 	}
 	for _, h := range s.w.hosts {
-		h.scripts, h.tracked = nil, nil
+		h.scripts, h.tracked, h.ports = nil, nil, nil
 		if h.proc != nil {
 			for _, ev := range h.trackerNews() {
 				h.feed(ev)

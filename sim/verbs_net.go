@@ -82,6 +82,7 @@ func (h *Host) plugged(n *nic) {
 	h.w.after(h.w.stp, func() {
 		if n.block == gen {
 			n.lan.SetBlocked(n.port, false)
+			h.w.disturbed = h.w.now
 			h.w.judge.look()
 		}
 	})

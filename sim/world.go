@@ -19,6 +19,7 @@ type Options struct {
 	Seed    uint64
 	Nodes   []string     // directors: d4 is .4 and 02:00:00:00:00:04 (see numbers)
 	Clients []string     // c1 is .201 and ..:c9
+	Real    []string     // real servers: rs1 is .221, rs1@10.0.0.50 has that address
 	LANs    int          // segments; every host has a card eth0, eth1 … on each (1)
 	Net     netip.Prefix // of the first segment, a /24 (10.0.0.0/24); the next ones follow
 	// Nets and Ifaces, if given, name each segment's net and each host's card on it instead; First is added to the
@@ -49,6 +50,7 @@ type Machine interface {
 const (
 	maxNodes     = 199
 	maxClients   = 50
+	maxReal      = 30
 	maxLANs      = 8
 	restingSteps = 10_000 // steps of one machine within one event before it counts as a loop
 	instantTasks = 1 << 20
@@ -80,6 +82,8 @@ type World struct {
 	life    []life
 	// storm, once set, ends the run: a host that answers an answer would keep it busy for ever.
 	storm string
+	// disturbed is when something was last done to the world, or a director got a configuration.
+	disturbed time.Duration
 	// pushed are the generations that push has committed, oldest first.
 	pushed []generation
 }
@@ -112,11 +116,22 @@ func New(opt Options) (*World, error) {
 			return nil, fmt.Errorf("net %v: expected an IPv4 /24, another one for each segment", net)
 		}
 	}
-	switch names := slices.Concat(opt.Nodes, opt.Clients); {
+	var real []string
+	var where []netip.Addr
+	for _, word := range opt.Real {
+		name, addr, err := realServer(word)
+		if err != nil {
+			return nil, err
+		}
+		real, where = append(real, name), append(where, addr)
+	}
+	switch names := slices.Concat(opt.Nodes, opt.Clients, real); {
 	case len(opt.Nodes) == 0:
 		return nil, fmt.Errorf("a world needs at least one node")
 	case len(opt.Nodes) > maxNodes || len(opt.Clients) > maxClients:
 		return nil, fmt.Errorf("%d nodes and %d clients: at most %d and %d", len(opt.Nodes), len(opt.Clients), maxNodes, maxClients)
+	case len(real) > maxReal:
+		return nil, fmt.Errorf("%d real servers: at most %d", len(real), maxReal)
 	case opt.LANs < 1 || opt.LANs > maxLANs:
 		return nil, fmt.Errorf("%d lans: expected 1 to %d", opt.LANs, maxLANs)
 	case opt.Net.Bits() != 24 || !opt.Net.Addr().Is4():
@@ -141,6 +156,11 @@ func New(opt Options) (*World, error) {
 	}
 	for i, number := range numbers(opt.Clients, maxClients) {
 		w.addHost(opt.Clients[i], byte(200+number), false)
+	}
+	for i, number := range numbers(real, maxReal) {
+		if err := w.addServer(real[i], byte(220+number), where[i]); err != nil {
+			return nil, err
+		}
 	}
 	w.judge.w = w
 	return w, nil
@@ -187,6 +207,25 @@ func (w *World) addHost(name string, number byte, director bool) {
 	}
 	h.boot()
 	w.hosts = append(w.hosts, h)
+}
+
+// addServer plugs in a real server, at an address of its own if it is given one.
+func (w *World) addServer(name string, number byte, at netip.Addr) error {
+	if at.IsValid() {
+		number = at.As4()[3]
+	}
+	w.addHost(name, number, false)
+	h := w.hosts[len(w.hosts)-1]
+	h.server = true
+	if at.IsValid() && !h.local(at) {
+		return fmt.Errorf("real server %s: %v is in none of the world's nets", name, at)
+	}
+	for _, other := range w.hosts[:len(w.hosts)-1] {
+		if other.local(h.nics[0].base.Addr()) {
+			return fmt.Errorf("%s and %s both have the address %v: say NAME@ADDRESS", other.Name, name, h.nics[0].base.Addr())
+		}
+	}
+	return nil
 }
 
 // Seed is the seed of everything that is left to chance.
@@ -321,6 +360,7 @@ func (w *World) Program(host string) string { return w.opt.Programs[host] }
 type HostInfo struct {
 	Name     string
 	Director bool
+	Server   bool       // a real server
 	Cards    []CardInfo // one on each segment
 }
 
@@ -334,7 +374,7 @@ type CardInfo struct {
 func (w *World) Hosts() []HostInfo {
 	var list []HostInfo
 	for _, h := range w.hosts {
-		info := HostInfo{Name: h.Name, Director: h.director}
+		info := HostInfo{Name: h.Name, Director: h.director, Server: h.server}
 		for _, n := range h.nics {
 			info.Cards = append(info.Cards, CardInfo{n.name, n.base})
 		}

@@ -34,7 +34,7 @@ var layer = map[string][]string{
 	"node":                  {"cluster", "config", "vrrp", "checker", "ipvs"},
 	"node/host":             {"node", "cluster", "config", "vrrp", "checker", "checker/probe", "ipvs", "ipvs/kernel"},
 	"sim/wire":              {},
-	"sim":                   {"sim/wire", "node", "cluster", "config", "vrrp", "checker", "ipvs"},
+	"sim":                   {"sim/wire", "node", "cluster", "config", "vrrp", "checker", "ipvs", "ipvs/ipvstest"},
 	"sim/report":            {"sim"},
 	"sim/real":              {"sim", "sim/netns", "sim/wire", "config", "vrrp"},
 	"sim/corpus":            {},

@@ -118,6 +118,9 @@ func refuse(sc *sim.Scenario) error {
 			return skip{why}
 		}
 		for _, a := range args {
+			if verb == "world" && a.Key == "real" {
+				return skip{"real servers are played in virtual time"}
+			}
 			if verb == "expect" && a.Key == "generation" {
 				return skip{"expect " + a.Key + "= asks what only the machine knows"}
 			}

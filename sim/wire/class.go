@@ -16,6 +16,7 @@ const (
 	ClassGARP                    // gratuitous ARP: announcements
 	ClassARP                     // other ARP
 	ClassICMP                    // the clients' requests and their answers
+	ClassTCP                     // connections of clients and health checks
 	ClassOther                   // anything else
 	classes    = iota
 )
@@ -25,7 +26,7 @@ const protoAH = 51
 // Everything is the sum of all classes.
 const Everything Class = 1<<classes - 1
 
-func classNames() [classes]string { return [...]string{"vrrp", "garp", "arp", "icmp", "other"} }
+func classNames() [classes]string { return [...]string{"vrrp", "garp", "arp", "icmp", "tcp", "other"} }
 
 // ParseClass reads "vrrp" or "arp+garp".
 func ParseClass(s string) (Class, error) {
@@ -72,6 +73,8 @@ func ClassOf(frame []byte) Class {
 			return ClassVRRP
 		case ProtoICMP:
 			return ClassICMP
+		case ProtoTCP:
+			return ClassTCP
 		}
 	}
 	return ClassOther

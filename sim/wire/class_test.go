@@ -52,7 +52,7 @@ func TestClasses(t *testing.T) {
 	if got := ClassOf([]byte{1, 2, 3}); got != ClassOther {
 		t.Errorf("three octets are %v", got)
 	}
-	for _, bad := range []string{"", "tcp", "vrrp+", "VRRP"} {
+	for _, bad := range []string{"", "sctp", "vrrp+", "VRRP"} {
 		if c, err := ParseClass(bad); err == nil {
 			t.Errorf("%q reads as %v", bad, c)
 		}
