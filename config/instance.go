@@ -132,7 +132,7 @@ func closeAuth(c *ctx, s *stmt) {
 func closeInstance(c *ctx, s *stmt) {
 	i := c.inst
 	written := func(kw string) bool {
-		return slices.ContainsFunc(s.children, func(child *stmt) bool { return child.keyword() == kw })
+		return slices.ContainsFunc(s.children, func(child *stmt) bool { return child.keyword() == kw || c.meant(child) == kw })
 	}
 	missing := func(kw, hint string) {
 		if written(kw) {

@@ -31,24 +31,25 @@ const anyWords = -1
 // ctx is what the setters work on: the tree so far and the open objects.
 type ctx struct {
 	*sink
-	schema *schema
-	cfg    *Config
-	strict *strict // the reader's default for includes
-	modes  Modes   // nil when the source does not know permissions
-	owner  string  // name of the open block of the top level
-	into   *[]Setting
-	script *Script
-	inst   *Instance
-	group  *SyncGroup
-	garp   *GARPGroup
-	vsg    *ServerGroup
-	vs     *VirtualServer
-	rs     *RealServer
-	check  *Check
-	host   *SMTPHost
-	url    *URL
-	facts  facts
-	light  bool // the objects of services are not kept (Lint)
+	schema  *schema
+	cfg     *Config
+	strict  *strict // the reader's default for includes
+	modes   Modes   // nil when the source does not know permissions
+	owner   string  // name of the open block of the top level
+	into    *[]Setting
+	script  *Script
+	inst    *Instance
+	group   *SyncGroup
+	garp    *GARPGroup
+	vsg     *ServerGroup
+	vs      *VirtualServer
+	rs      *RealServer
+	check   *Check
+	host    *SMTPHost
+	url     *URL
+	facts   facts
+	renamed bool // the open statement is an obsolete word that stands for another
+	light   bool // the objects of services are not kept (Lint)
 }
 
 // top reads a complete statement of the top level.
@@ -74,6 +75,8 @@ func (c *ctx) walk(stmts []*stmt) {
 
 func (c *ctx) statement(s *stmt) {
 	switch k := s.kw; {
+	case k != nil && len(s.words) > 2 && s.words[1].text == "=":
+		c.errorf(s.words[1].pos, "bad-value", k.name, "delete the =", "%s is followed by =, which keepalived takes for the value", k.name)
 	case k == nil:
 		if !c.obsolete(s) {
 			c.unknown(s)
@@ -142,7 +145,12 @@ func (c *ctx) surplus(s *stmt, from int) {
 func (c *ctx) unknown(s *stmt) {
 	kw, path := s.keyword(), s.path()
 	hint := ""
-	if n, ok := c.schema.nearest(path, kw); ok {
+	if n, rest, cut := cutKeyword(kw); cut && s.in.lookup(n) != nil {
+		for _, w := range s.words[1:] {
+			rest = strings.TrimSpace(rest + " " + w.text)
+		}
+		hint = "write: " + shorten(strings.TrimSpace(n+" "+strings.TrimLeft(rest, "=: "))) + ", with nothing but blanks between the words"
+	} else if n, ok := c.schema.nearest(path, kw); ok {
 		hint = "did you mean " + n + "?"
 		if strings.EqualFold(n, kw) {
 			hint += " keywords are case-sensitive"
@@ -166,6 +174,27 @@ func (c *ctx) unknown(s *stmt) {
 		hint = strings.TrimPrefix(hint+" keepalived would end the "+path+" block at the } of this one and lose what follows", " ")
 	}
 	c.errorf(s.pos, "unknown-keyword", kw, hint, "unknown block %q %s", shorten(kw), places(path))
+}
+
+// cutKeyword splits a word as other notations write it: priority=100, priority: 100, nopreempt;
+func cutKeyword(word string) (kw, rest string, ok bool) {
+	i := strings.IndexAny(word, "=:;")
+	if i < 1 {
+		return word, "", false
+	}
+	return word[:i], word[i+1:], true
+}
+
+// meant is the keyword that an unknown one of a block was probably meant to be; empty when there is none or it is known.
+func (c *ctx) meant(s *stmt) string {
+	if s.kw != nil {
+		return ""
+	}
+	if n, _, ok := cutKeyword(s.keyword()); ok && s.in.lookup(n) != nil {
+		return n
+	}
+	n, _ := c.schema.nearest(s.path(), s.keyword())
+	return n
 }
 
 func (c *ctx) nearestAnywhere(kw string) (name, block string, ok bool) {

@@ -88,7 +88,7 @@ type merge struct {
 }
 
 // perNode are settings that may well differ: a difference in another one is worth a look.
-var perNode = []string{"router_id", "priority", "state", "interface", "mcast_src_ip", "unicast_src_ip", "unicast_peer", "notification_email_from",
+var perNode = []string{"router_id", "lvs_id", "priority", "state", "interface", "mcast_src_ip", "unicast_src_ip", "unicast_peer", "notification_email_from",
 	"smtp_helo_name", "dev", "lvs_sync_daemon", "lvs_sync_daemon_interface", "default_interface", "net_namespace", "instance"}
 
 // level writes the statements that the directors in here have at one place.

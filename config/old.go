@@ -62,7 +62,9 @@ func (c *ctx) obsolete(s *stmt) bool {
 			return true
 		}
 		s.words[0].text, s.kw = o.as, k
+		c.renamed = true // said above, whatever age the other word has
 		c.statement(s)
+		c.renamed = false
 		return true
 	}
 	// Before 1.0 the members of a sync group stood directly in its block.
@@ -131,6 +133,9 @@ func modern(k *keyword) string {
 
 // age says that a keyword is deprecated, or newer than the keepalived of Debian 12.
 func (c *ctx) age(k *keyword, at Pos) {
+	if c.renamed {
+		return
+	}
 	switch k.in227 {
 	case "deprecated":
 		hint := "see keepalived.conf(5)"

@@ -125,6 +125,8 @@ func (c *ctx) bad(w word, kw, hint string, err error) {
 	}
 	if strings.HasSuffix(w.text, ";") {
 		hint = "delete the semicolon; " + hint
+	} else if strings.Contains(w.text, ",") {
+		hint = "there are no commas in lists, write one on each line; " + hint
 	}
 	c.errorf(w.pos, code, kw, hint, "%s %s", kw, err)
 }

@@ -1,10 +1,12 @@
 package config
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	mathbits "math/bits"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -224,7 +226,7 @@ func closeVirtualServer(c *ctx, s *stmt) {
 	v := c.vs
 	missing := func(kws [2]string, hint, def string) {
 		for _, child := range s.children {
-			if child.keyword() == kws[0] || child.keyword() == kws[1] {
+			if slices.Contains(kws[:], child.keyword()) || slices.Contains(kws[:], cmp.Or(c.meant(child), "?")) {
 				return
 			}
 		}

@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/aymanbagabas/go-udiff"
 	"github.com/spf13/cobra"
 
 	"quorate/api"
@@ -254,7 +253,7 @@ func (c *cli) diff(old, now side, opt config.Options, textOnly, planOnly bool) e
 	changes := config.Diff(a, b)
 	was, _ := config.Print(old.main, old.src, opt, config.PrintOptions{})
 	is, _ := config.Print(now.main, now.src, opt, config.PrintOptions{})
-	text := udiff.Unified(old.name, now.name, was, is)
+	text := unified(old.name, now.name, was, is)
 	if c.Output == "json" {
 		if changes == nil {
 			changes = []config.Change{}
