@@ -19,7 +19,7 @@ func (c *ctx) finishRouter(i *Instance) {
 	if len(i.UnicastPeers) > 0 {
 		def(&i.UnicastTTL, 255)
 	}
-	def(&i.Accept, !i.Strict.V)
+	def(&i.Accept, !i.Strict.V || i.Priority.V == 255)
 
 	if at, ok := c.facts.noPeers[i]; ok && len(i.UnicastPeers) == 0 {
 		c.errorf(at, "no-unicast-peer", "unicast_peer", "list the address of each other director, or delete the block", "unicast_peer is empty: vrrp_instance %s would use multicast, and this director would not hear the others", i.Name)
@@ -58,9 +58,6 @@ func (c *ctx) finishRouter(i *Instance) {
 	if i.AuthType.V == "AH" {
 		c.ah(i)
 	}
-	if i.Strict.V {
-		c.strictMode(i)
-	}
 	if i.TrackSrcIP.V && !i.McastSrcIP.Set && !i.UnicastSrcIP.Set {
 		c.warnf(i.TrackSrcIP.Pos, "ignored", "track_src_ip", "add: mcast_src_ip ADDRESS or unicast_src_ip ADDRESS", "track_src_ip needs a source address that is written in the file")
 	}
@@ -81,31 +78,6 @@ func (c *ctx) ah(i *Instance) {
 		c.warnf(at, "ah-trap", "auth_type", "use auth_type PASS", "AH covers the addresses of the packet: it does not survive NAT, and many clouds drop it")
 	default:
 		c.warnf(at, "ah-trap", "auth_type", "use auth_type PASS, or none", "AH has been dropped from VRRP (RFC 3768): it protects against mistakes only, and other routers do not know it")
-	}
-}
-
-// strictMode says what vrrp_strict takes away (keepalived 2.2.7, measured).
-func (c *ctx) strictMode(i *Instance) {
-	drop := func(at Pos, kw, why string) {
-		c.warnf(at, "strict", kw, "delete it, or vrrp_strict", "%s is not allowed in strict mode: %s", kw, why)
-	}
-	if i.AuthType.Set {
-		drop(i.AuthType.Pos, "authentication", "the RFC has no authentication; keepalived leaves it out")
-	}
-	if len(i.UnicastPeers) > 0 {
-		drop(i.UnicastPeers[0].Pos, "unicast_peer", "the RFC knows multicast only; keepalived refuses the instance")
-	}
-	if i.PreemptDelay.V != 0 {
-		drop(i.PreemptDelay.Pos, "preempt_delay", "keepalived leaves it out")
-	}
-	if i.State.V == "MASTER" && i.State.Set && i.Priority.V != 255 {
-		drop(i.State.Pos, "state", "only an owner (priority 255) starts as MASTER")
-	}
-	if len(i.VIPs) == 0 {
-		drop(i.Pos, "vrrp_instance", "an instance needs an address")
-	}
-	if i.VMACXmitBase.Set {
-		drop(i.VMACXmitBase.Pos, "vmac_xmit_base", "adverts must come from the virtual MAC address")
 	}
 }
 

@@ -26,7 +26,7 @@ var features = []feature{
 	{name: "vmac", done: true, level: Error, why: "the address would be answered for with the MAC address of the interface"},
 	{name: "auth-ah", done: true, level: Error, why: "adverts would be sent without it, and other routers would discard them"},
 	{name: "auth-hmac", level: Error, why: "adverts would be sent without it, and other routers would discard them"},
-	{name: "strict", level: Error, why: "the rules of the RFC would not be enforced"},
+	{name: "strict", done: true, level: Error, why: "the rules of the RFC would not be enforced"},
 	{name: "checksum-v2", done: true, level: Error, why: "routers that use this checksum would discard the adverts"},
 	{name: "startup-delay", done: true, level: Error, why: "the election would begin at once"},
 	{name: "dont-track-primary", done: true, level: Error, why: "the instance would be in fault while its interface is down"},

@@ -229,6 +229,9 @@ func (c *ctx) finishInstance(i *Instance) {
 	// has no reason to announce itself again, and neighbours that learned the loser stay with it for seconds after a heal.
 	inherit(&i.HigherPrioSendAdvert, true, g.HigherPrioSendAdvert)
 	inherit(&i.DownTimerAdverts, 3, g.DownTimerAdverts)
+	if i.Strict.V {
+		c.enforceStrict(i)
+	}
 	inherit(&i.SMTPAlert, false, g.SMTPAlertVRRP, g.SMTPAlert)
 	def(&i.AdvertInt, time.Second)
 
