@@ -76,7 +76,6 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 				return a, false
 			}
 			a.option(w, v)
-			c.reportFeature(k, w.pos)
 		case "home", "-nodad", "mngtmpaddr", "noprefixroute", "autojoin", "track_group":
 			a.option(w, v)
 			c.reportFeature(k, w.pos)

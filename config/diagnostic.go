@@ -49,7 +49,7 @@ func (d Diagnostic) Advice() bool {
 }
 
 var advice = []string{
-	"address-not-owned", "ah-trap", "check-too-slow", "close-priorities", "duplicate-address", "duplicate-keyword", "include-no-match", "missing-keyword",
+	"address-not-owned", "ah-trap", "check-too-slow", "close-priorities", "duplicate-address", "duplicate-keyword", "first-address", "include-no-match", "missing-keyword",
 	"mixed-families", "no-effect", "no-effect-yet", "nopreempt-weight", "own-address", "quorum-without-sorry", "readable-secret",
 	"server-is-vip", "short-advert-int", "weight-too-small",
 }

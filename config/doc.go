@@ -44,7 +44,7 @@
 //
 // Reading a keyword and doing what it asks for are two things. feature.go is the one table
 // of what the daemon does. A keyword names its feature in the last column of values.tsv; a
-// value that asks for one (an IPv6 address, a weight) is reported by ctx.need. As long as
+// value that asks for one (a scheduler flag, a weight) is reported by ctx.need. As long as
 // the feature is not done, every use is a finding: "not-supported-yet", an Error, when
 // running the file without it would mislead; "no-effect-yet", a Warning, otherwise;
 // "no-effect" when it will never be done, with the reason. To turn one on set done, then

@@ -210,6 +210,10 @@ func (c *ctx) finishInstance(i *Instance) {
 			i.Version.V = 3
 		}
 		def(&i.Version, 3)
+		if a := i.VIPs[0]; !a.Prefix.Addr().IsLinkLocalUnicast() { // RFC 9568 5.2.9
+			c.warnf(a.Pos, "first-address", "virtual_ipaddress", "add a link-local address, such as fe80::51, as the first one",
+				"the first IPv6 address of a virtual router is to be link-local, which %s is not: others take the adverts all the same, but hosts that learn their router by router advertisements need it", a.Prefix.Addr())
+		}
 	} else {
 		inherit(&i.Version, 2, g.VRRPVersion)
 	}

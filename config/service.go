@@ -125,9 +125,6 @@ func groupEntry(c *ctx, item *stmt) {
 	if len(item.words) > 2 {
 		c.surplus(item, 2)
 	}
-	if e.First.Is6() {
-		c.ipv6(w, kw)
-	}
 	g.Entries = append(g.Entries, e)
 }
 
@@ -228,8 +225,8 @@ func (c *ctx) family(v *VirtualServer, a Value[netip.Addr], kind, kw string) {
 		c.errorf(a.Pos, "mixed-families", kw, "use an address of the same family, or lvs_method TUN", "%s %s is not of the family of virtual_server %s, and %s cannot translate", kw, a.V, v, kind)
 		return
 	}
-	c.warnf(a.Pos, "mixed-families", kw, "check that the kernel has both families of IPVS, and that the server unpacks them",
-		"%s %s is not of the family of virtual_server %s: packets travel in a tunnel of the other family", kw, a.V, v)
+	c.errorf(a.Pos, "not-supported-yet", kw, "use an address of the same family",
+		"%s %s is not of the family of virtual_server %s: a tunnel of the other family is not supported yet", kw, a.V, v)
 }
 
 // facts is what the checks of the whole file need about objects that Lint does not keep.

@@ -278,17 +278,7 @@ func (c *ctx) ip(w word, kw string) (netip.Addr, bool) {
 		c.bad(w, kw, "write an address such as 192.168.2.240 or 2001:db8::240", fmt.Errorf("%q is not an IP address", shorten(w.text)))
 		return netip.Addr{}, false
 	}
-	if a.Is6() {
-		c.ipv6(w, kw)
-	}
 	return a, true
-}
-
-// ipv6 reports an IPv6 address as long as the daemon has no use for one.
-func (c *ctx) ipv6(w word, kw string) {
-	if f := featureNamed("ipv6"); !f.done {
-		c.errorf(w.pos, "not-supported-yet", kw, "use an IPv4 address", "%s %s: IPv6 is not supported yet", kw, shorten(w.text))
-	}
 }
 
 // port reads a port of a service, 1..65535.

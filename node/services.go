@@ -238,8 +238,16 @@ func wantedService(v *config.VirtualServer) ipvs.Service {
 		Key:         ipvs.Key{Protocol: protocol(v.Protocol.V), Addr: v.Addr.V, Port: uint16(v.Port.V)},
 		Scheduler:   v.LBAlgo.V,
 		Persistence: time.Duration(v.Persistence.V) * time.Second,
-		Netmask:     v.PersistenceGranularity.V,
+		Netmask:     persistenceMask(v),
 	}
+}
+
+// persistenceMask is persistence_granularity, of an IPv6 service a prefix length; not valid: the whole address.
+func persistenceMask(v *config.VirtualServer) netip.Addr {
+	if v.Addr.V.Is6() && v.PersistenceBits > 0 {
+		return ipvs.Mask(v.PersistenceBits, true)
+	}
+	return v.PersistenceGranularity.V
 }
 
 func wantedDestination(v *config.VirtualServer, r *config.RealServer) ipvs.Destination {

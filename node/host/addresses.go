@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -215,6 +218,8 @@ func (op addressOp) message(b []byte, seq uint32) ([]byte, error) {
 		case ip.Is6():
 			// Detection of duplicates would keep a taken-over address silent for a second.
 			b = attribute(b, unix.IFA_FLAGS, ne.AppendUint32(nil, unix.IFA_F_NODAD))
+			// struct ifa_cacheinfo: preferred, valid, two times that the kernel sets itself.
+			b = attribute(b, unix.IFA_CACHEINFO, ne.AppendUint64(ne.AppendUint32(ne.AppendUint32(nil, preferred(c)), forever), 0))
 		default:
 			brd, err := broadcast(c)
 			if err != nil {
@@ -230,6 +235,24 @@ func (op addressOp) message(b []byte, seq uint32) ([]byte, error) {
 	}
 	ne.PutUint32(b[start:], uint32(len(b)-start))
 	return b, nil
+}
+
+const forever = ^uint32(0)
+
+// preferred is for how many seconds the host may choose an IPv6 address as the source of connections of its own. One without
+// a prefix is for clients only, and never chosen, if preferred_lft does not say otherwise (keepalived 2.2.7, measured).
+func preferred(c config.Address) uint32 {
+	words := strings.Fields(c.Options)
+	if k := slices.Index(words, "preferred_lft"); k >= 0 && k+1 < len(words) {
+		if n, err := strconv.ParseUint(words[k+1], 10, 32); err == nil {
+			return uint32(n)
+		}
+		return forever
+	}
+	if c.Prefix.IsSingleIP() {
+		return 0
+	}
+	return forever
 }
 
 func attribute(b []byte, kind uint16, value []byte) []byte {

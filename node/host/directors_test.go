@@ -49,8 +49,8 @@ func directorProcess(address, path string, runDir ...string) int {
 	return 0
 }
 
-// awaitEth0 waits for an eth0 that the test moves in, and brings it up.
-func awaitEth0(address string) error {
+// awaitEth0 waits for an eth0 that the test moves in, gives it its addresses, and brings it up.
+func awaitEth0(addresses string) error {
 	var eth0 netlink.Link
 	for eth0 == nil {
 		if l, err := netlink.LinkByName("eth0"); err == nil {
@@ -58,14 +58,19 @@ func awaitEth0(address string) error {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	a, err := netlink.ParseAddr(address)
-	if err == nil {
-		err = netlink.AddrReplace(eth0, a)
+	for address := range strings.SplitSeq(addresses, ",") {
+		a, err := netlink.ParseAddr(address)
+		if err != nil {
+			return err
+		}
+		if a.IP.To4() == nil {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		if err := netlink.AddrReplace(eth0, a); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = netlink.LinkSetUp(eth0)
-	}
-	return err
+	return netlink.LinkSetUp(eth0)
 }
 
 // director is what the test holds of one.

@@ -20,10 +20,10 @@ import (
 // frrScript makes the macvlan that FRR wants to find, starts zebra and becomes vrrpd.
 const frrScript = `set -e
 echo 1 >/proc/sys/net/ipv4/conf/eth0/arp_ignore
-ip link add vrrp4-2-51 link eth0 type macvlan mode bridge
-ip link set vrrp4-2-51 address 00:00:5e:00:01:33
-ip addr add 10.9.0.100/32 dev vrrp4-2-51
-ip link set vrrp4-2-51 up
+ip link add frr-51 link eth0 type macvlan mode bridge
+ip link set frr-51 address %[2]s addrgenmode random
+ip addr add %[3]s dev frr-51 nodad
+ip link set frr-51 up
 cd %[1]s
 /usr/lib/frr/zebra -f %[1]s/zebra.conf -z %[1]s/run/zserv -i %[1]s/run/zebra.pid --vty_socket %[1]s/run -P 0 >/dev/null 2>&1 &
 while [ ! -e %[1]s/run/zserv ]; do sleep 0.05; done
@@ -31,8 +31,12 @@ exec /usr/lib/frr/vrrpd -f %[1]s/vrrpd.conf -z %[1]s/run/zserv -i %[1]s/run/vrrp
 `
 
 // startFRR runs vrrpd, which always sends from the virtual Ethernet address.
-func startFRR(t *testing.T, priority int) *director {
+func startFRR(t *testing.T, vip string, priority int) *director {
 	t.Helper()
+	family, mac, prefix := "ip", "00:00:5e:00:01:33", vip+"/32"
+	if strings.Contains(vip, ":") {
+		family, mac, prefix = "ipv6", "00:00:5e:00:02:33", vip+"/64"
+	}
 	frr, err := user.Lookup("frr")
 	must(t, err)
 	uid, err := strconv.Atoi(frr.Uid)
@@ -45,8 +49,8 @@ func startFRR(t *testing.T, priority int) *director {
 	must(t, os.Chown(filepath.Join(dir, "run"), uid, -1))
 	must(t, os.WriteFile(filepath.Join(dir, "zebra.conf"), nil, 0o644))
 	must(t, os.WriteFile(filepath.Join(dir, "vrrpd.conf"), fmt.Appendf(nil,
-		"debug vrrp protocol\ninterface eth0\n vrrp 51 version 3\n vrrp 51 priority %d\n vrrp 51 advertisement-interval 200\n vrrp 51 ip 10.9.0.100\n", priority), 0o644))
-	d := startInside(t, "--worker=f", "exec", "10.9.0.2/24", "/bin/sh", "-c", fmt.Sprintf(frrScript, dir))
+		"debug vrrp protocol\ninterface eth0\n vrrp 51 version 3\n vrrp 51 priority %d\n vrrp 51 advertisement-interval 200\n vrrp 51 %s %s\n", priority, family, vip), 0o644))
+	d := startInside(t, "--worker=f", "exec", "10.9.0.2/24", "/bin/sh", "-c", fmt.Sprintf(frrScript, dir, mac, prefix))
 	t.Cleanup(func() { // it would outlive the test
 		if pid, err := strconv.Atoi(strings.TrimSpace(readAll(filepath.Join(dir, "run", "zebra.pid")))); err == nil {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -57,52 +61,54 @@ func startFRR(t *testing.T, priority int) *director {
 
 // owns says whether FRR is the owner: the address is always there, but only then is its macvlan up.
 func (d *director) owns() bool {
-	l, err := d.h.LinkByName("vrrp4-2-51")
+	l, err := d.h.LinkByName("frr-51")
 	return err == nil && l.Attrs().RawFlags&unix.IFF_RUNNING != 0
 }
 
 // TestInteropFRR: with a real FRR, as owner and as backup, with each of the Ethernet addresses that we may have.
 func TestInteropFRR(t *testing.T) {
-	for _, tt := range []struct{ name, lines string }{
-		{"plain", ""},
-		{"vmac", "use_vmac"},
-		{"vmacbase", "use_vmac\n vmac_xmit_base"}, // keepalived: two owners for ever
+	for _, tt := range []struct{ name, lines, vip string }{
+		{"plain", "", "10.9.0.100"},
+		{"vmac", "use_vmac", "10.9.0.100"},
+		{"vmacbase", "use_vmac\n vmac_xmit_base", "10.9.0.100"}, // keepalived: two owners for ever
+		{"ipv6", "", "2001:db8::100"},
+		{"vmac6", "use_vmac", "2001:db8::100"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			testenv.Need(t, "vrrpd", "zebra")
 			if !inNetns(t) {
 				return
 			}
-			interopFRR(t, tt.lines)
+			interopFRR(t, tt.lines, tt.vip)
 		})
 	}
 }
 
-func interopFRR(t *testing.T, lines string) {
+func interopFRR(t *testing.T, lines, vip string) {
 	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
 	br, err := netlink.LinkByName("br0")
 	must(t, err)
 	must(t, netlink.LinkSetUp(br))
 	conf := func(priority int) string {
 		path := filepath.Join(t.TempDir(), "keepalived.conf")
-		must(t, os.WriteFile(path, fmt.Appendf(nil, "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority %d\n version 3\n advert_int 0.2\n %s\n virtual_ipaddress {\n 10.9.0.100\n }\n}\n",
-			priority, lines), 0o600))
+		must(t, os.WriteFile(path, fmt.Appendf(nil, "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority %d\n version 3\n advert_int 0.2\n %s\n virtual_ipaddress {\n %s\n }\n}\n",
+			priority, lines, vip), 0o600))
 		return path
 	}
-	theirs := startFRR(t, 100)
+	theirs := startFRR(t, vip, 100)
 	eventually(t, 10*time.Second, theirs.owns, theirs.log.String)
 	ours := startDirector(t, "o", "10.9.0.1/24", conf(150))
 	why := func() string { return "ours:\n" + ours.log.String() + "\nFRR:\n" + theirs.log.String() }
 	owner := func(we bool, what string) {
 		t.Helper()
-		eventually(t, 20*time.Second, func() bool { return ours.holds("10.9.0.100") == we && theirs.owns() != we },
+		eventually(t, 20*time.Second, func() bool { return ours.holds(vip) == we && theirs.owns() != we },
 			func() string { return what + "\n" + why() })
 	}
 	stays := func(we bool, what string) {
 		t.Helper()
 		owner(we, what)
 		for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-			if ours.holds("10.9.0.100") != we || theirs.owns() == we {
+			if ours.holds(vip) != we || theirs.owns() == we {
 				t.Fatalf("%s: not for long\n%s", what, why())
 			}
 		}
@@ -129,5 +135,5 @@ func interopFRR(t *testing.T, lines string) {
 	eventually(t, 10*time.Second, theirs.owns, why)
 	must(t, theirs.cmd.Process.Signal(syscall.SIGTERM))
 	_ = theirs.cmd.Wait()
-	eventually(t, 10*time.Second, func() bool { return ours.holds("10.9.0.100") }, why)
+	eventually(t, 10*time.Second, func() bool { return ours.holds(vip) }, why)
 }

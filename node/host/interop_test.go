@@ -40,6 +40,9 @@ func TestInterop(t *testing.T) {
 		{name: "v3ipv6", lines: "version 3\n advert_int 0.2", vip: "2001:db8::100"},
 		{name: "v2unicast", lines: "version 2\n advert_int 1\n @ours unicast_src_ip 10.9.0.1\n @theirs unicast_src_ip 10.9.0.2\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
 		{name: "v3unicast", lines: "version 3\n advert_int 0.2\n unicast_ttl 33\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
+		{name: "v3ipv6unicast", lines: "advert_int 0.2\n unicast_ttl 255\n @ours unicast_src_ip 2001:db8::1\n @theirs unicast_src_ip 2001:db8::2\n unicast_peer {\n @ours 2001:db8::2\n @theirs 2001:db8::1\n }", vip: "2001:db8::100"},
+		// An address of the other family goes with it; the link-local one is the first, as the RFC wants it.
+		{name: "v3ipv6dual", lines: "advert_int 0.2\n virtual_ipaddress_excluded {\n 10.9.0.100\n }\n virtual_ipaddress {\n fe80::51\n }", vip: "2001:db8::100"},
 		{name: "v3group", lines: "version 3\n advert_int 0.2\n mcast_dst_ip 224.0.0.77\n mcast_src_ip @SRC@"},
 		{name: "v2novip", lines: "version 2\n advert_int 1\n @ours no_virtual_ipaddress", excluded: true},
 		{name: "vmac", lines: "version 3\n advert_int 0.2\n use_vmac"},
@@ -92,9 +95,9 @@ func interop(t *testing.T, lines, block, vip string, nopreempt bool) {
 	}
 	oursConf, theirsConf := conf("ours", "10.9.0.1", 150), conf("theirs", "10.9.0.2", 100)
 	keepalived, _ := testenv.Find("keepalived")
-	theirs := startInside(t, "--worker=k", "exec", "10.9.0.2/24", keepalived, "-n", "-l", "-D", "-P", "-f", theirsConf,
+	theirs := startInside(t, "--worker=k", "exec", "10.9.0.2/24,2001:db8::2/64", keepalived, "-n", "-l", "-D", "-P", "-f", theirsConf,
 		"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
-	ours := startDirector(t, "o", "10.9.0.1/24", oursConf)
+	ours := startDirector(t, "o", "10.9.0.1/24,2001:db8::1/64", oursConf)
 	why := func() string { return "ours:\n" + ours.log.String() + "\nkeepalived:\n" + theirs.log.String() }
 	owner := func(yes, no *director, what string) {
 		t.Helper()
@@ -122,7 +125,7 @@ func interop(t *testing.T, lines, block, vip string, nopreempt bool) {
 			must(t, theirs.cmd.Process.Signal(syscall.SIGTERM))
 			_ = theirs.cmd.Wait()
 			owner(ours, nil, "they stopped")
-			theirs = startInside(t, "--worker=k", "exec", "10.9.0.2/24", keepalived, "-n", "-l", "-D", "-P", "-f", theirsConf,
+			theirs = startInside(t, "--worker=k", "exec", "10.9.0.2/24,2001:db8::2/64", keepalived, "-n", "-l", "-D", "-P", "-f", theirsConf,
 				"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
 		}
 	}
@@ -135,7 +138,7 @@ func interop(t *testing.T, lines, block, vip string, nopreempt bool) {
 	}
 	owner(theirs, nil, "we stopped")
 
-	ours = startDirector(t, "o", "10.9.0.1/24", oursConf)
+	ours = startDirector(t, "o", "10.9.0.1/24,2001:db8::1/64", oursConf)
 	if nopreempt {
 		time.Sleep(2 * time.Second)
 		owner(theirs, ours, "they keep it")
