@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"quorate/cluster"
+	"quorate/cluster/replica"
 )
 
 // Config says where a member's store is and how it reaches the others. Zero values of the optional fields mean the
@@ -102,5 +103,5 @@ func (c Config) withDefaults() (Config, error) {
 		}
 		c.Disk = OpenDisk(c.Dir, c.Logger)
 	}
-	return c, checkMember(c.Self)
+	return c, replica.CheckMember(c.Self)
 }

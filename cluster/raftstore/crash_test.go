@@ -3,7 +3,6 @@ package raftstore
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -389,30 +388,6 @@ func FuzzEndOfLog(f *testing.F) {
 			if again, err := endOfLog(b[:n]); err != nil || again != n {
 				t.Fatalf("what is kept does not check: %d, %v", again, err)
 			}
-		}
-	})
-}
-
-func FuzzState(f *testing.F) {
-	m := cluster.NewMachine()
-	m.Apply(put("/a", "b"))
-	b, err := encodeState(&roster{Cluster: 7, Members: []cluster.Member{{ID: 1, Name: "a", Address: "a:1"}}, Removed: []uint64{3}}, m)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(b)
-	f.Add(b[:len(b)-3])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m := cluster.NewMachine()
-		r, err := decodeState(b, m)
-		if err != nil {
-			if m.Rev() != 0 || m.Len() != 0 {
-				t.Fatal("a refused snapshot changed the machine")
-			}
-			return
-		}
-		if _, err := json.Marshal(r); err != nil {
-			t.Fatal(err)
 		}
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 
 	"quorate/cluster"
+	"quorate/cluster/replica"
 )
 
 // Disk keeps what raft must not forget. The store calls it from one goroutine at a time, Load first.
@@ -86,7 +87,8 @@ func OpenDisk(dir string, log *slog.Logger) Disk {
 	return &walDisk{dir: filepath.Join(dir, storeSubdir), log: log}
 }
 
-const remedy = "this member's copy is damaged; if other members are well, remove it from the cluster, move the directory away and join again"
+// remedy is what every error about damage ends with.
+const remedy = replica.Remedy
 
 func (d *walDisk) Load() (Loaded, error) {
 	var l Loaded

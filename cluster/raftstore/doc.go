@@ -17,13 +17,12 @@
 //
 // # What one goroutine does
 //
-// run owns raft. It takes ticks, messages, requests and reports, as many as there are, and then does what raft wants
-// done (processReady), always in this order:
+// What is decided is decided by package replica, a machine. run drives it: it takes time, messages, requests and reports, as many as there are,
+// and then does what the machine wants done (rest), always in this order:
 //
 //	snapshot, entries, term and vote   to disk, synced                Disk
 //	messages                           into the queues of the peers   transport
-//	committed entries                  to the machine                 cluster.Machine
-//	answers                            to those who wait              waiter, reader
+//	answers                            to those who wait              waiter
 //
 // So nothing is promised to another member before it is on disk, and nothing acknowledged before it is on a majority of
 // disks and applied here. Proposals that arrive during a sync share the next one: that is all the batching there is.
@@ -54,7 +53,7 @@
 // id is refused by the others for the same reason. Not recognised is damage that looks exactly like a
 // torn write: in the very last record, with zeros at its end.
 //
-// If raft finds its data contradictory it panics; the loop turns that into a failed store with the same remedy.
+// If raft finds its data contradictory it panics; the replica turns that into a failed store with the same remedy.
 //
 // # Connections
 //

@@ -3,10 +3,10 @@ package raftstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"quorate/cluster"
+	"quorate/cluster/replica"
 )
 
 // outcome is what a waiter gets.
@@ -15,42 +15,33 @@ type outcome struct {
 	err error
 }
 
-// waiter is a proposal on its way and who waits for it.
+// waiter is who waits for a request.
 type waiter struct {
-	id   cluster.RequestID
-	data []byte // an encoded command, or
-	conf *confRequest
-	term uint64 // in which it was handed to raft, 0: not yet; the loop's
-	ctx  context.Context
-	ch   chan outcome // buffered: whoever takes the waiter out of the map sends once
-}
-
-// reader waits until this member has applied what was committed when it asked.
-type reader struct {
 	ctx context.Context
-	ch  chan error
+	ch  chan outcome // buffered: whoever takes the waiter out of the map sends once
 }
 
 var errGaveUp = errors.New("request time-out")
 
-// submit proposes and waits.
-func (s *Store) submit(w *waiter, limit time.Duration) (cluster.TxnResult, error) {
+// submit hands a request to the replica and waits for its answer.
+func (s *Store) submit(ctx context.Context, limit time.Duration, request func(cluster.RequestID, func() bool) replica.Event) (cluster.TxnResult, error) {
 	if s.lost.Load() && !s.electing() {
 		return cluster.TxnResult{}, s.noQuorum()
 	}
+	id, w := s.ids.next(), &waiter{ctx: ctx, ch: make(chan outcome, 1)}
 	s.waitMu.Lock()
-	s.waiters[w.id] = w
+	s.waiters[id] = w
 	s.waitMu.Unlock()
-	defer s.take(w.id)
+	defer s.take(id)
 
 	timer, stop := bound(limit)
 	defer stop()
 	select {
-	case s.work <- w:
+	case s.work <- request(id, func() bool { return ctx.Err() == nil && s.waiting(id) }):
 	case <-s.done:
 		return cluster.TxnResult{}, s.stopped()
-	case <-w.ctx.Done():
-		return cluster.TxnResult{}, s.timeoutError(w.ctx.Err())
+	case <-ctx.Done():
+		return cluster.TxnResult{}, s.timeoutError(ctx.Err())
 	case <-timer:
 		return cluster.TxnResult{}, s.timeoutError(errGaveUp)
 	}
@@ -64,8 +55,8 @@ func (s *Store) submit(w *waiter, limit time.Duration) (cluster.TxnResult, error
 		default:
 			return cluster.TxnResult{}, s.stopped()
 		}
-	case <-w.ctx.Done():
-		return cluster.TxnResult{}, s.timeoutError(w.ctx.Err())
+	case <-ctx.Done():
+		return cluster.TxnResult{}, s.timeoutError(ctx.Err())
 	case <-timer:
 		return cluster.TxnResult{}, s.timeoutError(errGaveUp)
 	}
@@ -80,13 +71,14 @@ func (s *Store) take(id cluster.RequestID) *waiter {
 	return w
 }
 
-// waiting reports whether somebody still waits for the proposal.
+// waiting reports whether somebody still waits for the request.
 func (s *Store) waiting(id cluster.RequestID) bool {
 	s.waitMu.Lock()
 	defer s.waitMu.Unlock()
 	return s.waiters[id] != nil
 }
 
+// failWaiters ends every request: the store has stopped.
 func (s *Store) failWaiters(err error) {
 	s.waitMu.Lock()
 	defer s.waitMu.Unlock()
@@ -96,45 +88,10 @@ func (s *Store) failWaiters(err error) {
 	}
 }
 
-// failOlder gives up what was handed to leaders before the one of this term, of which an entry has just been applied:
-// all that it took over from them precedes that entry. Only a proposal still on its way from one to
-// the other could come later, which is why the outcome is called unknown.
-func (s *Store) failOlder(term uint64, why string) {
-	s.waitMu.Lock()
-	defer s.waitMu.Unlock()
-	for id, w := range s.waiters {
-		if w.term != 0 && w.term < term {
-			delete(s.waiters, id)
-			w.ch <- outcome{err: fmt.Errorf("%w: %s", cluster.ErrTimeout, why)}
-		}
-	}
-}
-
 // readBarrier returns once this member has applied everything that was acknowledged anywhere before the call.
 func (s *Store) readBarrier(ctx context.Context) error {
-	if s.lost.Load() && !s.electing() {
-		return s.noQuorum()
-	}
-	r := &reader{ctx: ctx, ch: make(chan error, 1)}
-	timer, stop := bound(s.cfg.RequestTimeout)
-	defer stop()
-	select {
-	case s.work <- r:
-	case <-s.done:
-		return s.stopped()
-	case <-ctx.Done():
-		return s.timeoutError(ctx.Err())
-	case <-timer:
-		return s.timeoutError(errGaveUp)
-	}
-	select {
-	case err := <-r.ch:
-		return err
-	case <-s.done:
-		return s.stopped()
-	case <-ctx.Done():
-		return s.timeoutError(ctx.Err())
-	case <-timer:
-		return s.timeoutError(errGaveUp)
-	}
+	_, err := s.submit(ctx, s.cfg.RequestTimeout, func(id cluster.RequestID, live func() bool) replica.Event {
+		return replica.Read{ID: id, Live: live}
+	})
+	return err
 }

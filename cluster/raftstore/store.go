@@ -6,16 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 
 	"quorate/cluster"
+	"quorate/cluster/replica"
 )
 
 // Store is one member of a replicated store. All exported methods may be called from several goroutines.
@@ -26,12 +27,10 @@ type Store struct {
 	tr   *transport
 	ids  idSource
 
-	// What has been applied. Written by the loop only, under mu.
+	// The loop works with the replica under mu; others read what it has applied.
 	mu      sync.RWMutex
-	machine *cluster.Machine
-	roster  roster
+	rep     *replica.Replica
 	changed chan struct{} // closed and replaced when the revision has grown
-	fresh   bool          // nothing was ever stored: no log, no vote
 
 	waitMu  sync.Mutex
 	waiters map[cluster.RequestID]*waiter
@@ -39,7 +38,7 @@ type Store struct {
 	status atomic.Pointer[cluster.Status]
 	lost   atomic.Bool // no leader for NoQuorumAfter
 
-	work    chan any             // *waiter, *reader, confProposal
+	work    chan replica.Event   // requests
 	recv    chan *raftpb.Message // from the network
 	reports chan report
 	stopc   chan struct{} // closed by Close
@@ -53,7 +52,9 @@ type Store struct {
 	closeOnce sync.Once
 	closeErr  error
 
-	loop loopState
+	// The loop's.
+	began   time.Time // of the replica's time
+	closing bool
 }
 
 var _ cluster.Store = (*Store)(nil)
@@ -67,10 +68,9 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		cfg: cfg, log: cfg.Logger, disk: cfg.Disk,
-		machine: cluster.NewMachineHistory(cfg.History),
 		changed: make(chan struct{}),
 		waiters: make(map[cluster.RequestID]*waiter),
-		work:    make(chan any, 1024),
+		work:    make(chan replica.Event, 1024),
 		recv:    make(chan *raftpb.Message, recvQueue),
 		reports: make(chan report, 256),
 		stopc:   make(chan struct{}),
@@ -92,7 +92,7 @@ func Open(cfg Config) (*Store, error) {
 }
 
 // load reads the disk and brings raft and the machine to where they were.
-func (s *Store) load() (err error) {
+func (s *Store) load() error {
 	l, err := s.disk.Load()
 	if err != nil {
 		return err
@@ -104,65 +104,29 @@ func (s *Store) load() (err error) {
 	if l.Self.ID != 0 && l.Self.ID != s.cfg.Self.ID {
 		return fmt.Errorf("%s is the store of member %d (%s), not of %d (%s)", s.cfg.Dir, l.Self.ID, l.Self.Name, s.cfg.Self.ID, s.cfg.Self.Name)
 	}
-	// Before any peer is known, for it is said in the hello.
-	s.fresh = l.Snapshot == nil && len(l.Entries) == 0 && raft.IsEmptyHardState(l.HardState)
-	ls := &s.loop
-	ls.storage = &logStorage{MemoryStorage: raft.NewMemoryStorage(), s: s}
-	if l.Snapshot != nil {
-		r, err := decodeState(l.Snapshot.GetData(), s.machine)
-		if err != nil {
-			return fmt.Errorf("snapshot at index %d: %w: %s", l.Snapshot.GetMetadata().GetIndex(), err, remedy)
-		}
-		if err := ls.storage.ApplySnapshot(l.Snapshot); err != nil {
-			return err
-		}
-		ls.applied = l.Snapshot.GetMetadata().GetIndex()
-		ls.snapIndex = ls.applied
-		ls.conf = l.Snapshot.GetMetadata().GetConfState()
-		s.setRoster(r)
-	}
-	if err := ls.storage.SetHardState(l.HardState); err != nil {
+	s.began = time.Now()
+	s.rep, err = replica.New(0, replica.Config{
+		Self: s.cfg.Self, Start: s.ids.prefix, Tick: s.cfg.Tick, ElectionTicks: s.cfg.ElectionTicks, Jitter: rand.IntN, NoQuorumAfter: s.cfg.NoQuorumAfter,
+		SnapshotEvery: s.cfg.SnapshotEvery, SnapshotBytes: s.cfg.SnapshotBytes, KeepEntries: s.cfg.KeepEntries, History: s.cfg.History,
+		Verbose: s.log.Enabled(context.Background(), slog.LevelDebug),
+	}, replica.State{Snapshot: l.Snapshot, HardState: l.HardState, Entries: l.Entries})
+	if err != nil {
 		return err
 	}
-	if err := ls.storage.Append(l.Entries); err != nil {
-		return err
-	}
+	// Not before the replica knows whether it is fresh, which is said in the hello.
 	for _, m := range s.cfg.Seeds {
 		if m.ID != 0 && m.ID != s.cfg.Self.ID {
 			s.tr.setPeer(m.ID, m.Address)
 		}
 	}
-	defer s.recovered(&err)
-	ls.rn, err = raft.NewRawNode(&raft.Config{
-		ID: s.cfg.Self.ID, ElectionTick: s.cfg.ElectionTicks, HeartbeatTick: 1,
-		Storage: ls.storage, Applied: ls.applied,
-		MaxSizePerMsg: 1 << 20, MaxCommittedSizePerReady: 16 << 20, MaxUncommittedEntriesSize: 128 << 20, MaxInflightMsgs: 256,
-		CheckQuorum: true, PreVote: true, StepDownOnRemoval: true, Logger: raftLogger{s.log},
-	})
-	if err != nil {
+	if err := s.rest(); err != nil {
 		return err
 	}
-	if err := s.processReady(); err != nil {
+	if err := s.rep.Campaign(); err != nil {
 		return err
-	}
-	if v := ls.conf.GetVoters(); len(v) == 1 && v[0] == s.cfg.Self.ID {
-		if err := ls.rn.Campaign(); err != nil { // there is nobody to wait for
-			return err
-		}
 	}
 	s.publish()
 	return nil
-}
-
-// recovered turns a panic of raft into an error: its data contradict themselves or those of other members.
-func (s *Store) recovered(err *error) {
-	if p := recover(); p != nil {
-		rp, ok := p.(raftPanic)
-		if !ok {
-			panic(p)
-		}
-		*err = fmt.Errorf("raft: %s: %s", string(rp), remedy)
-	}
 }
 
 // HandleConn serves a connection of another member that the cluster listener has accepted and authenticated.
@@ -176,7 +140,7 @@ func (s *Store) Get(ctx context.Context, key string) (cluster.KV, error) {
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	kv, ok := s.machine.Get(key)
+	kv, ok := s.rep.KV().Get(key)
 	if !ok {
 		return cluster.KV{}, fmt.Errorf("get %s: %w", key, cluster.ErrNotFound)
 	}
@@ -196,7 +160,7 @@ func (s *Store) Range(ctx context.Context, prefix string) ([]cluster.KV, int64, 
 func (s *Store) LocalRange(prefix string) ([]cluster.KV, int64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.machine.Range(prefix), s.machine.Rev()
+	return s.rep.KV().Range(prefix), s.rep.KV().Rev()
 }
 
 // Txn returns nil only after the transaction is on the disks of a majority and applied here.
@@ -204,9 +168,9 @@ func (s *Store) Txn(ctx context.Context, t cluster.Txn) (cluster.TxnResult, erro
 	if err := t.Check(); err != nil {
 		return cluster.TxnResult{}, err
 	}
-	w := &waiter{id: s.ids.next(), ctx: ctx, ch: make(chan outcome, 1)}
-	w.data = cluster.Command{ID: w.id, Txn: t}.Encode()
-	return s.submit(w, s.cfg.RequestTimeout)
+	return s.submit(ctx, s.cfg.RequestTimeout, func(id cluster.RequestID, live func() bool) replica.Event {
+		return replica.Propose{ID: id, Data: cluster.Command{ID: id, Txn: t}.Encode(), Live: live}
+	})
 }
 
 // Status never blocks.

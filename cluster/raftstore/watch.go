@@ -25,7 +25,7 @@ type watcher struct {
 func (s *Store) Watch(prefix string, rev int64) cluster.Watcher {
 	if rev <= 0 {
 		s.mu.RLock()
-		rev = s.machine.Rev() + 1
+		rev = s.rep.KV().Rev() + 1
 		s.mu.RUnlock()
 	}
 	return &watcher{s: s, prefix: prefix, next: rev, closed: make(chan struct{})}
@@ -41,7 +41,7 @@ func (w *watcher) Next(ctx context.Context) ([]cluster.Event, error) {
 		default:
 		}
 		w.s.mu.RLock()
-		evs, next, err := w.s.machine.Since(w.prefix, w.next)
+		evs, next, err := w.s.rep.KV().Since(w.prefix, w.next)
 		changed := w.s.changed
 		w.s.mu.RUnlock()
 		if err != nil {

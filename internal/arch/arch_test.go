@@ -28,13 +28,14 @@ var layer = map[string][]string{
 	"ipvs/ipvstest":         {"ipvs"},
 	"ipvs/kernel":           {"ipvs"},
 	"cluster":               {},
-	"cluster/raftstore":     {"cluster"},
+	"cluster/replica":       {"cluster"},
+	"cluster/raftstore":     {"cluster", "cluster/replica"},
 	"cluster/clustertest":   {"cluster"},
 	"bench":                 {"sim"},
 	"node":                  {"cluster", "config", "vrrp", "checker", "ipvs"},
 	"node/host":             {"node", "cluster", "config", "vrrp", "checker", "checker/probe", "ipvs", "ipvs/kernel"},
 	"sim/wire":              {},
-	"sim":                   {"sim/wire", "node", "cluster", "config", "vrrp", "checker", "ipvs", "ipvs/ipvstest"},
+	"sim":                   {"sim/wire", "node", "cluster", "cluster/replica", "config", "vrrp", "checker", "ipvs", "ipvs/ipvstest"},
 	"sim/report":            {"sim"},
 	"sim/real":              {"sim", "sim/netns", "sim/wire", "config", "vrrp"},
 	"sim/corpus":            {},
@@ -58,7 +59,7 @@ var layer = map[string][]string{
 
 // pure packages decide and never act, so that the daemon and the simulator run the same code
 // and equal inputs give equal outputs.
-var pure = []string{"vrrp", "config", "checker", "ipvs", "ipvs/ipvstest", "cluster", "node", "sim", "sim/wire", "sim/replay"}
+var pure = []string{"vrrp", "config", "checker", "ipvs", "ipvs/ipvstest", "cluster", "cluster/replica", "node", "sim", "sim/wire", "sim/replay"}
 
 // forbidden are imports a pure package must not have, with the reason.
 var forbidden = map[string]string{
