@@ -264,9 +264,10 @@ func (e *Elector) configure(c Configure) {
 // listen tells the driver which sockets an interface needs, if that has changed.
 func (e *Elector) listen(l *link) {
 	var want []Socket
+	tap := slices.ContainsFunc(e.vmacs, func(v VMAC) bool { return v.Parent == l.Name })
 	for _, i := range e.instances {
 		s := i.socket()
-		s.Tap = s.Group.IsValid() && slices.ContainsFunc(e.vmacs, func(v VMAC) bool { return v.Parent == l.Name })
+		s.Tap = s.Group.IsValid() && tap
 		if l.Exists && !e.stopped && i.cfg.Interface.V == l.Name && !slices.Contains(want, s) {
 			want = append(want, s)
 		}

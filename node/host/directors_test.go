@@ -260,11 +260,17 @@ func TestTwoDirectors(t *testing.T) {
 // runDirector runs one in this process, on what the test's namespace has, until the test ends.
 func runDirector(t *testing.T, path string) *logBuffer {
 	t.Helper()
+	return runDirectorReload(t, path, nil)
+}
+
+// runDirectorReload is runDirector with a way to tell it that the file has changed.
+func runDirectorReload(t *testing.T, path string, reload <-chan struct{}) *logBuffer {
+	t.Helper()
 	log := &logBuffer{}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(log, nil)),
+		ended <- RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(log, nil)), Reload: reload,
 			Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
 	}()
 	t.Cleanup(func() {

@@ -39,11 +39,31 @@ type vmacResult struct {
 func (v *vmacs) Make(want []node.VMAC, out func(vmacResult)) {
 	for _, w := range want {
 		err := makeVMAC(w)
+		if errors.Is(err, unix.EADDRINUSE) && removeRivals(want, w) == nil {
+			err = makeVMAC(w)
+		}
 		if err == nil && !slices.Contains(v.made, w) {
 			v.made = append(v.made, w)
 		}
 		out(vmacResult{w.Name, err})
 	}
+}
+
+// removeRivals removes what an earlier configuration has on the same parent with the same Ethernet address: the kernel lets
+// only one of them be.
+func removeRivals(want []node.VMAC, w node.VMAC) error {
+	list, err := netlink.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return err
+	}
+	for _, l := range list {
+		a := l.Attrs()
+		if strings.HasPrefix(a.Alias, vmacAlias) && a.HardwareAddr.String() == node.MAC(w.MAC) &&
+			!slices.ContainsFunc(want, func(v node.VMAC) bool { return v.Name == a.Name }) {
+			err = errors.Join(err, netlink.LinkDel(l))
+		}
+	}
+	return err
 }
 
 // Keep removes all of ours but those.

@@ -76,6 +76,10 @@ func TestVMAC(t *testing.T) {
 	if err := run("arping -c1 -w1 -I v1 10.9.0.1"); err != nil {
 		t.Errorf("nobody answers for the address of the parent: %v", err)
 	}
+	garp := wire.next(0x0806, func(f []byte) bool { return net.IP(f[28:32]).String() == "10.9.0.100" })
+	if net.HardwareAddr(garp[6:12]).String() != mac || net.HardwareAddr(garp[22:28]).String() != mac || net.IP(garp[38:42]).String() != "10.9.0.100" {
+		t.Errorf("gratuitous ARP % x", garp)
+	}
 	advert := wire.next(0x0800, func(f []byte) bool { return f[23] == 112 })
 	if net.HardwareAddr(advert[6:12]).String() != mac || net.IP(advert[26:30]).String() != "10.9.0.1" || advert[22] != 255 {
 		t.Errorf("advert % x", advert)
@@ -129,5 +133,62 @@ func TestVMAC(t *testing.T) {
 	_ = c.Wait()
 	if has("taken") == nil {
 		t.Errorf("somebody else's interface was removed\n%s", log)
+	}
+}
+
+// TestVMACReload: use_vmac comes and goes at a reload, and so do its interface, its firewall and its routes.
+func TestVMACReload(t *testing.T) {
+	if !inNetns(t) {
+		return
+	}
+	cable(t)
+	path := filepath.Join(t.TempDir(), "keepalived.conf")
+	conf := func(vmac, more string) {
+		must(t, os.WriteFile(path, fmt.Appendf(nil, "%s\nvrrp_instance VI_1 {\n interface v0\n virtual_router_id 51\n priority 200\n version 3\n advert_int 0.1\n %s\n virtual_ipaddress {\n 10.9.0.100\n }\n"+
+			" virtual_routes {\n 10.30.0.0/16 dev v0 src 10.9.0.100\n }\n}\n", more, vmac), 0o600))
+	}
+	conf("", "")
+	reload := make(chan struct{})
+	log := runDirectorReload(t, path, reload)
+	on := func() (dev string) {
+		list, err := netlink.LinkList()
+		must(t, err)
+		for _, l := range list {
+			if hasAddress(t, l, "10.9.0.100") {
+				dev += l.Attrs().Name + " "
+			}
+		}
+		return dev
+	}
+	route := func(dst string) bool {
+		_, n, err := net.ParseCIDR(dst)
+		must(t, err)
+		list, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Dst: n}, netlink.RT_FILTER_DST)
+		must(t, err)
+		return len(list) == 1
+	}
+	for _, step := range []struct {
+		vmac, more, dev string
+		static          bool
+	}{
+		{"", "", "v0 ", false},
+		{"use_vmac", "static_routes {\n 10.40.0.0/16 dev v0\n}", "vrrp.51 ", true},
+		{"use_vmac\n no_accept", "static_routes {\n 10.40.0.0/16 dev v0\n}", "vrrp.51 ", true},
+		{"use_vmac v51", "", "v51 ", false},
+		{"", "", "v0 ", false},
+	} {
+		if strings.Contains(log.String(), "Entering MASTER") {
+			conf(step.vmac, step.more)
+			reload <- struct{}{}
+		}
+		eventually(t, 10*time.Second, func() bool {
+			_, err51 := netlink.LinkByName("vrrp.51")
+			_, err := netlink.LinkByName("v51")
+			return on() == step.dev && (err51 == nil) == (step.dev == "vrrp.51 ") && (err == nil) == (step.dev == "v51 ") &&
+				ownTable(t) == strings.Contains(step.vmac, "no_accept") && route("10.30.0.0/16") && route("10.40.0.0/16") == step.static
+		}, func() string { return fmt.Sprintf("%+v: on %s\n%s", step, on(), log) })
+	}
+	if strings.Contains(log.String(), "host.error") || strings.Contains(log.String(), "vrrp.repair") {
+		t.Errorf("%s", log)
 	}
 }

@@ -84,6 +84,7 @@ type wish struct {
 	op      change
 	seq     uint64 // of its latest operation: results of earlier ones say nothing
 	failed  bool
+	done    bool // carried out once
 	looking bool // whether somebody took it away, see recheck
 }
 

@@ -21,12 +21,13 @@ func (e *elector) index(name string) int {
 
 // want queues what is to become of something.
 func (e *elector) want(op change) {
-	if _, address := op.(addressOp); !address {
+	_, address := op.(addressOp)
+	if !address {
 		e.watchPaths()
 	}
 	w := &wish{op: op}
 	e.wishes[op.what()] = w
-	e.try(w, false)
+	e.try(w, !address)
 }
 
 // try queues a wish; again asks for an answer even if all is well.
@@ -58,7 +59,7 @@ func (e *elector) settled(w *wish, err error) {
 	if w.looking && err == nil && !wasThere {
 		e.Report(node.Entry{Event: "vrrp.repair", Warn: true, Detail: fmt.Sprintf("%s was gone, added again", what)})
 	}
-	w.failed, w.looking = err != nil, false
+	w.failed, w.looking, w.done = err != nil, false, true
 	if err == nil && w.op.removes() {
 		delete(e.wishes, what)
 	}
@@ -71,7 +72,7 @@ func (e *elector) recheck() {
 	}
 	for _, what := range sortedKeys(e.wishes) {
 		w := e.wishes[what]
-		if _, address := w.op.(addressOp); !address && !w.op.removes() && !w.failed {
+		if _, address := w.op.(addressOp); !address && !w.op.removes() && w.done && !w.failed {
 			w.looking = true
 			e.try(w, true)
 		}
