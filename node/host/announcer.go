@@ -18,7 +18,7 @@ type announcer struct {
 	paces  map[string]*pace // by segment; those of a garp_group share one
 	pace   pace             // of all other segments
 
-	arps     map[int]*arpSocket // by interface index
+	socket   *arpSocket // nil until it is needed
 	troubled map[string]bool
 }
 
@@ -73,7 +73,7 @@ const (
 )
 
 func newAnnouncer() announcer {
-	return announcer{arps: map[int]*arpSocket{}, byAddr: map[hostAddress]*announcement{}, asking: map[hostAddress]*ask{},
+	return announcer{byAddr: map[hostAddress]*announcement{}, asking: map[hostAddress]*ask{},
 		paces: map[string]*pace{}, troubled: map[string]bool{}}
 }
 
@@ -94,8 +94,8 @@ func (n *announcer) forgetAll() {
 }
 
 func (n *announcer) close() {
-	for _, s := range n.arps {
-		_ = s.Close()
+	if n.socket != nil {
+		_ = n.socket.Close()
 	}
 }
 
@@ -215,18 +215,14 @@ func (n *announcer) nextAsks(now time.Duration) (out []location, due time.Durati
 }
 
 // send sends one frame; the loop is told when it begins to fail and when that is over.
-func (q *installer) send(p location, frame func(*arpSocket, [6]byte, netip.Addr) error) {
+func (q *installer) send(p location, frame func(*arpSocket, location) error) {
 	n := &q.announcer
-	s, err := n.arps[p.index], error(nil)
-	if s == nil {
-		s, err = openARP(p.key.dev, p.index)
+	var err error
+	if n.socket == nil {
+		n.socket, err = openARP()
 	}
 	if err == nil {
-		n.arps[p.index] = s
-		if err = frame(s, p.mac, p.key.addr); err != nil {
-			_ = s.Close()
-			delete(n.arps, p.index)
-		}
+		err = frame(n.socket, p)
 	}
 	if n.troubled[p.key.dev] != (err != nil) {
 		n.troubled[p.key.dev] = err != nil

@@ -1,13 +1,14 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"time"
 
 	"github.com/mdlayher/arp"
-	"github.com/mdlayher/packet"
+	"golang.org/x/sys/unix"
 )
 
 const etherTypeARP = 0x0806
@@ -41,57 +42,62 @@ func requestFrame(mac net.HardwareAddr, from netip.Addr, target net.HardwareAddr
 	return append(frame, b...), nil
 }
 
-// arpSocket sends Ethernet frames on one interface. It receives nothing.
-type arpSocket struct {
-	index int
-	name  string
-	c     *packet.Conn
-}
-
-func openARP(name string, index int) (*arpSocket, error) {
-	// Protocol 0 attaches no receive hook, so that a busy segment costs nothing.
-	c, err := packet.Listen(&net.Interface{Index: index, Name: name}, packet.Raw, 0, nil)
-	if err != nil {
-		return nil, fmt.Errorf("ARP socket on %s: %w", name, err)
-	}
-	return &arpSocket{index: index, name: name, c: c}, nil
-}
+// arpSocket sends Ethernet frames, on every interface: each packet socket that is closed makes a process that ends wait for the
+// kernel, and with hundreds of interfaces a killed worker would be dead for seconds. It receives nothing.
+type arpSocket struct{ fd int }
 
 // arpPatience bounds how long one frame may wait for room in a full device queue.
 const arpPatience = time.Second
 
-// Announce sends one gratuitous ARP, or one unsolicited neighbour advertisement for an IPv6 address.
-func (s *arpSocket) Announce(mac [6]byte, vip netip.Addr) error {
-	if vip.Is4() {
-		frame, err := garpFrame(mac[:], vip)
-		return s.send(frame, err, vip)
+func openARP() (*arpSocket, error) {
+	// Protocol 0 attaches no receive hook, so that a busy segment costs nothing.
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("ARP socket: %w", err)
 	}
-	frame, err := neighbourFrame(mac[:], vip, forwards(s.name))
-	return s.send(frame, err, vip)
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: int64(arpPatience / time.Second)}); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("ARP socket: %w", err)
+	}
+	return &arpSocket{fd}, nil
+}
+
+// Announce sends one gratuitous ARP, or one unsolicited neighbour advertisement for an IPv6 address.
+func (s *arpSocket) Announce(p location) error {
+	if p.key.addr.Is4() {
+		frame, err := garpFrame(p.mac[:], p.key.addr)
+		return s.send(frame, err, p)
+	}
+	frame, err := neighbourFrame(p.mac[:], p.key.addr, forwards(p.key.dev))
+	return s.send(frame, err, p)
 }
 
 // Ask asks the segment who has an address, without saying so of anybody: every host that has it answers, and nobody else
 // takes notice. This host does not hear itself.
-func (s *arpSocket) Ask(mac [6]byte, vip netip.Addr) error {
-	if vip.Is4() {
-		frame, err := probeFrame(mac[:], vip)
-		return s.send(frame, err, vip)
+func (s *arpSocket) Ask(p location) error {
+	if p.key.addr.Is4() {
+		frame, err := probeFrame(p.mac[:], p.key.addr)
+		return s.send(frame, err, p)
 	}
-	frame, err := solicitationFrame(mac[:], vip)
-	return s.send(frame, err, vip)
+	frame, err := solicitationFrame(p.mac[:], p.key.addr)
+	return s.send(frame, err, p)
 }
 
-func (s *arpSocket) send(frame []byte, err error, vip netip.Addr) error {
-	if err == nil {
-		err = s.c.SetWriteDeadline(time.Now().Add(arpPatience))
-	}
+func (s *arpSocket) send(frame []byte, err error, p location) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.c.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}); err != nil {
-		return fmt.Errorf("announcement of %s: %w", vip, err)
+	to := &unix.SockaddrLinklayer{Protocol: uint16(frame[12]) | uint16(frame[13])<<8, Ifindex: p.index, Halen: 6}
+	copy(to.Addr[:], frame[:6])
+	for {
+		if err = unix.Sendto(s.fd, frame, 0, to); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("announcement of %s on %s: %w", p.key.addr, p.key.dev, err)
 	}
 	return nil
 }
 
-func (s *arpSocket) Close() error { return s.c.Close() }
+func (s *arpSocket) Close() error { return unix.Close(s.fd) }

@@ -98,10 +98,13 @@ func TestGratuitousARPOnTheWire(t *testing.T) {
 	}
 	v0, v1 := cable(t)
 	wire := openTap(t, v1)
-	s, err := openARP("v0", v0.Attrs().Index)
+	at := func(addr string) location {
+		return location{hostAddress{dev: "v0", addr: netip.MustParseAddr(addr)}, "v0", v0.Attrs().Index, [6]byte{2, 0, 0, 0, 0, 1}}
+	}
+	s, err := openARP()
 	must(t, err)
 	defer func() { _ = s.Close() }()
-	must(t, s.Announce([6]byte{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("10.9.0.100")))
+	must(t, s.Announce(at("10.9.0.100")))
 	got := wire.next(0x0806, func([]byte) bool { return true })
 	want, err := hex.DecodeString("ffffffffffff" + "020000000001" + "0806" + // 42 octets, nothing after
 		"0001" + "0800" + "06" + "04" + "0001" + // Ethernet, IPv4, request
@@ -112,7 +115,7 @@ func TestGratuitousARPOnTheWire(t *testing.T) {
 		t.Errorf("\n got %x\nwant %x", got, want)
 	}
 	// An IPv6 address is announced by an unsolicited neighbour advertisement, to all nodes, from the address itself.
-	must(t, s.Announce([6]byte{2, 0, 0, 0, 0, 1}, netip.MustParseAddr("2001:db8::1")))
+	must(t, s.Announce(at("2001:db8::1")))
 	vip := "20010db8000000000000000000000001"
 	got = wire.next(0x86dd, func(f []byte) bool { return len(f) > 54 && f[54] == 136 })
 	want, err = hex.DecodeString("333300000001" + "020000000001" + "86dd" + "60000000" + "0020" + "3aff" + vip + "ff020000000000000000000000000001" +
