@@ -23,6 +23,9 @@ type worker struct {
 func (h *Host) startWorker() {
 	h.checks = &worker{m: node.NewServices(), verdict: oracle{}}
 	if len(h.kept.Keys) > 0 || len(h.kept.Down) > 0 {
+		if len(h.kept.Down) > 0 {
+			h.knew++
+		}
 		h.feedWorker(node.RecoveredServices{Keys: h.kept.Keys, Down: h.kept.Down})
 	}
 }

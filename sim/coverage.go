@@ -25,7 +25,7 @@ func (s *Session) Coverage() map[string]int {
 				}
 			case e.Entry.Event == "vrrp.rejected":
 				n["rejected for "+e.Entry.Reason]++
-			case strings.HasPrefix(e.Entry.Event, "vrrp.") || strings.HasPrefix(e.Entry.Event, "script."):
+			case strings.HasPrefix(e.Entry.Event, "vrrp.") || strings.HasPrefix(e.Entry.Event, "script.") || strings.HasPrefix(e.Entry.Event, "check."):
 				n[e.Entry.Event]++
 			}
 		case EventOwners:
@@ -43,6 +43,12 @@ func (s *Session) Coverage() map[string]int {
 			if strings.Contains(e.Text, "without an answer") {
 				n["a client is without service"]++
 			}
+			if strings.Contains(e.Text, "has no real server") {
+				n["an owner has no real server left"]++
+			}
+			if strings.Contains(e.Text, "connection refused") {
+				n["a client meets a dead real server"]++
+			}
 		}
 	}
 	for _, lan := range s.w.lans {
@@ -54,6 +60,7 @@ func (s *Session) Coverage() map[string]int {
 		}
 	}
 	for _, h := range s.w.hosts {
+		n["a killed daemon's successor knows which servers were down"] += h.knew
 		if h.generation > 1 {
 			n["a push reaches a member"]++
 		}
@@ -75,6 +82,7 @@ func Sometimes() []string {
 		"a restarted daemon adopts its addresses", "two owners that do not hear each other", "two owners for longer than VRRP needs",
 		"the owner changes and a client notices nothing", "a client is without service", "a push reaches a member", "a push is refused without a majority",
 		"a slow line drops frames", "a switch withholds adverts from who has not asked",
+		"check.up", "check.down", "an owner has no real server left", "a client meets a dead real server", "a killed daemon's successor knows which servers were down",
 	}
 }
 

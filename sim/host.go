@@ -51,6 +51,7 @@ type Host struct {
 	lvs      *lvs                     // nil until somebody wants it
 	checks   *worker                  // the checker worker of the daemon, nil without one
 	kept     node.RememberServices    // its file below /run
+	knew     int                      // how many workers began with checks that were down
 }
 
 // process is one life of the daemon.

@@ -22,6 +22,7 @@ func Random(seed uint64) string {
 	// What came later has streams of its own, so that other seeds stay what they were.
 	g.group = wire.NewStream(seed, "group").Below(6) == 0
 	g.shapes = wire.NewStream(seed, "shapes").Below(3) == 0
+	g.services(seed)
 	g.cluster(seed)
 	g.faults()
 	g.recovery()
@@ -45,7 +46,8 @@ type generator struct {
 	owner          bool   // the first has priority 255
 	track          string // weight of the tracked script, empty for none
 	harsh          bool   // a daemon was killed or paused, or files differed: S1 cannot hold
-	outs           []int  // directors that stay broken after the faults
+	lvs            balanced
+	outs           []int // directors that stay broken after the faults
 
 	v3     bool
 	advert time.Duration
@@ -105,12 +107,15 @@ func (g *generator) cluster(seed uint64) {
 	}
 	all := strings.Join(g.nodes, " ")
 	fmt.Fprintf(&g.b, "# Random scenario of seed %d.\n", seed)
-	g.say("world nodes=(%s) client=c1 seed=%d%s%s", strings.ReplaceAll(all, " ", ","), seed, lans, shuffle)
+	g.say("world nodes=(%s) %s seed=%d%s%s", strings.ReplaceAll(all, " ", ","), g.lvs.world(), seed, lans, shuffle)
 	g.configure(all, g.conf(g.prio, ""))
 	if g.pushy {
 		g.run(time.Second)
 	}
 	g.say("load c1 10.0.0.100 every=100ms")
+	if g.lvs.on {
+		g.say("load c2 10.0.0.100:80 every=200ms")
+	}
 	g.run(time.Duration(1+g.below(8)) * time.Second)
 }
 
@@ -158,6 +163,7 @@ func (g *generator) conf(prio []int, extra string) string {
 	if g.group {
 		instance("VI_2", "eth1", 52, "        10.0.1.101\n", func(i int) int { return prio[i] })
 	}
+	c.WriteString(g.lvs.conf())
 	return strings.TrimSpace(c.String())
 }
 
@@ -172,6 +178,9 @@ func (g *generator) faults() {
 	}
 	if g.shapes {
 		on = append(on, g.shape)
+	}
+	if g.lvs.on {
+		on = append(on, g.serverFault, g.serverFault, g.serviceReload)
 	}
 	on = append(on, g.revive) // or soon nobody is left to hurt
 	for range 5 + g.below(16) {
@@ -244,7 +253,7 @@ func (g *generator) nic() {
 
 // path draws a direction between two hosts, the client included, or one with everybody.
 func (g *generator) path() string {
-	ends := append(slices.Clone(g.nodes), "c1", "*")
+	ends := append(append(slices.Clone(g.nodes), g.others()...), "*")
 	i := g.below(len(ends))
 	k := g.below(len(ends) - 1)
 	if k >= i {
@@ -333,7 +342,7 @@ func (g *generator) forged() {
 
 func (g *generator) split() {
 	sides := [2][]string{}
-	for _, h := range append(slices.Clone(g.nodes), "c1") {
+	for _, h := range append(slices.Clone(g.nodes), g.others()...) {
 		s := g.below(2)
 		sides[s] = append(sides[s], h)
 	}

@@ -38,6 +38,8 @@ func (g *generator) recovery() {
 		}
 	}
 	claim()
+	g.serviceClaims()
+	g.serverGone()
 	g.say("mark")
 	g.nuisance()
 	g.quiet()
@@ -49,6 +51,9 @@ func (g *generator) recovery() {
 		g.say("expect adverts=%s gap<=%v", g.best(false), g.advert*102/100)
 	}
 	g.say("expect client=c1 outage<=0s")
+	if g.lvs.on {
+		g.say("expect client=c2 lost=0")
+	}
 	if g.harsh || len(g.outs) > 0 {
 		g.say("check live")
 	} else {
