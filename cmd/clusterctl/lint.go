@@ -196,6 +196,11 @@ func lint(main string, src config.Source, node string, nodes []string) (ds confi
 	if len(nodes) == 0 {
 		id := cmp.Or(node, shortHost())
 		cfg, ds, ids := config.LintTree(main, src, config.Options{ConfigID: id})
+		if node != "" && len(ids) > 0 && !slices.Contains(ids, node) {
+			slices.Sort(ids)
+			ds = append(ds, config.Diagnostic{Severity: config.Info, Code: "unknown-config-id", Pos: config.Pos{File: main},
+				Message: fmt.Sprintf("no line is for %s; the file names %s", node, strings.Join(ids, ", "))})
+		}
 		if node != "" || len(ids) == 0 || len(ids) > maxGuessed || slices.Contains(ids, id) {
 			return withPrograms(ds, cfg), nil
 		}

@@ -58,6 +58,7 @@ func (c *cli) simCmd() *cobra.Command {
 		Short: "play failovers, split brains and conflicts, in virtual time or on real kernels",
 		Long: `sim plays scenarios: text files that say what happens to a cluster and what must hold then. FILE is a file, or the name of a
 built-in scenario (clusterctl sim list). docs/simulator.md explains the language.`,
+		Args: console.NoArgs, RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(c.simRunCmd(), c.simVerifyCmd(), c.simListCmd(), c.simExplainCmd(), c.simShrinkCmd(), c.simSwarmCmd(), c.simReplayCmd(), c.simVerbsCmd())
 	return cmd
