@@ -14,6 +14,8 @@ type Detail struct {
 	Status     InstanceStatus
 	Counters   vrrp.Counters
 	Held       []config.Address // on the host
+	VMAC       string           // its virtual interface, empty without use_vmac
+	Devs       []string         // of each of its addresses, virtual_ipaddress first
 	MasterDown time.Duration    // master-down interval now in force
 	Changed    time.Duration    // instant of the last transition
 	Faults     []vrrp.FaultCause
@@ -25,6 +27,14 @@ func (e *Elector) Details() []Detail {
 	for _, i := range e.instances {
 		d := Detail{Config: i.cfg, Status: i.status(), Counters: i.m.Counters(), Held: i.held, MasterDown: i.m.MasterDownInterval(),
 			Changed: i.changed, Faults: i.faults}
+		d.VMAC = i.names.own
+		for _, v := range i.all {
+			dev := i.dev(v)
+			if on := e.parent(dev); on != dev {
+				dev += "@" + on // as ip-link(8) writes it
+			}
+			d.Devs = append(d.Devs, dev)
+		}
 		if i.group != nil {
 			d.Group = i.group.cfg.Name
 		}

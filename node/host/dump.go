@@ -83,6 +83,8 @@ type dataJSON struct {
 	Script             string   `json:"script,omitempty"`
 	VIPs               []string `json:"vips,omitempty"`
 	EVIPs              []string `json:"evips,omitempty"`
+	VRoutes            []string `json:"vroutes,omitempty"`
+	VRules             []string `json:"vrules,omitempty"`
 	TrackIfaces        []string `json:"track_ifp,omitempty"`
 	TrackScripts       []string `json:"track_script,omitempty"`
 	AuthType           int      `json:"auth_type,omitempty"`
@@ -131,7 +133,11 @@ func dataOf(d node.Detail) dataJSON {
 		PreemptDelay: c.PreemptDelay.V.Seconds(), State: stateNumber(d.Status.State), WantState: stateNumber(d.Status.State), Version: c.Version.V,
 		SMTPAlert: c.SMTPAlert.V, NotifyDeleted: c.NotifyDeleted != nil,
 		ScriptMaster: quoted(c.NotifyMaster), ScriptBackup: quoted(c.NotifyBackup), ScriptFault: quoted(c.NotifyFault), ScriptStop: quoted(c.NotifyStop), Script: quoted(c.Notify),
-		VIPs: addressLines(d, c.VIPs), EVIPs: addressLines(d, c.ExcludedVIPs),
+		VIPs: addressLines(d, c.VIPs, 0), EVIPs: addressLines(d, c.ExcludedVIPs, len(c.VIPs)),
+		VRoutes: routeLines(c.VirtualRoutes), VRules: ruleLines(c.VirtualRules), VMAC: d.VMAC,
+	}
+	if d.VMAC != "" && !c.VMACXmitBase.V {
+		o.Interface = d.VMAC
 	}
 	for _, t := range c.TrackIfaces {
 		o.TrackIfaces = append(o.TrackIfaces, t.V)
@@ -153,13 +159,10 @@ func quoted(c *config.Command) string {
 }
 
 // addressLines are in the words of ip-address(8), as keepalived prints them.
-func addressLines(d node.Detail, list []config.Address) []string {
+func addressLines(d node.Detail, list []config.Address, first int) []string {
 	var out []string
-	for _, a := range list {
-		dev, scope := a.Dev, a.Scope
-		if dev == "" {
-			dev = d.Config.Interface.V
-		}
+	for k, a := range list {
+		dev, scope := d.Devs[first+k], a.Scope
 		if scope == "" {
 			scope = "global"
 		}
@@ -226,6 +229,9 @@ func writeData(b *strings.Builder, d node.Detail) {
 	}
 	line("Last transition = %.6f (%s)", o.LastTransition, wall(d.Changed).Format("Mon Jan _2 15:04:05.000000 2006"))
 	line("Master down timer = %d usecs", d.MasterDown.Microseconds())
+	if o.VMAC != "" {
+		line("Use VMAC, i/f name %s, xmit_base = %t", o.VMAC, d.Config.VMACXmitBase.V)
+	}
 	line("Interface = %s", o.Interface)
 	line("Virtual Router ID = %d", o.VRID)
 	line("Priority = %d", o.BasePriority)
@@ -241,7 +247,7 @@ func writeData(b *strings.Builder, d node.Detail) {
 	for _, l := range []struct {
 		name string
 		list []string
-	}{{"Virtual IP", o.VIPs}, {"Virtual IP Excluded", o.EVIPs}, {"Tracked interfaces", o.TrackIfaces}, {"Tracked scripts", o.TrackScripts}} {
+	}{{"Virtual IP", o.VIPs}, {"Virtual IP Excluded", o.EVIPs}, {"Virtual Routes", o.VRoutes}, {"Virtual Rules", o.VRules}, {"Tracked interfaces", o.TrackIfaces}, {"Tracked scripts", o.TrackScripts}} {
 		if len(l.list) > 0 {
 			line("%s (%d):", l.name, len(l.list))
 			for _, v := range l.list {

@@ -88,3 +88,52 @@ func TestDump(t *testing.T) {
 		}
 	}
 }
+
+// TestDumpRoutes: the lines that keepalived 2.2.7 printed for the same file.
+func TestDumpRoutes(t *testing.T) {
+	cfg, ds := config.Parse("k.conf", config.Files{"k.conf": `vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 51
+    version 3
+    advert_int 0.1
+    use_vmac
+    virtual_ipaddress {
+        10.9.0.100
+    }
+    virtual_routes {
+        10.77.0.0/16 via 10.9.0.77 dev eth0 src 10.9.0.100 metric 5
+        blackhole 10.78.0.0/16 table 9
+    }
+    virtual_rules {
+        from 10.77.0.0/16 table 9 preference 5
+        to 10.1.0.0/16 fwmark 0x7 lookup main
+    }
+}
+`}, config.Options{})
+	if ds.HasErrors() {
+		t.Fatal(ds)
+	}
+	m := node.NewElector()
+	m.Step(0, node.Configure{Config: cfg})
+	m.Step(0, node.Link{Name: "eth0", Exists: true, Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}})
+	m.Step(0, node.Link{Name: "vrrp.51", Exists: true, Up: true})
+	m.Step(4*time.Second, node.Tick{})
+	b, err := DumpJSON.render(m.Details())
+	must(t, err)
+	var got []struct {
+		Data struct {
+			VMAC    string   `json:"vmac_ifname"`
+			Ifp     string   `json:"ifp_ifname"`
+			VIPs    []string `json:"vips"`
+			VRoutes []string `json:"vroutes"`
+			VRules  []string `json:"vrules"`
+		} `json:"data"`
+	}
+	must(t, json.Unmarshal(b, &got))
+	d := got[0].Data
+	if d.VMAC != "vrrp.51" || d.Ifp != "vrrp.51" || !slices.Equal(d.VIPs, []string{"10.9.0.100 dev vrrp.51@eth0 scope global set"}) ||
+		!slices.Equal(d.VRoutes, []string{"prepend 10.77.0.0/16 src 10.9.0.100 via inet 10.9.0.77 dev eth0 proto 18 metric 5", "add blackhole 10.78.0.0/16 table 9 proto 18 no_track"}) ||
+		!slices.Equal(d.VRules, []string{"from 10.77.0.0/16 priority 5 tos 0x0 protocol 18 lookup 9", "from all to 10.1.0.0/16 priority 16384 tos 0x0 fwmark 0x7 protocol 18 lookup 254"}) {
+		t.Errorf("%+v", d)
+	}
+}
