@@ -50,6 +50,7 @@
 //   - A learned interval (v3) is bounded, see learnFloor, and forgotten on becoming MASTER and in FAULT.
 //   - Priority 0 counts from the owner only, and never lengthens a wait.
 //   - v3 over IPv4 is accepted with either checksum; Config.ChecksumMessageOnly says which one is sent.
+//   - Of two hosts with priority 255 one gives way, as 254, until nobody is owner (rival.go); RFC 9568 has no rule for that.
 //   - A MASTER that slept longer than the others wait says nothing, becomes BACKUP and listens first.
 //
 // # Obligations of the caller

@@ -91,6 +91,7 @@ func (i *Instance) enterBackup(r Reason, detail string) {
 
 func (i *Instance) armDown() {
 	i.downBase = i.now
+	i.headStart = false
 	i.zeroFrom, i.lowerFrom = netip.Addr{}, netip.Addr{}
 	i.downAt.set(i.now + i.masterDown(i.masterInt))
 }
@@ -98,8 +99,11 @@ func (i *Instance) armDown() {
 // rearmDown recomputes the running timer from the instant it was armed at.
 func (i *Instance) rearmDown() {
 	wait := i.masterDown(i.masterInt)
-	if i.zeroFrom.IsValid() {
+	switch {
+	case i.zeroFrom.IsValid():
 		wait = i.skew(i.masterInt)
+	case i.headStart:
+		wait = i.shortWait()
 	}
 	i.downAt.set(i.downBase + wait)
 }
@@ -152,6 +156,7 @@ func (i *Instance) runTimers() {
 }
 
 func (i *Instance) masterDownFired() {
+	i.ownAgain()
 	silence := inWords(i.now - i.heard)
 	switch {
 	case i.zeroFrom.IsValid():
@@ -274,11 +279,10 @@ func (i *Instance) learn(src netip.Addr) {
 // masterReceives is RFC 9568 6.4.3.
 func (i *Instance) masterReceives(src netip.Addr) {
 	theirs := i.rx.Priority
-	if theirs == PriorityOwner && i.prio == PriorityOwner {
-		i.push(Note{Kind: NoteTwoOwners, Src: src, Detail: "priority 255 here and there: only the host with the address itself may have it"})
-	}
 	switch {
 	case i.prio == PriorityOwner && i.cfg.OwnerIgnoreAdverts:
+	case theirs == PriorityOwner && i.prio == PriorityOwner:
+		i.masterHearsOwner(src)
 	case theirs == PriorityStop:
 		i.push(Note{Kind: NotePriorityZero, Src: src, Detail: "answered, the addresses are ours"})
 		i.advertiseNow()

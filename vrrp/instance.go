@@ -40,10 +40,16 @@ type Instance struct {
 	refreshAt   timer
 	lowerGARPAt timer // not before this instant another block for a lower priority
 
+	// two address owners, see masterHearsOwner
+	gaveWay              bool // 254 although the configuration says 255
+	rivals               int  // adverts of the other since rivalFrom
+	rivalFrom, rivalSeen time.Duration
+
 	startAt timer // INIT: the end of a startup delay
 
 	// sync group, see SyncGroup
 	grouped    bool
+	headStart  bool // BACKUP: the wait is the short one of a member with state MASTER
 	wants      bool // BACKUP: would be MASTER if the group let it
 	wantReason Reason
 	wantDetail string
@@ -240,7 +246,12 @@ func (i *Instance) elect(r Reason, detail string) {
 	if i.state == Init {
 		i.push(Release{})
 	}
+	starts := i.state == Init
 	i.enterBackup(r, detail)
+	if starts && i.grouped && i.cfg.WantMaster { // keepalived 2.2.7: a head start, in sync groups only
+		i.headStart = true
+		i.rearmDown()
+	}
 	if i.prio == PriorityOwner {
 		i.claim(ReasonOwner, owner)
 	}
@@ -259,6 +270,7 @@ func (i *Instance) leave(to State, r Reason, detail string) {
 	i.master = netip.Addr{}
 	i.clearTimers()
 	i.masterInt = i.cfg.AdvertInt
+	i.ownAgain()
 	i.transition(to, r, detail)
 }
 
@@ -291,6 +303,9 @@ func (i *Instance) setSource(ip netip.Addr) {
 
 func (i *Instance) setPriority(e SetPriority) {
 	p := max(e.Priority, 1)
+	if i.gaveWay {
+		return // 255 never changes by weights, and is given back in time
+	}
 	if i.cfg.Priority != PriorityOwner {
 		p = min(p, PriorityOwner-1) // 255 is no result of weights
 	}
@@ -344,9 +359,14 @@ func (i *Instance) reconfigure(cfg Config) {
 	}
 	old := i.cfg
 	prio := cfg.Priority
-	if prio != PriorityOwner && old.Priority != PriorityOwner {
+	switch {
+	case i.gaveWay && prio == PriorityOwner:
+		prio = i.prio
+	case prio != PriorityOwner && old.Priority != PriorityOwner:
 		// Keep what weights added or took; SetPriority follows if they changed too.
 		prio = uint8(min(max(int(prio)+int(i.prio)-int(old.Priority), 1), PriorityOwner-1))
+	default:
+		i.gaveWay = false
 	}
 	if detail := newIdentity(old, cfg); detail != "" && i.state != Init {
 		i.leave(Init, ReasonShutdown, detail)
