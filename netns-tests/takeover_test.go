@@ -89,19 +89,24 @@ func TestThreeDirectors(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	var first, second int
+	var first, second, answers int
 	for _, at := range w.announced("d2", vip, taken.Add(-time.Second)) {
 		switch since := at.Sub(taken); {
 		case since < time.Second:
 			first++
 		case since > 4500*time.Millisecond && since < 6*time.Second:
 			second++
+		case since > time.Second && since < 3*time.Second: // d2 has asked, and d1's kernel has answered that it has the address
+			answers++
 		default:
 			t.Errorf("an announcement %v after the takeover", since)
 		}
 	}
 	if first != 5 || second != 5 {
 		t.Errorf("%d announcements at once and %d after 5 s, want 5 and 5 (garp_master_repeat)", first, second)
+	}
+	if answers != 1 {
+		t.Errorf("%d announcements because the killed director still answers for the address, want 1", answers)
 	}
 	w.steady(time.Second, "d2", vip, "d2", "d3")
 	w.decodes("02:00:c0:a8:02:d2 192.168.2.210 224.0.0.18 255 0xc0 2 51 150 1 1 1111 192.168.2.240",

@@ -15,8 +15,9 @@ type announcer struct {
 	byAddr map[hostAddress]*announcement
 	asks   []*ask // in the order of at
 	asking map[hostAddress]*ask
-	paces  map[string]*pace // by segment; those of a garp_group share one
-	pace   pace             // of all other segments
+	asked  map[hostAddress]time.Duration // the last time
+	paces  map[string]*pace              // by segment; those of a garp_group share one
+	pace   pace                          // of all other segments
 
 	socket   *arpSocket // nil until it is needed
 	troubled map[string]bool
@@ -70,10 +71,11 @@ const (
 	// askDelay is from an announcement to the question whether somebody else has the address: an owner that has
 	// just lost it is to have given it up.
 	askDelay = time.Second
+	askEvery = 10 * time.Second // at most: who answers is announced to, and that is followed by a question
 )
 
 func newAnnouncer() announcer {
-	return announcer{byAddr: map[hostAddress]*announcement{}, asking: map[hostAddress]*ask{},
+	return announcer{byAddr: map[hostAddress]*announcement{}, asking: map[hostAddress]*ask{}, asked: map[hostAddress]time.Duration{},
 		paces: map[string]*pace{}, troubled: map[string]bool{}}
 }
 
@@ -86,11 +88,12 @@ func (n *announcer) forget(key hostAddress) {
 		a.dead = true
 		delete(n.asking, key)
 	}
+	delete(n.asked, key)
 }
 
 func (n *announcer) forgetAll() {
 	n.ring, n.byAddr = nil, map[hostAddress]*announcement{}
-	n.asks, n.asking = nil, map[hostAddress]*ask{}
+	n.asks, n.asking, n.asked = nil, map[hostAddress]*ask{}, map[hostAddress]time.Duration{}
 }
 
 func (n *announcer) close() {
@@ -195,8 +198,17 @@ func (n *announcer) askLater(p location, now time.Duration) {
 		return
 	}
 	a := &ask{location: p, at: now + askDelay}
+	if last, ok := n.asked[p.key]; ok {
+		a.at = max(a.at, last+askEvery)
+	}
 	n.asking[p.key] = a
-	n.asks = append(n.asks, a)
+	at, _ := slices.BinarySearchFunc(n.asks, a.at, func(b *ask, t time.Duration) int {
+		if b.at > t {
+			return 1
+		}
+		return -1 // behind those of the same instant
+	})
+	n.asks = slices.Insert(n.asks, at, a)
 }
 
 func (n *announcer) nextAsks(now time.Duration) (out []location, due time.Duration) {
@@ -208,6 +220,7 @@ func (n *announcer) nextAsks(now time.Duration) (out []location, due time.Durati
 		n.asks = n.asks[1:]
 		if !a.dead {
 			delete(n.asking, a.key)
+			n.asked[a.key] = now
 			out = append(out, a.location)
 		}
 	}

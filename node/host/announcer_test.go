@@ -82,6 +82,39 @@ garp_group {
 	}
 }
 
+// TestAskPace: a second after the last announcement, and not again for ten; not of an address that was given up.
+func TestAskPace(t *testing.T) {
+	n := newAnnouncer()
+	at := func(addr string) location {
+		return location{key: hostAddress{dev: "eth0", addr: netip.MustParseAddr(addr)}, segment: "eth0"}
+	}
+	var got []string
+	until := func(end time.Duration) {
+		for now := time.Duration(0); ; {
+			list, due := n.nextAsks(now)
+			for _, p := range list {
+				got = append(got, fmt.Sprintf("%v %s", now, p.key.addr))
+			}
+			if due == 0 || due > end {
+				return
+			}
+			now = due
+		}
+	}
+	n.askLater(at("10.0.0.1"), 0)
+	n.askLater(at("10.0.0.2"), 0)
+	n.askLater(at("10.0.0.3"), 0)
+	n.askLater(at("10.0.0.1"), 500*time.Millisecond) // asked soon anyhow
+	n.forget(at("10.0.0.2").key)
+	until(5 * time.Second)
+	n.askLater(at("10.0.0.1"), 5*time.Second)
+	n.askLater(at("10.0.0.2"), 5*time.Second)
+	until(time.Minute)
+	if want := []string{"1s 10.0.0.1", "1s 10.0.0.3", "6s 10.0.0.2", "11s 10.0.0.1"}; !slices.Equal(got, want) {
+		t.Errorf("asked %v, want %v", got, want)
+	}
+}
+
 // TestAsk: a host that has an address of ours and says nothing is found out after a takeover.
 func TestAsk(t *testing.T) {
 	if !inNetns(t) {
