@@ -61,8 +61,8 @@ func globalRules() []rule {
 		{block: G, keyword: "v3_checksum_as_v2", args: anyWords, set: flag(b(func(g *Global) *Value[bool] { return &g.V3ChecksumAsV2 }))},
 		{block: G, keyword: "vrrp_mcast_group4", args: 1, set: mcast(false, func(c *ctx) *Value[netip.Addr] { return &c.cfg.Global.McastGroup4 })},
 		{block: G, keyword: "vrrp_mcast_group6", args: 1, set: mcast(true, func(c *ctx) *Value[netip.Addr] { return &c.cfg.Global.McastGroup6 })},
-		{block: G, keyword: "vrrp_garp_interval", args: 1, set: duration(6, minTimer, microMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPInterval }))},
-		{block: G, keyword: "vrrp_gna_interval", args: 1, set: duration(6, minTimer, microMax, t(func(g *Global) *Value[time.Duration] { return &g.GNAInterval }))},
+		{block: G, keyword: "vrrp_garp_interval", args: 1, set: gap(duration(6, minTimer, microMax, t(func(g *Global) *Value[time.Duration] { return &g.GARPInterval })))},
+		{block: G, keyword: "vrrp_gna_interval", args: 1, set: gap(duration(6, minTimer, microMax, t(func(g *Global) *Value[time.Duration] { return &g.GNAInterval })))},
 		{block: G, keyword: "vrrp_garp_extra_if", args: 2, set: extraIf(t(func(g *Global) *Value[time.Duration] { return &g.GARPExtra }), func(c *ctx) *bool { return &c.cfg.Global.GARPExtraAll })},
 		{block: G, keyword: "vrrp_vmac_garp_intvl", args: 2, set: extraIf(t(func(g *Global) *Value[time.Duration] { return &g.GARPExtra }), func(c *ctx) *bool { return &c.cfg.Global.GARPExtraAll })},
 		{block: G, keyword: "vrrp_startup_delay", args: 1, set: duration(6, time.Millisecond, microMax, t(func(g *Global) *Value[time.Duration] { return &g.StartupDelay }))},
@@ -297,4 +297,15 @@ func syncDaemon(c *ctx, s *stmt) {
 		return
 	}
 	c.cfg.Global.LVSSyncDaemon = d
+}
+
+// gap takes a 0, which the file that many distributions install has: keepalived reports it and goes on without a gap.
+func gap(set setter) setter {
+	return func(c *ctx, s *stmt) {
+		if len(s.words) > 1 && s.words[1].text == "0" {
+			c.warnf(s.words[1].pos, "out-of-range", s.keyword(), "delete the line", "%s 0 is what it is without the line; keepalived reports it", s.keyword())
+			return
+		}
+		set(c, s)
+	}
 }

@@ -129,7 +129,12 @@ func (c *ctx) trackLine(item *stmt, kw string, lo, hi int64, reverseOnly bool) (
 	if len(words) == 0 {
 		return t, true
 	}
-	if !c.oneOf(words[0], kw, "weight") {
+	if words[0].text != "weight" {
+		hint := "write each on a line of its own; a weight is written NAME weight NUMBER"
+		if n, ok := nearest(words[0].text, []string{"weight"}); ok {
+			hint = "did you mean " + n + "?"
+		}
+		c.bad(words[0], kw, hint, fmt.Errorf("%s is followed by %q", shorten(t.Name), shorten(words[0].text)))
 		return t, false
 	}
 	if len(words) < 2 {
