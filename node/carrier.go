@@ -78,7 +78,6 @@ func vrrpConfig(c *config.Instance, g *config.Global) vrrp.Config {
 		AuthPass:             c.AuthPass.V,
 		Addrs:                addrs(c.VIPs),
 		NoPreempt:            c.NoPreempt.V,
-		WantMaster:           c.State.V == "MASTER",
 		PreemptDelay:         c.PreemptDelay.V,
 		DownTimerAdverts:     c.DownTimerAdverts.V,
 		LowerPrioNoAdvert:    c.LowerPrioNoAdvert.V,

@@ -91,7 +91,6 @@ func (i *Instance) enterBackup(r Reason, detail string) {
 
 func (i *Instance) armDown() {
 	i.downBase = i.now
-	i.headStart = false
 	i.zeroFrom, i.lowerFrom = netip.Addr{}, netip.Addr{}
 	i.downAt.set(i.now + i.masterDown(i.masterInt))
 }
@@ -99,11 +98,8 @@ func (i *Instance) armDown() {
 // rearmDown recomputes the running timer from the instant it was armed at.
 func (i *Instance) rearmDown() {
 	wait := i.masterDown(i.masterInt)
-	switch {
-	case i.zeroFrom.IsValid():
+	if i.zeroFrom.IsValid() {
 		wait = i.skew(i.masterInt)
-	case i.headStart:
-		wait = i.shortWait()
 	}
 	i.downAt.set(i.downBase + wait)
 }

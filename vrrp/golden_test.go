@@ -123,8 +123,6 @@ func config(t *testing.T, d *datadriven.TestData, cfg *Config, args []datadriven
 			cfg.AltAddrs = append(cfg.AltAddrs, addrs(a.Vals))
 		case "nopreempt":
 			cfg.NoPreempt = true
-		case "want-master":
-			cfg.WantMaster = true
 		case "preempt-delay":
 			cfg.PreemptDelay = dur()
 		case "down-timer-adverts":

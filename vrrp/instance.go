@@ -49,7 +49,6 @@ type Instance struct {
 
 	// sync group, see SyncGroup
 	grouped    bool
-	headStart  bool // BACKUP: the wait is the short one of a member with state MASTER
 	wants      bool // BACKUP: would be MASTER if the group let it
 	wantReason Reason
 	wantDetail string
@@ -246,12 +245,7 @@ func (i *Instance) elect(r Reason, detail string) {
 	if i.state == Init {
 		i.push(Release{})
 	}
-	starts := i.state == Init
-	i.enterBackup(r, detail)
-	if starts && i.grouped && i.cfg.WantMaster { // keepalived 2.2.7: a head start, in sync groups only
-		i.headStart = true
-		i.rearmDown()
-	}
+	i.enterBackup(r, detail) // also with state MASTER, and in a sync group: keepalived 2.2.7 waits as long (measured)
 	if i.prio == PriorityOwner {
 		i.claim(ReasonOwner, owner)
 	}

@@ -61,11 +61,6 @@ func (i *Instance) masterDown(interval time.Duration) time.Duration {
 	return MasterDown(i.cfg.Version, i.prio, interval, i.cfg.DownTimerAdverts)
 }
 
-// shortWait is what a member of a sync group with state MASTER waits at its start: one interval and the least skew.
-func (i *Instance) shortWait() time.Duration {
-	return i.masterInt + Skew(i.cfg.Version, PriorityOwner, i.masterInt)
-}
-
 // SkewTime returns Skew_Time for the interval in force (the learned one in v3).
 func (i *Instance) SkewTime() time.Duration { return i.skew(i.masterInt) }
 

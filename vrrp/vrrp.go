@@ -77,7 +77,6 @@ type Config struct {
 	NoAddrs bool
 	// NoPreempt: a higher priority does not take over from a live master of lower priority.
 	NoPreempt            bool
-	WantMaster           bool          // state MASTER: in a sync group the first wait is one interval and the least skew
 	PreemptDelay         time.Duration // 0 = none
 	DownTimerAdverts     int           // 0 = 3
 	LowerPrioNoAdvert    bool          // do not answer a lower priority advert (keepalived lower_prio_no_advert)
