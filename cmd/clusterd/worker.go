@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 
 	"quorate/api"
@@ -38,6 +39,7 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 	}
 	switch s.worker {
 	case "vrrp":
+		runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0))) // one goroutine decides; more processors would only pass work around
 		err = host.RunVRRP(ctx, host.VRRPConfig{Node: name, Load: load, Conn: conn, Generations: gens,
 			RunDir: s.runDir, Logger: log, Reload: reload, Dump: dumps(ctx), Show: s.dump})
 	case "checker":

@@ -35,6 +35,7 @@ type monitor struct {
 	heard  map[heardKey]*heardSender
 	claims map[claimKey]time.Duration
 	looped time.Duration
+	now    time.Duration // when the frames being looked at were taken
 	count  int           // adverts since counted
 	since  time.Duration // of count
 	sample atomic.Bool   // the kernel hands over one advert in sampleOne only
@@ -58,9 +59,10 @@ type claimKey struct {
 
 const (
 	monitorPause = 20 * time.Millisecond  // between two looks: many packets cost one wake-up
+	samplePause  = 80 * time.Millisecond  // the same where a sample is all that comes; a claim is answered after 200 ms anyway
 	claimPause   = 200 * time.Millisecond // between two claims of the same by the same
 	monitorRows  = 1024                   // of each table; forged senders must not grow it
-	sampleAbove  = 300                    // adverts a second; beyond, a sample tells who is there just as well
+	sampleAbove  = 100                    // adverts a second; beyond, a sample tells who is there just as well
 	sampleMask   = 15                     // one in sixteen
 	filterVIPs   = 64                     // addresses the kernel compares; with more it hands over all ARP
 )
@@ -183,18 +185,16 @@ func (m *monitor) run() {
 	buf := make([]byte, 9<<10)
 	for !m.ended.Load() {
 		var n int
-		var from unix.Sockaddr
 		var rerr error
 		read := func(fd uintptr) bool {
-			n, from, rerr = unix.Recvfrom(int(fd), buf, 0)
+			n, rerr = unix.Read(int(fd), buf)
 			return !errors.Is(rerr, unix.EAGAIN) && !errors.Is(rerr, unix.EINTR)
 		}
 		err := m.rc.Read(read)
+		m.now = instant()
 		for err == nil && rerr == nil { // then all that is there
-			if ll, ok := from.(*unix.SockaddrLinklayer); ok && ll.Pkttype != unix.PACKET_OUTGOING {
-				m.frame(buf[:n])
-			}
-			err = m.rc.Control(func(fd uintptr) { n, from, rerr = unix.Recvfrom(int(fd), buf, unix.MSG_DONTWAIT) })
+			m.frame(buf[:n])
+			err = m.rc.Control(func(fd uintptr) { n, rerr = unix.Read(int(fd), buf) })
 		}
 		if m.ended.Load() || err != nil {
 			return
@@ -203,7 +203,11 @@ func (m *monitor) run() {
 			time.Sleep(time.Second) // an interface that goes away is closed by the event loop
 		}
 		m.tell()
-		time.Sleep(monitorPause)
+		if m.sample.Load() {
+			time.Sleep(samplePause)
+		} else {
+			time.Sleep(monitorPause)
+		}
 	}
 }
 
@@ -342,7 +346,7 @@ func (m *monitor) protocol(mac [6]byte, src, dst netip.Addr, proto byte, payload
 	}
 	same := s.MAC == h.MAC && s.Version == h.Version && s.Priority == h.Priority && s.Interval == h.Interval &&
 		s.Auth == h.Auth && slices.Equal(s.VIPs, h.VIPs)
-	s.owed = s.owed || !same || instant()-s.told >= node.HeardEvery
+	s.owed = s.owed || !same || m.now-s.told >= node.HeardEvery
 	h.Packets = s.Packets + 1
 	s.Heard = h
 }

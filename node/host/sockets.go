@@ -281,7 +281,7 @@ func (s *vrrpSocket) receiveOne(fd int, buf []byte) error {
 		return nil
 	}
 	if !s.IPv6 {
-		n, _, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
+		n, err := unix.Read(fd, buf) // Recvfrom would make a second system call for the sender, which is in the header
 		if err != nil {
 			return err
 		}

@@ -68,6 +68,7 @@ type elector struct {
 	details  func() []node.Detail
 	heldCost time.Duration // of listing them, the last time
 	heldAt   time.Duration
+	holding  bool             // the last list had something in it
 	wishes   map[string]*wish // by what they are about
 	wishSeq  uint64
 	followed map[string]bool // paths of track_file blocks
@@ -104,8 +105,8 @@ type received struct {
 }
 
 const (
-	gatherBelow = 2 * time.Millisecond // between two wake-ups
-	gather      = time.Millisecond
+	gatherBelow = 4 * time.Millisecond // between two wake-ups
+	gather      = 3 * time.Millisecond
 )
 
 // showAll asks for a log of all that runs.
@@ -211,13 +212,18 @@ func (e *elector) adopt(c *config.Config) {
 // remember follows every step of the machine: a sign of life, and the list if it changed. Listing thousands of
 // addresses takes its time, so that is done for at most a tenth of ours.
 func (e *elector) remember() {
+	if !e.holding && !e.memory.dirty {
+		return // a sign of life is for addresses to adopt
+	}
 	now := instant()
 	e.memory.beat(now)
 	if !e.memory.dirty || now-e.heldAt < 10*e.heldCost {
 		return
 	}
 	e.memory.dirty = false
-	e.install.Remember(e.held())
+	list := e.held()
+	e.holding = len(list) > 0
+	e.install.Remember(list)
 	e.heldAt, e.heldCost = now, instant()-now
 }
 
@@ -363,9 +369,11 @@ func (e *elector) take(v any) {
 			e.Trouble("announcements on "+v.dev, v.err)
 		}
 	case received:
+		now := instant()
 		for _, p := range v.packets {
-			e.step(node.Received{Interface: v.iface, Packet: p})
+			e.m.Step(now, node.Received{Interface: v.iface, Packet: p})
 		}
+		e.carryOut()
 	case showAll:
 		text, _ := DumpData.render(e.details())
 		for line := range strings.Lines(string(text)) {
@@ -448,7 +456,7 @@ func (e *elector) receive(s *vrrpSocket) {
 	var woke time.Time
 	for {
 		p, err := s.Receive(buf)
-		// Under load (many virtual routers) a millisecond's packets are taken together.
+		// Under load (many virtual routers) the packets of some milliseconds are taken together.
 		if now := time.Now(); now.Sub(woke) < gatherBelow {
 			time.Sleep(gather)
 			woke = time.Now()

@@ -185,6 +185,11 @@ func (w *worker) settle() {
 // step gives the machine one input and carries out what follows.
 func (w *worker) step(ev node.Event) {
 	w.m.Step(instant(), ev)
+	w.carryOut()
+}
+
+// carryOut does what the machine wants done.
+func (w *worker) carryOut() {
 	for _, a := range w.m.Ready() {
 		if r, ok := a.(node.Report); ok {
 			w.Report(r.Entry)
