@@ -81,7 +81,7 @@ func VirtualInterfaces(c *config.Config) []VMAC {
 }
 
 // nameVMACs names the virtual interfaces of a configuration as keepalived does: PREFIX.VRID, with a 6 behind the prefix if
-// that is taken by the one for IPv4; after that they are numbered.
+// that is taken by the one for IPv4; after that the prefix is numbered (2.2.7, measured).
 func nameVMACs(c *config.Config) (names map[*config.Instance]vmacNames, list []VMAC) {
 	names = map[*config.Instance]vmacNames{}
 	taken := map[string]bool{}
@@ -93,10 +93,11 @@ func nameVMACs(c *config.Config) (names map[*config.Instance]vmacNames, list []V
 	free := func(prefix string, vrid int, six bool) string {
 		name := fmt.Sprintf("%s.%d", prefix, vrid)
 		if taken[name] && six {
-			name = fmt.Sprintf("%s6.%d", prefix, vrid)
+			prefix += "6"
+			name = fmt.Sprintf("%s.%d", prefix, vrid)
 		}
 		for k := 1; taken[name]; k++ {
-			name = fmt.Sprintf("%s.%d.%d", prefix, vrid, k)
+			name = fmt.Sprintf("%s%d.%d", prefix, k, vrid)
 		}
 		taken[name] = true
 		return name
