@@ -25,7 +25,7 @@ var played = []string{
 	"vrid-conflict-same-vip", "vrid-conflict-interval", "stranger-other-vips", "duplicate-vip", "arp-poisoned",
 	"vip-deleted-by-hand", "nopreempt-fault", "crash-loop", "two-segments", "sync-group", "half-open-port", "address-table-full",
 	"advert-larger-than-mtu", "unicast-peers", "ah-authentication", "link-and-script", "igmp-snooping-no-querier",
-	"sync-group-split",
+	"sync-group-split", "owner-crash-ipv6", "dual-stack",
 }
 
 // atOnce is how many labs run at the same time: they wait most of the time.
@@ -139,7 +139,8 @@ func TestScenarios(t *testing.T) {
 func TestScenariosWithKeepalived(t *testing.T) {
 	testenv.Need(t, "keepalived")
 	with := func(scenario, node string) part { return part{scenario, map[string]string{node: sim.Keepalived}} }
-	playReal(t, with("owner-crash", "d2"), with("owner-crash", "d1"), with("partition-and-heal", "d1"), with("one-way-cut", "d2"))
+	playReal(t, with("owner-crash", "d2"), with("owner-crash", "d1"), with("partition-and-heal", "d1"), with("one-way-cut", "d2"),
+		with("owner-crash-ipv6", "d1"), with("dual-stack", "d2"))
 }
 
 // And with FRR's vrrpd, which knows nothing of us: it takes over and yields, as owner and as backup, crashed and killed.

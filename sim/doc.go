@@ -58,7 +58,7 @@
 //	crash    kernel and process are gone
 //
 // Each host has a monotonic clock with an origin of its own. The kernel model has addresses in
-// Linux's order, link state and notifications, ARP answering with arp_ignore 0, the martian
+// Linux's order, link state and notifications, ARP answering with arp_ignore 0, neighbour discovery (neigh6.go), the martian
 // source rule and neighbour tables with Linux's states and timers. Clients ask a VIP for an
 // answer at a steady rate and measure their own outage, by an echo or a TCP connection (tcp.go). Real servers answer those (server.go): the owner's
 // kernel forwards them by IPVS (lvs.go), whose table the checker worker of clusterd, node.Services, programs (checker.go). A director may behave as keepalived or FRR does (foreign.go, frr.go).
@@ -86,7 +86,7 @@
 //
 // # Limits
 //
-// IPv4 is modelled. Scripts take 1 ms, the machine itself takes no time. Kernels send IGMP reports only while a switch
+// A world has IPv6 if its directive has nets6; addresses need no router and are never tentative, multicast over IPv6 is flooded (no MLD), services are IPv4. Scripts take 1 ms, the machine itself takes no time. Kernels send IGMP reports only while a switch
 // looks at them (see socket.go, switch.go). A push is modelled by what it promises (see push.go), raft does not run here. An action that
 // this kernel does not know is noted once as not simulated.
 //

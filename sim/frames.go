@@ -40,7 +40,11 @@ func describeFrame(data []byte) (kind, text string) {
 	case err != nil:
 	case f.EtherType == wire.EtherARP && f.ARP.SenderIP == f.ARP.TargetIP:
 		return "garp", fmt.Sprintf("%v is at %v", f.ARP.SenderIP, f.ARP.SenderMAC)
-	case f.EtherType == wire.EtherIPv4 && (f.IP.Protocol == wire.ProtoVRRP || f.IP.Protocol == vrrp.ProtocolAH):
+	case wire.ClassOf(data) == wire.ClassGARP:
+		if nd, ok := wire.ParseND(f.IP, f.Payload); ok {
+			return "garp", fmt.Sprintf("%v is at %v", nd.Target, nd.MAC)
+		}
+	case f.IP.Src.IsValid() && (f.IP.Protocol == wire.ProtoVRRP || f.IP.Protocol == vrrp.ProtocolAH):
 		var a vrrp.Advert
 		if err := a.Decode(message(vrrp.Packet{Proto: f.IP.Protocol, Payload: f.Payload}), f.IP.Src, f.IP.Dst); err != nil {
 			return "advert", "undecodable: " + err.Error()

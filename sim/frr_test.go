@@ -65,6 +65,6 @@ func TestFRRProfile(t *testing.T) {
 // injectAdvert hands a payload to every director's card.
 func (w *World) injectAdvert(src netip.Addr, payload []byte) {
 	c := w.Host("c1")
-	w.transmit(c, c.nics[0], w.build.IPv4(wire.MulticastMAC(vrrpGroup()), c.nics[0].mac,
-		wire.IPv4{TTL: vrrp.TTL, Protocol: vrrp.ProtocolNumber, Src: src, Dst: vrrpGroup()}, payload))
+	w.transmit(c, c.nics[0], w.build.Packet(wire.MulticastMAC(vrrpGroup()), c.nics[0].mac,
+		wire.IP{TTL: vrrp.TTL, Protocol: vrrp.ProtocolNumber, Src: src, Dst: vrrpGroup()}, payload))
 }

@@ -76,7 +76,7 @@ type process struct {
 	claims   map[claim]time.Duration // when it was told of somebody else's claim
 }
 
-// claim is a host that says by ARP that it has an address.
+// claim is a host that says by ARP or neighbour discovery that it has an address.
 type claim struct {
 	addr netip.Addr
 	mac  wire.MAC
@@ -86,13 +86,12 @@ type claim struct {
 const claimPause = 200 * time.Millisecond
 
 // claimed tells the process that somebody else says it has one of our VIPs, as the driver's packet socket does.
-func (h *Host) claimed(n *nic, a wire.ARP) {
+func (h *Host) claimed(n *nic, key claim, what string) {
 	p := h.proc
-	if p == nil || !n.listening || a.SenderMAC == n.mac || h.conf == nil ||
-		!slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return hasVIP(i, a.SenderIP) }) {
+	if p == nil || !n.listening || key.mac == n.mac || h.conf == nil ||
+		!slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return hasVIP(i, key.addr) }) {
 		return
 	}
-	key := claim{a.SenderIP, a.SenderMAC}
 	if last, known := p.claims[key]; known && h.w.now-last < claimPause {
 		return
 	}
@@ -100,11 +99,7 @@ func (h *Host) claimed(n *nic, a wire.ARP) {
 		p.claims = map[claim]time.Duration{}
 	}
 	p.claims[key] = h.w.now
-	what := "ARP request"
-	if a.Op == wire.ARPReply {
-		what = "ARP reply"
-	}
-	h.feed(node.Claimed{Interface: n.name, Addr: a.SenderIP, MAC: a.SenderMAC, What: what})
+	h.feed(node.Claimed{Interface: n.name, Addr: key.addr, MAC: key.mac, What: what})
 }
 
 // arpBurst counts the gratuitous ARPs of one feed, so that five show as one command.
@@ -408,7 +403,7 @@ func (h *Host) sendAdvert(a node.SendAdvert) {
 		h.w.transmit(h, n, h.w.build.Raw(dst, n.mac, a.Packet.Header, a.Packet.Payload))
 		return
 	}
-	h.w.transmit(h, n, h.w.build.IPv4(dst, n.mac, wire.IPv4{
+	h.w.transmit(h, n, h.w.build.Packet(dst, n.mac, wire.IP{
 		TOS: vrrp.TOS, TTL: a.Packet.TTL, Protocol: vrrp.ProtocolNumber, ID: h.ipID, Src: a.Packet.Src, Dst: a.Packet.Dst,
 	}, a.Packet.Payload))
 }
@@ -459,13 +454,17 @@ func (h *Host) sendARP(p *process, a node.SendARP) {
 		i = len(p.arps) - 1
 	}
 	p.arps[i].n++
-	h.w.transmit(h, n, h.w.build.GratuitousARP(n.mac, a.Addr))
+	h.w.transmit(h, n, h.w.build.Announcement(n.mac, a.Addr))
 }
 
 // flushARP writes the commands for a burst that has ended.
 func (h *Host) flushARP(p *process) {
 	for _, b := range p.arps {
-		h.w.note(h.Name, EventKernel, fmt.Sprintf("arping -U -c %d -I %s %v", b.n, b.nic.name, b.addr))
+		text := fmt.Sprintf("arping -U -c %d -I %s %v", b.n, b.nic.name, b.addr)
+		if b.addr.Is6() {
+			text = fmt.Sprintf("ndsend %v %s x%d", b.addr, b.nic.name, b.n)
+		}
+		h.w.note(h.Name, EventKernel, text)
 	}
 	p.arps = p.arps[:0]
 }
@@ -503,7 +502,15 @@ func (h *Host) linkEvent(name string) node.Link {
 	if n == nil {
 		return node.Link{Name: name}
 	}
-	return node.Link{Name: name, Exists: true, Up: n.up, MAC: n.mac, Addrs: slices.Clone(n.addrs)}
+	l := node.Link{Name: name, Exists: true, Up: n.up, MAC: n.mac}
+	for _, p := range n.addrs {
+		if p.Addr().Is4() {
+			l.Addrs = append(l.Addrs, p)
+		} else {
+			l.Addrs6 = append(l.Addrs6, p)
+		}
+	}
+	return l
 }
 
 // setNIC pulls or plugs the cable of a card.

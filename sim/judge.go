@@ -247,7 +247,7 @@ func tally(what string, violations int) (line string, ok bool) {
 	return fmt.Sprintf("%s: VIOLATED %d times", what, violations), false
 }
 
-// advert judges S4 for an advert that leaves: TTL 255, to 224.0.0.18, from an address of the card
+// advert judges S4 for an advert that leaves: TTL 255, to 224.0.0.18 or ff02::12, from an address of the card
 // that is no VIP, and from a MASTER unless it is the farewell with priority 0 (RFC 9568 5.1, 6.4).
 func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 	var wrong string
@@ -257,7 +257,7 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		wrong = fmt.Sprintf("of %d octets", len(p.Payload))
 	case p.TTL != vrrp.TTL:
 		wrong = fmt.Sprintf("with TTL %d", p.TTL)
-	case p.Dst.IsMulticast() && p.Dst != netip.AddrFrom4([4]byte{224, 0, 0, 18}):
+	case p.Dst.IsMulticast() && p.Dst != vrrp.Group(p.Dst.Is6()):
 		wrong = fmt.Sprintf("to %v", p.Dst)
 	case !n.has(p.Src) || slices.Contains(j.vips, p.Src):
 		wrong = fmt.Sprintf("from %v, which is no address of its own on %s", p.Src, n.name)
@@ -265,7 +265,7 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		wrong = fmt.Sprintf("with priority %d in the moment it wakes up after %s, in which others must have taken over", p.Payload[2], seconds(h.proc.slept))
 	case p.Payload[2] != vrrp.PriorityStop && !h.masters(n, p.Payload[1]):
 		for _, s := range h.proc.m.Status() {
-			if s.VRID == int(p.Payload[1]) && s.State != vrrp.Master.String() && !h.lastWord(s) {
+			if s.VRID == int(p.Payload[1]) && h.six(s.Name) == p.Src.Is6() && s.State != vrrp.Master.String() && !h.lastWord(s) {
 				wrong = fmt.Sprintf("with priority %d while %s is %s", p.Payload[2], s.Name, s.State)
 			}
 		}
@@ -274,6 +274,11 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		j.unlawful++
 		j.w.note("", EventViolation, fmt.Sprintf("S4 VIOLATED: %s sends an advert %s", h.Name, wrong))
 	}
+}
+
+// six reports whether an instance is one of IPv6, whose VRIDs are others than those of IPv4.
+func (h *Host) six(instance string) bool {
+	return slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return i.Name == instance && i.Family.V == 6 })
 }
 
 // masters reports whether the instance of a VRID on a card is MASTER, as nine adverts in ten find it.
@@ -375,7 +380,7 @@ func (h *Host) strays() (list []netip.Addr) {
 	}
 	for _, n := range h.nics {
 		for _, p := range n.addrs {
-			if p != n.base && !slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return hasVIP(i, p.Addr()) }) {
+			if !slices.Contains(n.own(), p) && !slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return hasVIP(i, p.Addr()) }) {
 				list = append(list, p.Addr())
 			}
 		}

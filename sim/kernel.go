@@ -22,6 +22,7 @@ type nic struct {
 	mac       wire.MAC
 	up        bool         // carrier
 	base      netip.Prefix // the address it boots with
+	six       netip.Prefix // and the IPv6 one, not valid in a world without IPv6
 	addrs     []netip.Prefix
 	listening bool // VRRP sockets are open: these, or if none is named any
 	sockets   []node.Socket
@@ -40,7 +41,7 @@ func (h *Host) boot() {
 	h.held = nil
 	h.lvs, h.kept, h.dials = nil, node.RememberServices{}, nil
 	for _, n := range h.nics {
-		n.addrs = []netip.Prefix{n.base}
+		n.addrs = n.own()
 		n.listening = false
 		n.neigh = map[netip.Addr]*neighbour{}
 		n.lan.SetUp(n.port, n.up)
@@ -48,6 +49,24 @@ func (h *Host) boot() {
 			h.plugged(n)
 		}
 	}
+}
+
+// own are the addresses that it boots with.
+func (n *nic) own() []netip.Prefix {
+	if !n.six.IsValid() {
+		return []netip.Prefix{n.base}
+	}
+	return []netip.Prefix{n.base, n.six, netip.PrefixFrom(n.mac.LinkLocal(), 64)}
+}
+
+// source is the address from which it talks to one on its segment; not valid if that is not there.
+func (n *nic) source(to netip.Addr) netip.Addr {
+	for _, p := range n.own() {
+		if p.Contains(to) {
+			return p.Addr()
+		}
+	}
+	return netip.Addr{}
 }
 
 // has reports whether the card holds an address.
@@ -102,6 +121,8 @@ func (h *Host) input(n *nic, frame []byte) {
 		h.inputARP(n, f.ARP)
 	case f.EtherType == wire.EtherIPv4:
 		h.inputIPv4(n, f)
+	case f.EtherType == wire.EtherIPv6 && n.six.IsValid():
+		h.inputIPv6(n, f)
 	}
 }
 
@@ -134,17 +155,47 @@ func (h *Host) inputIPv4(n *nic, f wire.Frame) {
 	}
 }
 
-// inputEcho answers a request and hands a reply to the client that waits for it.
+// inputIPv6 knows no balancing: services of the simulator are IPv4.
+func (h *Host) inputIPv6(n *nic, f wire.Frame) {
+	nd, isND := wire.ParseND(f.IP, f.Payload)
+	switch {
+	case isND:
+		h.inputND(n, f.IP, nd) // also from a host that has our address
+	case h.local(f.IP.Src):
+		h.drops["martian source"]++
+	case f.IP.Protocol == wire.ProtoVRRP && n.hears(f.IP, false) && (f.IP.Dst.IsMulticast() || h.local(f.IP.Dst)):
+		h.feed(node.Received{Interface: n.name, Packet: vrrp.Packet{
+			Src: f.IP.Src, Dst: f.IP.Dst, TTL: f.IP.TTL, Payload: f.Payload,
+		}})
+	case f.IP.Dst.IsMulticast():
+		// a group nobody here has joined
+	case !h.local(f.IP.Dst):
+		h.drops["not local"]++
+	case f.IP.Protocol == wire.ProtoICMP6:
+		if e, err := wire.ParseEcho6(f.Payload); err != nil {
+			h.drops["icmp6: "+err.Error()]++
+		} else {
+			h.echoed(f, e)
+		}
+	default:
+		h.drops["no such protocol"]++
+	}
+}
+
 func (h *Host) inputEcho(n *nic, f wire.Frame) {
 	e, err := wire.ParseEcho(f.Payload)
 	switch {
 	case errors.Is(err, wire.ErrHeader) && len(h.dials) > 0:
 		h.inputRefused(f.Payload, f.IP.Src)
-		return
 	case err != nil:
 		h.drops["icmp: "+err.Error()]++
-		return
+	default:
+		h.echoed(f, e)
 	}
+}
+
+// echoed answers a request and hands a reply to the client that waits for it.
+func (h *Host) echoed(f wire.Frame, e wire.Echo) {
 	if e.Type == wire.EchoRequest {
 		e.Type = wire.EchoReply
 		h.sendEcho(f.IP.Dst, f.IP.Src, e)
@@ -161,9 +212,9 @@ func (h *Host) inputEcho(n *nic, f wire.Frame) {
 // it is the card's own address.
 func (h *Host) sendEcho(src, dst netip.Addr, e wire.Echo) {
 	for _, n := range h.nics {
-		if n.base.Contains(dst) {
+		if from := n.source(dst); from.IsValid() {
 			if !src.IsValid() {
-				src = n.base.Addr()
+				src = from
 			}
 			h.resolve(n, dst, packet{src: src, echo: e})
 			return
@@ -179,7 +230,7 @@ func (w *World) macOf(n *nic, dst netip.Addr) wire.MAC {
 		return wire.MulticastMAC(dst)
 	}
 	for _, h := range w.hosts {
-		if m := h.nics[n.index()]; m.base.Addr() == dst {
+		if m := h.nics[n.index()]; slices.ContainsFunc(m.own(), func(p netip.Prefix) bool { return p.Addr() == dst }) {
 			return m.mac
 		}
 	}

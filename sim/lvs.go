@@ -145,7 +145,7 @@ func (h *Host) balance(n *nic, f wire.Frame) bool {
 		if !ok {
 			// ip_vs_leave: nobody to give it to
 			h.drops["ipvs: no real server"]++
-			h.sendIP(n, f.Src, wire.IPv4{TTL: 64, Protocol: wire.ProtoICMP, Src: to.Addr(), Dst: from.Addr()}, wire.Refused(f.IP, f.Payload))
+			h.sendIP(n, f.Src, wire.IP{TTL: 64, Protocol: wire.ProtoICMP, Src: to.Addr(), Dst: from.Addr()}, wire.Refused(f.IP, f.Payload))
 			return true
 		}
 		c = &lvsConn{key: key, dest: destKey{e.Service.Key, d.AddrPort()}, fwd: d.Forward}

@@ -224,8 +224,8 @@ func TestWhatReachesTheMachine(t *testing.T) {
 	received := func(ev node.Event) bool { _, ok := ev.(node.Received); return ok }
 	advert := func(w *World, src string) {
 		h := w.hosts[1]
-		w.transmit(h, h.nics[0], w.build.IPv4(wire.MulticastMAC(netip.MustParseAddr("224.0.0.18")), h.nics[0].mac,
-			wire.IPv4{TOS: vrrp.TOS, TTL: 255, Protocol: vrrp.ProtocolNumber, Src: netip.MustParseAddr(src),
+		w.transmit(h, h.nics[0], w.build.Packet(wire.MulticastMAC(netip.MustParseAddr("224.0.0.18")), h.nics[0].mac,
+			wire.IP{TOS: vrrp.TOS, TTL: 255, Protocol: vrrp.ProtocolNumber, Src: netip.MustParseAddr(src),
 				Dst: netip.MustParseAddr("224.0.0.18")}, make([]byte, 20)))
 		w.Run(w.now + time.Second)
 	}

@@ -100,16 +100,20 @@ func (h *Host) sendTo(n *nic, e *neighbour, p packet) {
 		if !dst.IsValid() {
 			dst = e.addr
 		}
-		h.sendIP(n, e.mac, wire.IPv4{TTL: 64, Protocol: wire.ProtoTCP, Src: p.src, Dst: dst}, p.tcp)
+		h.sendIP(n, e.mac, wire.IP{TTL: 64, Protocol: wire.ProtoTCP, Src: p.src, Dst: dst}, p.tcp)
 		return
 	}
 	h.ipID++
-	h.w.transmit(h, n, h.w.build.Echo(e.mac, n.mac, wire.IPv4{TTL: 64, ID: h.ipID, Src: p.src, Dst: e.addr}, p.echo))
+	h.w.transmit(h, n, h.w.build.Echo(e.mac, n.mac, wire.IP{TTL: 64, ID: h.ipID, Src: p.src, Dst: e.addr}, p.echo))
 }
 
 // solicit asks once: everybody while incomplete, the known address while probing.
 func (h *Host) solicit(n *nic, e *neighbour) {
 	e.probes++
+	if e.addr.Is6() {
+		h.solicit6(n, e)
+		return
+	}
 	dst := wire.Broadcast
 	if e.state == neighProbe {
 		dst = e.mac
@@ -154,7 +158,11 @@ func (h *Host) inputARP(n *nic, a wire.ARP) {
 		// Somebody else says it has our address. Linux does not mind; neither does it learn it.
 		h.drops["arp: own address announced by another"]++
 	}
-	h.claimed(n, a)
+	what := "ARP request"
+	if a.Op == wire.ARPReply {
+		what = "ARP reply"
+	}
+	h.claimed(n, claim{a.SenderIP, a.SenderMAC}, what)
 	forUs := h.local(a.TargetIP)
 	e := n.neigh[a.SenderIP]
 	switch {
@@ -208,7 +216,11 @@ func (h *Host) neighChanged(n *nic, e *neighbour) {
 		return
 	}
 	if e.state == neighFailed {
-		h.w.note(h.Name, EventClient, fmt.Sprintf("nobody answers ARP for %v", e.addr))
+		what := "ARP"
+		if e.addr.Is6() {
+			what = "neighbour solicitations"
+		}
+		h.w.note(h.Name, EventClient, fmt.Sprintf("nobody answers %s for %v", what, e.addr))
 		return
 	}
 	h.w.note(h.Name, EventClient, fmt.Sprintf("ip neigh replace %v lladdr %v dev %s (%s)", e.addr, e.mac, n.name, h.w.byMAC(e.mac)))

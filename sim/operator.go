@@ -87,7 +87,7 @@ func (m member) instance(name string) *config.Instance {
 // layOut invents a network that the configuration fits into: a segment per interface, numbered like its VIPs.
 func (o *operator) layOut() error {
 	var ifaces []string
-	nets := map[string]netip.Prefix{}
+	nets, nets6, ipv6 := map[string]netip.Prefix{}, map[string]netip.Prefix{}, false
 	taken := map[netip.Addr]bool{}
 	note := func(name string) {
 		if !slices.Contains(ifaces, name) {
@@ -103,11 +103,15 @@ func (o *operator) layOut() error {
 			for _, a := range addresses(i) {
 				dev := cmp.Or(a.Dev, i.Interface.V)
 				note(dev)
-				net := netip.PrefixFrom(a.Prefix.Addr(), 24).Masked()
-				if _, ok := nets[dev]; !ok && !usedNet(nets, net) {
-					nets[dev] = net
+				ip, of, bits := a.Prefix.Addr(), nets, 24
+				if ip.Is6() {
+					of, bits, ipv6 = nets6, 64, true
 				}
-				taken[a.Prefix.Addr()] = true
+				net := netip.PrefixFrom(ip, bits).Masked()
+				if _, ok := of[dev]; !ok && !usedNet(of, net) && !ip.IsLinkLocalUnicast() {
+					of[dev] = net
+				}
+				taken[ip] = true
 			}
 		}
 	}
@@ -117,7 +121,8 @@ func (o *operator) layOut() error {
 	first := o.nodes[0].conf.Instances[0]
 	o.inst = first.Name
 	for _, a := range addresses(first) {
-		if nets[cmp.Or(a.Dev, first.Interface.V)].Contains(a.Prefix.Addr()) {
+		dev := cmp.Or(a.Dev, first.Interface.V)
+		if nets[dev].Contains(a.Prefix.Addr()) || nets6[dev].Contains(a.Prefix.Addr()) {
 			o.vip = a.Prefix.Addr()
 			break
 		}
@@ -125,14 +130,15 @@ func (o *operator) layOut() error {
 	if !o.vip.IsValid() {
 		return fmt.Errorf("vrrp_instance %s has no address that a client could ask", first.Name)
 	}
-	var list []string
+	var list, list6 []string
 	for k, name := range ifaces {
-		net, ok := nets[name]
-		if !ok {
-			net = netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(k), 0}), 24) // RFC 2544's, for links without VIPs
-			nets[name] = net
+		if _, ok := nets[name]; !ok {
+			nets[name] = netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18, byte(k), 0}), 24) // RFC 2544's, for links without VIPs
 		}
-		list = append(list, net.String())
+		if _, ok := nets6[name]; !ok {
+			nets6[name] = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 0x01, 0, 2, 7: byte(k)}), 64) // RFC 5180's
+		}
+		list, list6 = append(list, nets[name].String()), append(list6, nets6[name].String())
 	}
 	base := -1
 	for b := 0; b+len(o.nodes) <= maxNodes && base < 0; b++ {
@@ -145,6 +151,13 @@ func (o *operator) layOut() error {
 					base = -1
 				}
 			}
+			for _, net := range nets6 {
+				a := net.Addr().As16()
+				a[15] = byte(b + k + 1)
+				if taken[netip.AddrFrom16(a)] {
+					base = -1
+				}
+			}
 		}
 	}
 	if base < 0 {
@@ -153,6 +166,9 @@ func (o *operator) layOut() error {
 	// The directors' numbers are taken from their names' last digits only if all have some; first shifts them.
 	o.world = fmt.Sprintf("world nodes=(%s) client=client seed=1 ifaces=(%s) nets=(%s) first=%d",
 		strings.Join(o.names(), ","), strings.Join(ifaces, ","), strings.Join(list, ","), base)
+	if ipv6 {
+		o.world += fmt.Sprintf(" nets6=(%s)", strings.Join(list6, ","))
+	}
 	return nil
 }
 

@@ -152,10 +152,16 @@ func (s *Session) readConf(node, input string) (*config.Config, error) {
 			return nil, &ConfError{Node: node, Diagnostics: []config.Diagnostic{{Severity: config.Error, Pos: i.UseVMAC.Pos,
 				Keyword: "use_vmac", Message: "the simulator has no virtual Ethernet addresses; elections are the same without them"}}}
 		}
-		if k := slices.IndexFunc(addresses(i), func(a config.Address) bool { return !a.Prefix.Addr().Is4() }); k >= 0 {
+		if k := slices.IndexFunc(addresses(i), func(a config.Address) bool { return a.Prefix.Addr().Is6() }); k >= 0 && s.w != nil && len(s.w.opt.Nets6) == 0 {
 			a := addresses(i)[k]
 			return nil, &ConfError{Node: node, Diagnostics: []config.Diagnostic{{Severity: config.Error, Pos: a.Pos,
-				Keyword: "virtual_ipaddress", Message: fmt.Sprintf("%v is not IPv4; the simulator knows IPv4 only", a.Prefix)}}}
+				Keyword: "virtual_ipaddress", Message: fmt.Sprintf("%v: this world has no IPv6", a.Prefix), Hint: "add nets6=(2001:db8::/64) to the directive world"}}}
+		}
+	}
+	for _, v := range c.VirtualServers {
+		if v.Addr.V.Is6() {
+			return nil, &ConfError{Node: node, Diagnostics: []config.Diagnostic{{Severity: config.Error, Pos: v.Addr.Pos,
+				Keyword: "virtual_server", Message: fmt.Sprintf("%v: the simulator balances IPv4 only", v.Addr.V)}}}
 		}
 	}
 	return c, nil

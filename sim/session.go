@@ -62,7 +62,7 @@ type verb struct {
 // verbs is the language. The functions are one file per subject: verbs.go, expect.go, show.go.
 func verbs() []verb {
 	return []verb{
-		{"world", "world nodes=(d1,d2) [client=c1] [real=(rs1,rs2@10.0.0.50)] [delay=50us..500us] [seed=N] [keepalived=(d2)] [frr=(d3)] [lans=N] [net=10.0.0.0/24] [shuffle] [ifaces=(eth0,eth1)] [nets=(10.0.0.0/24,…)] [first=11]",
+		{"world", "world nodes=(d1,d2) [client=c1] [real=(rs1,rs2@10.0.0.50)] [delay=50us..500us] [seed=N] [keepalived=(d2)] [frr=(d3)] [lans=N] [net=10.0.0.0/24] [shuffle] [ifaces=(eth0,eth1)] [nets=(10.0.0.0/24,…)] [nets6=(2001:db8::/64,…)] [first=11]",
 			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201, rs1 10.0.0.221", true, (*Session).verbWorld},
 		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
 		{"stage", "stage NODE…  (input: keepalived.conf)", "tells running daemons which configuration is about to be activated", true, (*Session).verbStage},
@@ -331,8 +331,8 @@ func number(what, s string, most uint64) (uint64, error) {
 
 func address(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)
-	if err != nil || !a.Is4() {
-		return netip.Addr{}, fmt.Errorf("%q is no IPv4 address", s)
+	if err != nil || a.Zone() != "" || a.Is4In6() {
+		return netip.Addr{}, fmt.Errorf("%q is no IP address", s)
 	}
 	return a, nil
 }

@@ -79,7 +79,7 @@ func TestMistakesAreExplained(t *testing.T) {
 		{"clock d1 fast", "", `drift "fast": expected parts per million`},
 		{"script d1 chk exit=1", "", `d1 has no vrrp_script "chk"`},
 		{"load d1 10.0.0.100", "", "d1 is a director: expected a client"},
-		{"load c1 vip", "", `"vip" is no IPv4 address`},
+		{"load c1 vip", "", `"vip" is no IP address`},
 		{"load c1 10.0.0.100 every=1us", "", "every 1µs: at least 1ms"},
 		{"expect", "", "expected one of owner= owners="},
 		{"expect owner=d7", "", `no host "d7"`},
@@ -396,9 +396,41 @@ vrrp_instance B {
 			t.Errorf("the owner is not the one with the highest priority:\n%s", c.Text)
 		}
 	}
+	const both = `vrrp_sync_group G {
+    group { A B }
+}
+vrrp_instance A {
+    interface eth0
+    virtual_router_id 10
+    virtual_ipaddress {
+        fe80::10
+        2001:db8:7::1/64
+    }
+}
+vrrp_instance B {
+    interface eth0
+    virtual_router_id 10
+    version 3
+    virtual_ipaddress {
+        192.0.2.9
+    }
+}`
+	if cases, err = ForConfig("k.conf", both, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		sc, err := ParseScenario(c.Name, c.Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, _ := newSession()
+		if _, err := sc.Play(s, nil); err != nil || !strings.Contains(c.Text, "2001:db8:7::1") {
+			t.Errorf("%s: %v\n%s", c.Name, err, c.Text)
+		}
+	}
 	for text, want := range map[string]string{
 		"vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n 10.0.0.1\n }\n}": "",
-		"vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n fe80::1\n }\n}":  "IPv",
+		"vrrp_instance A {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n fe80::1\n }\n}":  "no address that a client could ask",
 		"global_defs {\n}\n": "no vrrp_instance for d1",
 	} {
 		if _, err := ForConfig("k.conf", text, nil, nil); want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {

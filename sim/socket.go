@@ -26,9 +26,9 @@ func (h *Host) listen(n *nic, on bool, sockets []node.Socket) {
 
 // hears reports whether one of the card's VRRP sockets gets a packet: they are bound to the protocol and, for multicast, to the
 // group, so that an instance with AH never sees an advert without it, and the other way round (captured).
-func (n *nic) hears(p wire.IPv4, ah bool) bool {
+func (n *nic) hears(p wire.IP, ah bool) bool {
 	return n.listening && (len(n.sockets) == 0 || slices.ContainsFunc(n.sockets, func(s node.Socket) bool {
-		return s.AH == ah && (s.Group == p.Dst || !s.Group.IsValid() && !p.Dst.IsMulticast())
+		return s.AH == ah && (s.Group == p.Dst || !s.Group.IsValid() && !p.Dst.IsMulticast() && s.IPv6 == p.Dst.Is6())
 	}))
 }
 

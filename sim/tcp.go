@@ -162,7 +162,7 @@ func (h *Host) inputTCP(n *nic, f wire.Frame) {
 	segment := wire.Segment(to.Addr(), from.Addr(), out, say)
 	if n.has(to.Addr()) {
 		// Back to where it came from: with NAT that is the director, which is the server's way to everybody.
-		h.sendIP(n, f.Src, wire.IPv4{TTL: 64, Protocol: wire.ProtoTCP, Src: to.Addr(), Dst: from.Addr()}, segment)
+		h.sendIP(n, f.Src, wire.IP{TTL: 64, Protocol: wire.ProtoTCP, Src: to.Addr(), Dst: from.Addr()}, segment)
 		return
 	}
 	// Direct routing: the address is on lo, and the answer goes to the client itself.
@@ -188,8 +188,8 @@ func (h *Host) inputRefused(message []byte, from netip.Addr) {
 }
 
 // sendIP puts a packet on the wire.
-func (h *Host) sendIP(n *nic, to wire.MAC, ip wire.IPv4, payload []byte) {
+func (h *Host) sendIP(n *nic, to wire.MAC, ip wire.IP, payload []byte) {
 	h.ipID++
 	ip.ID = h.ipID
-	h.w.transmit(h, n, h.w.build.IPv4(to, n.mac, ip, payload))
+	h.w.transmit(h, n, h.w.build.Packet(to, n.mac, ip, payload))
 }

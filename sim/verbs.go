@@ -41,13 +41,17 @@ func (s *Session) verbWorld(args []arg, _ string) (string, error) {
 			}
 		case "ifaces":
 			opt.Ifaces = a.list()
-		case "nets":
+		case "nets", "nets6":
 			for _, text := range a.list() {
 				net, err := netip.ParsePrefix(text)
-				if err != nil {
-					return "", fmt.Errorf("net %q: expected a /24, as 10.0.0.0/24", text)
+				switch {
+				case err != nil:
+					return "", fmt.Errorf("%s %q: expected a network, as 10.0.0.0/24 or 2001:db8::/64", a.key, text)
+				case a.key == "nets":
+					opt.Nets = append(opt.Nets, net)
+				default:
+					opt.Nets6 = append(opt.Nets6, net)
 				}
-				opt.Nets = append(opt.Nets, net)
 			}
 		case "first":
 			n, err = number("first", a.val, maxNodes)
@@ -121,7 +125,10 @@ func (s *Session) verbLoad(args []arg, _ string) (string, error) {
 	if h.director || h.server {
 		return "", fmt.Errorf("%s is a %s: expected a client", h.Name, map[bool]string{true: "real server", false: "director"}[h.server])
 	}
-	host, portText, withPort := strings.Cut(args[1].key, ":")
+	host, portText, withPort := args[1].key, "", false
+	if at := strings.LastIndexByte(host, ':'); at >= 0 && strings.Count(host, ":") == 1 { // an IPv6 address is asked by ping only
+		host, portText, withPort = host[:at], host[at+1:], true
+	}
 	vip, err := address(host)
 	if err != nil {
 		return "", err

@@ -118,7 +118,7 @@ func (s *Session) verbAddr(args []arg, _ string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		p = netip.PrefixFrom(a, 32)
+		p = netip.PrefixFrom(a, a.BitLen())
 	}
 	n, err := s.card(h, args[3:])
 	switch {
@@ -153,7 +153,7 @@ func (s *Session) verbGARP(args []arg, _ string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s.w.transmit(h, n, s.w.build.GratuitousARP(n.mac, a))
+	s.w.transmit(h, n, s.w.build.Announcement(n.mac, a))
 	return "", nil
 }
 
@@ -212,7 +212,10 @@ func (s *Session) verbAdvert(args []arg, _ string) (string, error) {
 			return "", err
 		}
 	}
-	dst := vrrp.Group(false)
+	dst := vrrp.Group(len(a.Addrs) > 0 && a.Addrs[0].Is6())
+	if dst.Is6() && src == n.base.Addr() {
+		src = n.mac.LinkLocal()
+	}
 	payload, err := a.Append(nil, src, dst, false)
 	if err != nil {
 		return "", fmt.Errorf("this advert cannot be built: %w", err)
@@ -220,7 +223,7 @@ func (s *Session) verbAdvert(args []arg, _ string) (string, error) {
 	var send func(left uint64)
 	send = func(left uint64) {
 		h.ipID++
-		s.w.transmit(h, n, s.w.build.IPv4(wire.MulticastMAC(dst), n.mac, wire.IPv4{
+		s.w.transmit(h, n, s.w.build.Packet(wire.MulticastMAC(dst), n.mac, wire.IP{
 			TOS: vrrp.TOS, TTL: ttl, Protocol: vrrp.ProtocolNumber, ID: h.ipID, Src: src, Dst: dst,
 		}, payload))
 		if left > 1 {

@@ -27,7 +27,9 @@ type Options struct {
 	Nets   []netip.Prefix
 	Ifaces []string
 	First  int
-	Delay  wire.Range // of every path (50us..500us)
+	// Nets6, if given, are the /64 of each segment: every host has an IPv6 address in it, with its number, and a link-local one.
+	Nets6 []netip.Prefix
+	Delay wire.Range // of every path (50us..500us)
 	// Programs are directors that behave as another program does, see foreign.go: Keepalived or FRR by name.
 	Programs map[string]string
 	// Shuffle runs tasks of one instant in an order drawn from the seed.
@@ -116,6 +118,11 @@ func New(opt Options) (*World, error) {
 			return nil, fmt.Errorf("net %v: expected an IPv4 /24, another one for each segment", net)
 		}
 	}
+	for i, net := range opt.Nets6 {
+		if net.Bits() != 64 || !net.Addr().Is6() || net.Masked() != net || slices.Contains(opt.Nets6[:i], net) {
+			return nil, fmt.Errorf("nets6 %v: expected an IPv6 /64, another one for each segment", net)
+		}
+	}
 	var real []string
 	var where []netip.Addr
 	for _, word := range opt.Real {
@@ -138,6 +145,8 @@ func New(opt Options) (*World, error) {
 		return nil, fmt.Errorf("net %v: expected an IPv4 /24", opt.Net)
 	case len(opt.Nets) > 0 && len(opt.Nets) != opt.LANs || len(opt.Ifaces) > 0 && len(opt.Ifaces) != opt.LANs:
 		return nil, fmt.Errorf("%d nets and %d ifaces for %d segments: expected one each", len(opt.Nets), len(opt.Ifaces), opt.LANs)
+	case len(opt.Nets6) > 0 && len(opt.Nets6) != opt.LANs:
+		return nil, fmt.Errorf("%d nets6 for %d segments: expected one each", len(opt.Nets6), opt.LANs)
 	case len(opt.Nodes)+opt.First > maxNodes:
 		return nil, fmt.Errorf("%d nodes from number %d on: at most number %d", len(opt.Nodes), opt.First+1, maxNodes)
 	default:
@@ -203,6 +212,11 @@ func (w *World) addHost(name string, number byte, director bool) {
 			name: card, lan: lan, port: lan.AddPort(name, mac), mac: mac, up: true,
 			card: len(w.cards), base: netip.PrefixFrom(netip.AddrFrom4(net), 24), neigh: map[netip.Addr]*neighbour{},
 		})
+		if len(w.opt.Nets6) > 0 {
+			six := w.opt.Nets6[i].Addr().As16()
+			six[15] = number
+			h.nics[i].six = netip.PrefixFrom(netip.AddrFrom16(six), 64)
+		}
 		w.cards = append(w.cards, name+" "+card)
 	}
 	h.boot()
@@ -368,6 +382,7 @@ type HostInfo struct {
 type CardInfo struct {
 	Name string
 	Addr netip.Prefix
+	IPv6 netip.Prefix // not valid in a world without
 }
 
 // Hosts lists all hosts, directors first.
@@ -376,7 +391,7 @@ func (w *World) Hosts() []HostInfo {
 	for _, h := range w.hosts {
 		info := HostInfo{Name: h.Name, Director: h.director, Server: h.server}
 		for _, n := range h.nics {
-			info.Cards = append(info.Cards, CardInfo{n.name, n.base})
+			info.Cards = append(info.Cards, CardInfo{n.name, n.base, n.six})
 		}
 		list = append(list, info)
 	}

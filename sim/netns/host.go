@@ -207,25 +207,25 @@ func (h *Host) address(verb string, do func(netlink.Link, *netlink.Addr) error, 
 	return nil
 }
 
-// Addresses returns the IPv4 addresses that the kernel has on a device now, in its order.
+// Addresses returns the addresses that the kernel has on a device now, in its order.
 func (h *Host) Addresses(device string) ([]netip.Prefix, error) {
 	link, err := h.nl.LinkByName(device)
 	if err != nil {
 		return nil, fmt.Errorf("lab: host %s: %s: %w", h.name, device, err)
 	}
-	list, err := h.nl.AddrList(link, unix.AF_INET)
+	list, err := h.nl.AddrList(link, netlink.FAMILY_ALL)
 	for try := 0; try < 20 && errors.Is(err, netlink.ErrDumpInterrupted); try++ { // they are changing just now
 		time.Sleep(5 * time.Millisecond)
-		list, err = h.nl.AddrList(link, unix.AF_INET)
+		list, err = h.nl.AddrList(link, netlink.FAMILY_ALL)
 	}
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("lab: host %s: addresses of %s: %w", h.name, device, err)
 	}
 	var out []netip.Prefix
 	for _, a := range list {
-		ip, _ := netip.AddrFromSlice(a.IP.To4())
+		ip, _ := netip.AddrFromSlice(a.IP)
 		ones, _ := a.Mask.Size()
-		out = append(out, netip.PrefixFrom(ip, ones))
+		out = append(out, netip.PrefixFrom(ip.Unmap(), ones))
 	}
 	return out, nil
 }

@@ -167,7 +167,7 @@ func (h *host) crash() error {
 	for _, c := range h.cards {
 		list, err := h.Addresses(c.name)
 		for _, p := range list {
-			if p != c.base {
+			if p != c.base && p != c.six && p.Addr() != c.mac.LinkLocal() {
 				err = errors.Join(err, h.DeleteAddress(c.name, p.String()))
 			}
 		}

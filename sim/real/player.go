@@ -181,6 +181,7 @@ type card struct {
 	name string
 	lan  int // number of the segment
 	base netip.Prefix
+	six  netip.Prefix // not valid in a world without IPv6
 	mac  wire.MAC
 	link int  // index of the device
 	up   bool // cable
@@ -272,7 +273,7 @@ func (s *stage) makeWorld(args []sim.Word) error {
 	s.seed = w.Seed()
 	s.build = wire.NewBuilder()
 	var err error
-	if s.lab, err = netns.New(netns.Options{}); err != nil {
+	if s.lab, err = netns.New(netns.Options{IPv6: w.Hosts()[0].Cards[0].IPv6.IsValid()}); err != nil {
 		return err
 	}
 	infos := w.Hosts()
@@ -292,7 +293,7 @@ func (s *stage) makeWorld(args []sim.Word) error {
 			if err != nil {
 				return err
 			}
-			h.cards = append(h.cards, &card{name: c.Name, lan: lan, base: c.Addr, mac: p.mac, link: p.link, up: true})
+			h.cards = append(h.cards, &card{name: c.Name, lan: lan, base: c.Addr, six: c.IPv6, mac: p.mac, link: p.link, up: true})
 		}
 		s.hosts = append(s.hosts, h)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"time"
@@ -107,14 +108,29 @@ func (f *fabric) plug(h *netns.Host, lan int, card sim.CardInfo) (*port, error) 
 		if err := netlink.LinkSetHardwareAddr(link, net.HardwareAddr(p.mac[:])); err != nil {
 			return err
 		}
+		own := []netip.Prefix{card.Addr}
+		if card.IPv6.IsValid() {
+			own = append(own, card.IPv6)
+			// The link-local address can be used at once, and nobody asks for routers.
+			for _, key := range []string{"accept_dad", "router_solicitations"} {
+				if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+card.Name+"/"+key, []byte("0"), 0); err != nil {
+					return err
+				}
+			}
+		}
 		if err := netlink.LinkSetUp(link); err != nil {
 			return err
 		}
-		a, err := netlink.ParseAddr(card.Addr.String())
-		if err != nil {
-			return err
+		for _, p := range own {
+			a, err := netlink.ParseAddr(p.String())
+			if err == nil {
+				err = netlink.AddrAdd(link, a)
+			}
+			if err != nil {
+				return err
+			}
 		}
-		return netlink.AddrAdd(link, a)
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", p.name, err)

@@ -138,8 +138,8 @@ func (s *stage) addr(args []sim.Word, _ string) error {
 		return err
 	}
 	cidr := args[2].Key
-	if !strings.Contains(cidr, "/") {
-		cidr += "/32"
+	if a, err := netip.ParseAddr(cidr); err == nil {
+		cidr = netip.PrefixFrom(a, a.BitLen()).String()
 	}
 	c, err := h.card(args[3:])
 	if err != nil {
@@ -164,7 +164,7 @@ func (s *stage) garp(args []sim.Word, _ string) error {
 	if err != nil {
 		return err
 	}
-	s.fabric.send(c.lan, h.index, s.build.GratuitousARP(c.mac, a))
+	s.fabric.send(c.lan, h.index, s.build.Announcement(c.mac, a))
 	return nil
 }
 
@@ -214,12 +214,15 @@ func (s *stage) advert(args []sim.Word, _ string) error {
 			return err
 		}
 	}
-	dst := vrrp.Group(false)
+	dst := vrrp.Group(len(a.Addrs) > 0 && a.Addrs[0].Is6())
+	if dst.Is6() && src == h.cards[0].base.Addr() {
+		src = h.cards[0].mac.LinkLocal()
+	}
 	payload, err := a.Append(nil, src, dst, false)
 	if err != nil {
 		return err
 	}
-	frame := s.build.IPv4(wire.MulticastMAC(dst), h.cards[0].mac, wire.IPv4{TOS: vrrp.TOS, TTL: uint8(ttl),
+	frame := s.build.Packet(wire.MulticastMAC(dst), h.cards[0].mac, wire.IP{TOS: vrrp.TOS, TTL: uint8(ttl),
 		Protocol: vrrp.ProtocolNumber, Src: src, Dst: dst}, payload)
 	var send func(int)
 	send = func(left int) {

@@ -65,8 +65,8 @@ func (w *watcher) begin(s *stage) error {
 		}
 		go func() {
 			for u := range updates {
-				ip, ok := netip.AddrFromSlice(u.LinkAddress.IP.To4())
-				if !ok {
+				ip, ok := netip.AddrFromSlice(u.LinkAddress.IP)
+				if ip = ip.Unmap(); !ok {
 					continue
 				}
 				i := slices.IndexFunc(h.cards, func(c *card) bool { return c.link == u.LinkIndex })
@@ -167,7 +167,7 @@ func (s *stage) saw(now time.Duration, _, at int, sent bool, data []byte) {
 		s.watch.where[f.Src] = host.name
 	}
 	switch {
-	case sent && f.EtherType == wire.EtherIPv4 && f.IP.Protocol == wire.ProtoVRRP:
+	case sent && f.IP.Src.IsValid() && f.IP.Protocol == wire.ProtoVRRP:
 		var a vrrp.Advert
 		text := "undecodable"
 		if err := a.Decode(f.Payload, f.IP.Src, f.IP.Dst); err == nil {
@@ -182,15 +182,31 @@ func (s *stage) saw(now time.Duration, _, at int, sent bool, data []byte) {
 		s.watch.frame(now, host.name, "advert", text)
 	case sent && f.EtherType == wire.EtherARP && f.ARP.SenderIP == f.ARP.TargetIP:
 		s.watch.frame(now, host.name, "garp", fmt.Sprintf("%v is at %v", f.ARP.SenderIP, f.ARP.SenderMAC))
-	case !sent && f.EtherType == wire.EtherIPv4 && f.IP.Protocol == wire.ProtoICMP:
-		if e, err := wire.ParseEcho(f.Payload); err == nil && e.Type == wire.EchoReply {
-			for _, l := range host.loads {
-				if l.vip == f.IP.Src && f.IP.Dst == l.src {
-					l.answered(now, s.byMAC(f.Src))
-				}
+	case sent && wire.ClassOf(data) == wire.ClassGARP:
+		if nd, ok := wire.ParseND(f.IP, f.Payload); ok {
+			s.watch.frame(now, host.name, "garp", fmt.Sprintf("%v is at %v", nd.Target, nd.MAC))
+		}
+	case !sent && f.IP.Src.IsValid() && echoReply(f):
+		for _, l := range host.loads {
+			if l.vip == f.IP.Src && f.IP.Dst == l.src {
+				l.answered(now, s.byMAC(f.Src))
 			}
 		}
 	}
+}
+
+// echoReply reports whether a packet is the answer to a ping.
+func echoReply(f wire.Frame) bool {
+	parse := wire.ParseEcho
+	switch {
+	case f.EtherType == wire.EtherIPv4 && f.IP.Protocol == wire.ProtoICMP:
+	case f.EtherType == wire.EtherIPv6 && f.IP.Protocol == wire.ProtoICMP6:
+		parse = wire.ParseEcho6
+	default:
+		return false
+	}
+	e, err := parse(f.Payload)
+	return err == nil && e.Type == wire.EchoReply
 }
 
 const maxFrames = 4000
@@ -247,13 +263,19 @@ func (s *stage) load(args []sim.Word, _ string) error {
 			return err
 		}
 	}
+	network := "ip4:icmp"
 	l.src = h.cards[0].base.Addr()
+	if vip.Is6() {
+		network, l.src = "ip6:ipv6-icmp", h.cards[0].six.Addr()
+	}
 	for _, c := range h.cards {
-		if c.base.Contains(vip) {
-			l.src = c.base.Addr()
+		for _, own := range []netip.Prefix{c.base, c.six} {
+			if own.Contains(vip) {
+				l.src = own.Addr()
+			}
 		}
 	}
-	if err := h.Do(func() error { l.conn, err = net.ListenPacket("ip4:icmp", l.src.String()); return err }); err != nil {
+	if err := h.Do(func() error { l.conn, err = net.ListenPacket(network, l.src.String()); return err }); err != nil {
 		return fmt.Errorf("client %s: %w", h.name, err)
 	}
 	l.begun = s.fabric.now()
@@ -271,7 +293,7 @@ func (l *load) run() {
 	defer tick.Stop()
 	drain := make([]byte, 2048)
 	for seq := uint16(1); ; seq++ {
-		_, err := l.conn.WriteTo(wire.EchoMessage(wire.Echo{Type: wire.EchoRequest, ID: 7, Seq: seq}), &net.IPAddr{IP: l.vip.AsSlice()})
+		_, err := l.conn.WriteTo(wire.EchoMessage(wire.Echo{Type: wire.EchoRequest, ID: 7, Seq: seq}, l.vip.Is6()), &net.IPAddr{IP: l.vip.AsSlice()})
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -391,12 +413,16 @@ func (h *host) neighbour(addr netip.Addr) (wire.MAC, bool) {
 	found := false
 	_ = h.Do(func() error { // no answer means no entry
 		for _, c := range h.cards {
-			list, err := netlink.NeighList(c.link, unix.AF_INET)
+			family := unix.AF_INET
+			if addr.Is6() {
+				family = unix.AF_INET6
+			}
+			list, err := netlink.NeighList(c.link, family)
 			if err != nil {
 				return err
 			}
 			for _, n := range list {
-				if ip, ok := netip.AddrFromSlice(n.IP.To4()); ok && ip == addr && len(n.HardwareAddr) == 6 && n.State&(netlink.NUD_FAILED|netlink.NUD_INCOMPLETE) == 0 {
+				if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap() == addr && len(n.HardwareAddr) == 6 && n.State&(netlink.NUD_FAILED|netlink.NUD_INCOMPLETE) == 0 {
 					mac, found = wire.MAC(n.HardwareAddr), true
 				}
 			}

@@ -13,8 +13,8 @@ type Class uint8
 // Classes. Every frame is of exactly one.
 const (
 	ClassVRRP  Class = 1 << iota // adverts
-	ClassGARP                    // gratuitous ARP: announcements
-	ClassARP                     // other ARP
+	ClassGARP                    // gratuitous ARP and unsolicited neighbour advertisements: announcements
+	ClassARP                     // other ARP and neighbour discovery
 	ClassICMP                    // the clients' requests and their answers
 	ClassTCP                     // connections of clients and health checks
 	ClassOther                   // anything else
@@ -67,6 +67,8 @@ func ClassOf(frame []byte) Class {
 			return ClassGARP
 		}
 		return ClassARP
+	case EtherIPv6:
+		return classOf6(body)
 	case EtherIPv4:
 		switch body[9] {
 		case ProtoVRRP, protoAH: // keepalived's auth_type AH is the only AH here

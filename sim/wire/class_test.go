@@ -13,17 +13,17 @@ import (
 func TestClasses(t *testing.T) {
 	b := NewBuilder()
 	src, dst := MAC{2, 0, 0, 0, 0, 1}, MAC{2, 0, 0, 0, 0, 2}
-	ip := IPv4{TTL: 64, Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.2")}
+	ip := IP{TTL: 64, Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.2")}
 	vrrp := ip
 	vrrp.Protocol = ProtoVRRP
 	udp := ip
 	udp.Protocol = 17
 	frames := map[Class][]byte{
-		ClassVRRP:  b.IPv4(dst, src, vrrp, make([]byte, 20)),
+		ClassVRRP:  b.Packet(dst, src, vrrp, make([]byte, 20)),
 		ClassGARP:  b.GratuitousARP(src, ip.Src),
 		ClassARP:   b.ARP(Broadcast, src, ARP{Op: ARPRequest, SenderMAC: src, SenderIP: ip.Src, TargetIP: ip.Dst}),
 		ClassICMP:  b.Echo(dst, src, ip, Echo{Type: EchoRequest}),
-		ClassOther: b.IPv4(dst, src, udp, make([]byte, 8)),
+		ClassOther: b.Packet(dst, src, udp, make([]byte, 8)),
 	}
 	for want, f := range frames {
 		if got := ClassOf(f); got != want {
@@ -105,21 +105,21 @@ func TestIPv4IsWhatGopacketBuilds(t *testing.T) {
 	b := NewBuilder()
 	rnd := NewStream(1, "ipv4")
 	for range 2000 {
-		h := IPv4{TOS: uint8(rnd.Uint64()), TTL: uint8(rnd.Uint64()), Protocol: ProtoVRRP, ID: uint16(rnd.Uint64()),
+		h := IP{TOS: uint8(rnd.Uint64()), TTL: uint8(rnd.Uint64()), Protocol: ProtoVRRP, ID: uint16(rnd.Uint64()),
 			Src: netip.AddrFrom4([4]byte{10, byte(rnd.Uint64()), byte(rnd.Uint64()), 1}), Dst: netip.AddrFrom4([4]byte{224, 0, 0, 18})}
 		payload := make([]byte, rnd.Below(60))
 		for i := range payload {
 			payload[i] = byte(rnd.Uint64())
 		}
 		dst, src := MulticastMAC(h.Dst), MAC{2, 0, 0, 0, 0, byte(rnd.Uint64())}
-		if got, want := b.IPv4(dst, src, h, payload), b.slowIPv4(dst, src, h, payload); !bytes.Equal(got, want) {
+		if got, want := b.Packet(dst, src, h, payload), b.slowIPv4(dst, src, h, payload); !bytes.Equal(got, want) {
 			t.Fatalf("%x\nnot\n%x", got, want)
 		}
 	}
 }
 
 // slowIPv4 is the same by gopacket.
-func (b *Builder) slowIPv4(dst, src MAC, h IPv4, payload []byte) []byte {
+func (b *Builder) slowIPv4(dst, src MAC, h IP, payload []byte) []byte {
 	b.header(dst, src, h)
 	return b.done(&b.eth, &b.ip, gopacket.Payload(payload))
 }

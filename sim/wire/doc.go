@@ -18,7 +18,7 @@
 //     querier's question, [Builder.Report] a host's answer.
 //   - Frames are built by [Builder] with gopacket's layers and read by [Parse], which
 //     is written for this package: every length is checked, nothing is allocated, and
-//     a fuzz test compares it with gopacket.
+//     a fuzz test compares it with gopacket. IPv6 and its neighbour discovery are in ipv6.go.
 //   - [Pcap] writes what left and what arrived at each card, one pcapng interface per
 //     card, to any io.Writer.
 //   - [Stream] is the source of chance: integers only, seeded by (seed, name), so that

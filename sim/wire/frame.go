@@ -20,8 +20,12 @@ func (m MAC) String() string {
 // Multicast reports whether the group bit is set; Broadcast has it too.
 func (m MAC) Multicast() bool { return m[0]&1 != 0 }
 
-// MulticastMAC maps an IPv4 group to its Ethernet group (RFC 1112 6.4).
+// MulticastMAC maps a group to its Ethernet group (RFC 1112 6.4, RFC 2464 7).
 func MulticastMAC(group netip.Addr) MAC {
+	if group.Is6() {
+		b := group.As16()
+		return MAC{groupScopeMAC, groupScopeMAC, b[12], b[13], b[14], b[15]}
+	}
 	a := group.As4()
 	return MAC{0x01, 0x00, 0x5e, a[1] & 0x7f, a[2], a[3]}
 }
@@ -56,9 +60,9 @@ type Frame struct {
 	Dst, Src  MAC
 	EtherType uint16
 	ARP       ARP    // if EtherType is EtherARP
-	IP        IPv4   // if EtherType is EtherIPv4
+	IP        IP     // if EtherType is EtherIPv4 or EtherIPv6
 	Header    []byte // of the IPv4 packet, part of the buffer too
-	Payload   []byte // of the IPv4 packet, without Ethernet padding
+	Payload   []byte // of the packet, without Ethernet padding
 }
 
 // ARP is an ARP packet for IPv4 over Ethernet (RFC 826).
@@ -68,8 +72,8 @@ type ARP struct {
 	SenderIP, TargetIP   netip.Addr
 }
 
-// IPv4 holds the header fields that anybody here looks at.
-type IPv4 struct {
+// IP holds the header fields that anybody here looks at. TOS and TTL are IPv6's traffic class and hop limit; it has no ID.
+type IP struct {
 	TOS, TTL, Protocol uint8
 	ID                 uint16
 	Src, Dst           netip.Addr
@@ -89,8 +93,8 @@ var (
 	ErrFragment = errors.New("fragment")
 )
 
-// Parse reads a frame. Ether types other than IPv4 and ARP are returned without error and
-// without content; IPv4 options are skipped.
+// Parse reads a frame. Ether types other than IPv4, IPv6 and ARP are returned without error and
+// without content; IPv4 options are skipped, IPv6 extension headers are a protocol.
 func Parse(b []byte) (Frame, error) {
 	if len(b) < EthernetHeader {
 		return Frame{}, ErrShort
@@ -104,6 +108,8 @@ func Parse(b []byte) (Frame, error) {
 		if f.IP, f.Payload, err = parseIPv4(body); err == nil {
 			f.Header = body[:int(body[0]&0x0f)*4]
 		}
+	case EtherIPv6:
+		f.IP, f.Payload, err = parseIPv6(body)
 	}
 	return f, err
 }
@@ -123,23 +129,23 @@ func parseARP(b []byte) (ARP, error) {
 	}, nil
 }
 
-func parseIPv4(b []byte) (IPv4, []byte, error) {
+func parseIPv4(b []byte) (IP, []byte, error) {
 	if len(b) < ipv4Min {
-		return IPv4{}, nil, ErrShort
+		return IP{}, nil, ErrShort
 	}
 	ihl := int(b[0]&0x0f) * 4
 	total := int(binary.BigEndian.Uint16(b[2:4]))
 	switch {
 	case b[0]>>4 != 4 || ihl < ipv4Min || total < ihl:
-		return IPv4{}, nil, ErrHeader
+		return IP{}, nil, ErrHeader
 	case total > len(b):
-		return IPv4{}, nil, ErrShort
+		return IP{}, nil, ErrShort
 	case checksum(b[:ihl]) != 0:
-		return IPv4{}, nil, ErrChecksum
+		return IP{}, nil, ErrChecksum
 	case binary.BigEndian.Uint16(b[6:8])&0x3fff != 0: // more fragments, or offset
-		return IPv4{}, nil, ErrFragment
+		return IP{}, nil, ErrFragment
 	}
-	return IPv4{
+	return IP{
 		TOS: b[1], TTL: b[8], Protocol: b[9], ID: binary.BigEndian.Uint16(b[4:6]),
 		Src: netip.AddrFrom4([4]byte(b[12:16])), Dst: netip.AddrFrom4([4]byte(b[16:20])),
 	}, b[ihl:total], nil

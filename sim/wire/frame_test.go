@@ -35,8 +35,8 @@ func unhex(t testing.TB, s string) []byte {
 func TestBuiltFramesEqualCapturedOnes(t *testing.T) {
 	b := NewBuilder()
 	payload := unhex(t, "2133960100013e030a6300640000000000000000")
-	got := b.IPv4(MulticastMAC(group), d1MAC,
-		IPv4{TOS: 0xc0, TTL: 255, Protocol: ProtoVRRP, ID: 1, Src: netip.MustParseAddr("10.99.0.11"), Dst: group}, payload)
+	got := b.Packet(MulticastMAC(group), d1MAC,
+		IP{TOS: 0xc0, TTL: 255, Protocol: ProtoVRRP, ID: 1, Src: netip.MustParseAddr("10.99.0.11"), Dst: group}, payload)
 	if want := unhex(t, capturedAdvert); !bytes.Equal(got, want) {
 		t.Errorf("advert\n got %x\nwant %x", got, want)
 	}
@@ -70,7 +70,7 @@ func TestParse(t *testing.T) {
 	if err != nil || len(f.Payload) != 20 {
 		t.Errorf("padded: payload %d octets, %v", len(f.Payload), err)
 	}
-	echo := NewBuilder().Echo(d1MAC, d1MAC, IPv4{TTL: 64, Src: group, Dst: group}, Echo{Type: EchoRequest, ID: 7, Seq: 65535})
+	echo := NewBuilder().Echo(d1MAC, d1MAC, IP{TTL: 64, Src: group, Dst: group}, Echo{Type: EchoRequest, ID: 7, Seq: 65535})
 	f, err = Parse(echo)
 	if err != nil {
 		t.Fatal(err)
@@ -115,13 +115,16 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{capturedAdvert, capturedGARP, "", "ffffffffffff02990000000b0800"} {
 		f.Add(unhex(f, s))
 	}
-	f.Add(NewBuilder().Echo(d1MAC, d1MAC, IPv4{TTL: 1, Src: group, Dst: group}, Echo{Type: EchoReply, ID: 1, Seq: 2}))
+	f.Add(NewBuilder().Echo(d1MAC, d1MAC, IP{TTL: 1, Src: group, Dst: group}, Echo{Type: EchoReply, ID: 1, Seq: 2}))
+	f.Add(NewBuilder().Announcement(d1MAC, netip.MustParseAddr("2001:db8::100")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := Parse(b)
 		if err != nil {
 			return
 		}
 		_, _ = ParseEcho(got.Payload)
+		_, _ = ParseEcho6(got.Payload)
+		_, _ = ParseND(got.IP, got.Payload)
 		if got.EtherType != EtherIPv4 && got.EtherType != EtherARP {
 			return
 		}

@@ -82,7 +82,7 @@ const (
 
 // Refused is the ICMP message "port unreachable" that answers a TCP packet (RFC 792): its header and the first eight octets
 // behind it are given back.
-func Refused(h IPv4, segment []byte) []byte {
+func Refused(h IP, segment []byte) []byte {
 	b := make([]byte, icmpHeader+ipv4Min+8)
 	b[0], b[1] = icmpUnreachable, codePort
 	ip := b[icmpHeader:]

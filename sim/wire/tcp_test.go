@@ -35,7 +35,7 @@ func TestSegment(t *testing.T) {
 		if _, _, err := ParseTCP(src, src, got); !errors.Is(err, ErrChecksum) {
 			t.Errorf("with another destination: %v", err)
 		}
-		from, to, ok := ParseRefused(Refused(IPv4{TTL: 63, Src: src, Dst: dst}, got))
+		from, to, ok := ParseRefused(Refused(IP{TTL: 63, Src: src, Dst: dst}, got))
 		if !ok || from != netip.AddrPortFrom(src, 40000) || to != netip.AddrPortFrom(dst, 80) {
 			t.Errorf("refused: %v %v %v", from, to, ok)
 		}
@@ -45,7 +45,7 @@ func TestSegment(t *testing.T) {
 func FuzzParseTCP(f *testing.F) {
 	a := netip.MustParseAddr("10.0.0.1")
 	f.Add(Segment(a, a, TCP{Src: 1, Dst: 2, Flags: SYN}, nil))
-	f.Add(Refused(IPv4{Src: a, Dst: a}, Segment(a, a, TCP{Src: 1, Dst: 2}, nil)))
+	f.Add(Refused(IP{Src: a, Dst: a}, Segment(a, a, TCP{Src: 1, Dst: 2}, nil)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, data, err := ParseTCP(a, a, b); err == nil && len(b) == tcpMin+len(data) && b[12] == 0x50 {
 			if again, _, err := ParseTCP(a, a, Segment(a, a, h, data)); err != nil || again != h {
