@@ -18,6 +18,7 @@ func (c *ctx) finish() {
 	c.checkGroups()
 	c.checkTrackers()
 	c.checkTrackGroups()
+	c.checkLinkDelays()
 }
 
 // checkVRIDs: two virtual routers with one id on one network would answer each other.

@@ -98,6 +98,15 @@ type Global struct {
 	VMACAddrPrefix          Value[string] // of those for addresses on other interfaces: VMACPrefix
 	RSInitNotifies          Value[bool]
 	LogUnknownVRIDs         Value[bool]
+	DynamicInterfaces       Value[bool]
+	LinkDelays              []LinkDelay // interface_up_down_delays
+}
+
+// LinkDelay is a line of interface_up_down_delays: how long a change of a link must last before it counts.
+type LinkDelay struct {
+	Iface    string
+	Down, Up time.Duration
+	Pos      Pos
 }
 
 // Command is a script with its arguments, split as keepalived does (grammar: quoting).

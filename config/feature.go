@@ -39,11 +39,12 @@ var features = []feature{
 	{name: "no-accept", done: true, level: Error, why: "the owner of the address would accept packets for it"},
 	{name: "promote", done: true, level: Error, why: "the kernel might take addresses of the same subnet along"},
 	{name: "owner-ignore", done: true, level: Warning, why: "an owner answers adverts of others"},
-	{name: "timer-expired", level: Warning, why: "a director that was stopped for too long judges that by its own rules"},
+	{name: "timer-expired", level: Warning, never: true, why: "a director that was stopped for longer than the others wait becomes BACKUP in any case"},
 	{name: "skip-check", level: Warning, never: true, why: "the address list of every advert is compared; that costs next to nothing here"},
-	{name: "log-vrids", level: Warning, why: "adverts with another virtual_router_id are not logged"},
-	{name: "link-delays", level: Warning, why: "a link counts as down as soon as the kernel says so"},
-	{name: "dynamic-interfaces", level: Warning, why: "an interface must exist when the configuration is used"},
+	{name: "log-vrids", done: true, level: Warning, why: "adverts with another virtual_router_id are not logged"},
+	{name: "link-delays", done: true, level: Warning, why: "a link counts as down as soon as the kernel says so"},
+	{name: "link-polling", level: Warning, never: true, why: "the kernel tells of links that go up and down"},
+	{name: "dynamic-interfaces", done: true, level: Warning, why: "an interface must exist when the configuration is used"},
 
 	// Addresses, routes and what is announced about them.
 	{name: "routes", done: true, level: Error, why: "the routes would not follow the address"},

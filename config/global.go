@@ -69,6 +69,12 @@ func globalRules() []rule {
 		{block: G, keyword: "vrrp_delay_after_boot", args: 1, set: duration(6, time.Millisecond, microMax, t(func(g *Global) *Value[time.Duration] { return &g.DelayAfterBoot }))},
 		{block: G, keyword: "vrrp_notify_priority_changes", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.NotifyPriority }))},
 		{block: G, keyword: "rs_init_notifies", args: 1, set: boolean(b(func(g *Global) *Value[bool] { return &g.RSInitNotifies }))},
+		{block: G, keyword: "dynamic_interfaces", args: 1, set: func(c *ctx, s *stmt) {
+			if len(s.words) < 2 || c.oneOf(s.words[1], "dynamic_interfaces", "allow_if_changes") {
+				put(c, s, &c.cfg.Global.DynamicInterfaces, true, s.pos)
+			}
+		}},
+		{block: "", keyword: "interface_up_down_delays", each: linkDelay},
 		{block: G, keyword: "log_unknown_vrids", set: flag(b(func(g *Global) *Value[bool] { return &g.LogUnknownVRIDs }))},
 		{block: G, keyword: "vmac_prefix", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.cfg.Global.VMACPrefix })},
 		{block: G, keyword: "vmac_addr_prefix", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.cfg.Global.VMACAddrPrefix })},
@@ -307,5 +313,38 @@ func gap(set setter) setter {
 			return
 		}
 		set(c, s)
+	}
+}
+
+// linkDelay reads IF DOWN [UP]; without UP it is as long as DOWN.
+func linkDelay(c *ctx, item *stmt) {
+	const kw = "interface_up_down_delays"
+	if !c.linkDelays(kw, item) {
+		return
+	}
+	d := LinkDelay{Iface: item.words[0].text, Pos: item.pos}
+	d.Down, _ = seconds(item.words[1].text, 6, 0, 255*time.Second)
+	if d.Up = d.Down; len(item.words) > 2 {
+		d.Up, _ = seconds(item.words[2].text, 6, 0, 255*time.Second)
+	}
+	for _, old := range c.cfg.Global.LinkDelays {
+		if old.Iface == d.Iface {
+			c.warnf(item.pos, "duplicate-name", kw, "delete one of the two", "%s has its delays at %s already; this line is left out", d.Iface, old.Pos)
+			return
+		}
+	}
+	c.cfg.Global.LinkDelays = append(c.cfg.Global.LinkDelays, d)
+}
+
+// checkLinkDelays finds links that may be down for so long that the others take over before this director gives up.
+func (c *ctx) checkLinkDelays() {
+	for _, d := range c.cfg.Global.LinkDelays {
+		for _, i := range c.cfg.Instances {
+			limit := time.Duration(i.DownTimerAdverts.V-1) * i.AdvertInt.V
+			if i.Interface.V == d.Iface && d.Down >= limit && limit > 0 {
+				c.warnf(d.Pos, "long-delay", "interface_up_down_delays", "write less than "+secs(limit)+" seconds",
+					"%s may be down for %v before vrrp_instance %s gives up: another director has taken over by then", d.Iface, d.Down, i.Name)
+			}
+		}
 	}
 }

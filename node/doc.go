@@ -8,7 +8,7 @@
 //     package sim in virtual time.
 //  2. elector.go: the machine of the vrrp worker. It owns one vrrp.Instance per vrrp_instance
 //     block (instance.go), ties them together where a vrrp_sync_group says so (group.go), follows the scripts, files and
-//     processes they track (tracker.go), knows the interfaces, and turns "acquire" into addresses and "announce" into
+//     processes they track (tracker.go), knows the interfaces (link.go), and turns "acquire" into addresses and "announce" into
 //     gratuitous ARP. What comes and goes with the addresses is in routes.go, accept.go, vmac.go and extra.go; held.go has what is
 //     remembered for the worker after a crash. census.go knows who else is on the segment and says what is wrong about that.
 //     cause.go numbers events, so that a transition can be followed back to what led to it.

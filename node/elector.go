@@ -26,7 +26,9 @@ type Elector struct {
 	trackers   []*tracker
 	watching   bool // files or processes
 	links      map[string]*link
-	unknown    uint64 // packets for a VRID nobody here runs
+	delayed    []*link // those of interface_up_down_delays
+	unknown    uint64  // packets for a VRID nobody here runs
+	logUnknown bool    // log_unknown_vrids
 	recovered  Recovered
 	static     static
 	refusing   []netip.Addr // as last told to the driver
@@ -36,14 +38,6 @@ type Elector struct {
 	answers    []answer // to claims of our addresses
 	stopped    bool
 	out        []Action
-}
-
-// link is what the machine knows of an interface.
-type link struct {
-	Link
-	known   bool // a Link event was seen
-	tracker *vrrp.Tracker
-	sockets []Socket // as last told to the driver
 }
 
 // vridKey finds the instance a packet is for.
@@ -130,6 +124,9 @@ func (e *Elector) Deadline() (time.Duration, bool) {
 	for _, t := range e.trackers {
 		consider(t.deadline())
 	}
+	for _, l := range e.delayed {
+		consider(l.tracker.Deadline())
+	}
 	for _, a := range e.answers {
 		consider(a.due, a.due != never)
 	}
@@ -143,6 +140,13 @@ func (e *Elector) tick() {
 	}
 	for _, t := range e.trackers {
 		t.tick(e)
+	}
+	for _, l := range e.delayed {
+		if l.tracker.Tick(e.now) {
+			e.timer(e.now)
+			e.linkSettled(l)
+			e.evaluate()
+		}
 	}
 	for k, at := range e.due {
 		if at <= e.now {
@@ -189,6 +193,7 @@ func (e *Elector) report(en Entry) {
 // renaming one keeps its state; what did not change goes on undisturbed.
 func (e *Elector) configure(c Configure) {
 	e.generation = c.Generation
+	e.logUnknown = c.Config.Global.LogUnknownVRIDs.V
 	e.configureTrackers(c.Config)
 
 	e.configureStatic(c.Config, e.leftStatic())
@@ -250,8 +255,10 @@ func (e *Elector) configure(c Configure) {
 			e.emit(Watch{Interface: name})
 		}
 	}
+	e.delayed = nil
 	for _, name := range sortedKeys(e.links) {
 		l := e.links[name]
+		e.delays(l, c.Config.Global.LinkDelays)
 		e.listen(l)
 		if !wanted[name] {
 			delete(e.links, name)
@@ -278,44 +285,6 @@ func (e *Elector) listen(l *link) {
 	}
 }
 
-// link takes news of an interface.
-func (e *Elector) link(ev Link) {
-	l := e.links[ev.Name]
-	if l == nil {
-		return // an answer to a Watch of a configuration that is gone
-	}
-	was := l.Link
-	l.Link, l.known = ev, true
-	l.Addrs, l.Addrs6 = slices.Clone(ev.Addrs), slices.Clone(ev.Addrs6)
-	l.tracker.Result(e.now, ev.Exists && ev.Up, linkWord(ev))
-	e.listen(l)
-	e.evaluate()
-	had, has := addressSet(was.all()), addressSet(ev.all())
-	for _, i := range e.instances {
-		i.repair(e, ev, had, has)
-	}
-	e.repairStatic(was, ev, had, has)
-}
-
-// linkWord says how an interface is.
-func linkWord(l Link) string {
-	switch {
-	case !l.Exists:
-		return "does not exist"
-	case !l.Up:
-		return "is down"
-	}
-	return "is up"
-}
-
-func addressSet(list []netip.Prefix) map[netip.Addr]bool {
-	set := make(map[netip.Addr]bool, len(list))
-	for _, p := range list {
-		set[p.Addr()] = true
-	}
-	return set
-}
-
 // evaluate brings faults, priorities and source addresses of every instance up to date and
 // starts those that were waiting for the first news of their interface or scripts.
 func (e *Elector) evaluate() {
@@ -333,6 +302,15 @@ func (e *Elector) received(ev Received) {
 		}
 	}
 	e.unknown++
+	if e.logUnknown && ok {
+		if quiet, due := e.census.due(e.now, fmt.Sprintf("unknown %s %d", ev.Interface, vrid), reportEvery); due {
+			detail := fmt.Sprintf("Unknown VRID(%d) received on interface(%s) from %s, ignored", vrid, ev.Interface, ev.Packet.Src)
+			if quiet > 0 {
+				detail += fmt.Sprintf(" (and %d more since)", quiet)
+			}
+			e.report(Entry{Event: "vrrp.unknown-vrid", Detail: detail})
+		}
+	}
 }
 
 // shutdown releases everything; nothing happens after it.

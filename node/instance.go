@@ -234,8 +234,8 @@ func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
 		switch l := e.links[name]; {
 		case !l.Exists:
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " does not exist"})
-		case !l.Up && name == i.cfg.Interface.V && i.cfg.DontTrackPrimary.V:
-		case !l.Up:
+		case !l.up() && name == i.cfg.Interface.V && i.cfg.DontTrackPrimary.V:
+		case !l.up():
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " is down"})
 		case name == i.cfg.Interface.V && !e.source(i).IsValid():
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonNoAddress, Detail: i.noSource()})

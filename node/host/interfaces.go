@@ -9,8 +9,11 @@ import (
 )
 
 // refuseInterfaces refuses a configuration that brings in an interface this host does not have.
-// One that was used before is none of its faults.
+// One that was used before is none of its faults, and with dynamic_interfaces it may come later.
 func refuseInterfaces(old, next *config.Config) error {
+	if next.Global.DynamicInterfaces.V {
+		return nil
+	}
 	before := map[string]bool{}
 	for name := range usedInterfaces(old) {
 		before[name] = true

@@ -52,6 +52,7 @@ func TestJudge(t *testing.T) {
 	for _, c := range []struct{ name, conf, want string }{
 		{"nothing is wrong", instance("notify DIR/good.sh"), ""},
 		{"interface", strings.Replace(instance(""), "eth0", "eth9", 1), `d1 has no interface "eth9" [no-such-interface]`},
+		{"interface that may come later", "global_defs { dynamic_interfaces }\n" + strings.Replace(instance(""), "eth0", "eth9", 1), ""},
 		{"tracked interface", instance("track_interface { eth8 }"), `d1 has no interface "eth8" [no-such-interface]`},
 		{"interface of an address", instance("virtual_ipaddress_excluded { 10.0.0.9/24 dev eth7 }"), `d1 has no interface "eth7" [no-such-interface]`},
 		{"network of an address", strings.Replace(instance(""), "10.0.0.1/24", "10.0.9.1", 1), "10.0.9.1 is in no network of eth0 (10.0.0.0/24)"},
@@ -101,5 +102,20 @@ func TestProgramsOnce(t *testing.T) {
 	cfg, _, _ := config.LintTree("k", config.Files{"k": b.String()}, config.Options{ConfigID: "d1"})
 	if found := JudgePrograms(cfg, "d1"); len(found) != 1 || found[0].Line != 4 {
 		t.Errorf("want one finding on line 4, got\n%s", found.Text(nil))
+	}
+}
+
+func TestRefuseInterfaces(t *testing.T) {
+	var next config.Config
+	next.Instances = []*config.Instance{{Interface: config.Value[string]{V: "nosuch0"}}}
+	if err := refuseInterfaces(nil, &next); err == nil || !strings.Contains(err.Error(), `this host has no interface "nosuch0"`) {
+		t.Error(err)
+	}
+	if err := refuseInterfaces(&next, &next); err != nil { // it was used before
+		t.Error(err)
+	}
+	next.Global.DynamicInterfaces.V = true
+	if err := refuseInterfaces(nil, &next); err != nil {
+		t.Error(err)
 	}
 }
