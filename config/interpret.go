@@ -134,7 +134,9 @@ func (c *ctx) apply(k *keyword, s *stmt) {
 func (c *ctx) surplus(s *stmt, from int) {
 	w := s.words[from]
 	hint := "delete it, or start a new line"
-	if w.text == "=" || w.text == ";" {
+	if k := s.in.lookup(w.text); k != nil && k != s.kw {
+		hint = "start a new line: " + w.text + " is a keyword of its own, and each needs one"
+	} else if w.text == "=" || w.text == ";" {
 		hint = "delete it"
 	} else if strings.HasPrefix(w.text, "//") {
 		hint = "comments start with # or !"

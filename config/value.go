@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // The setters of this file make the third column of the rules: each reads the words of
@@ -119,6 +121,9 @@ func shorten(s string) string {
 
 // bad reports a value that cannot be used.
 func (c *ctx) bad(w word, kw, hint string, err error) {
+	if strings.Contains(w.text, "${") && slices.ContainsFunc(c.list, func(d Diagnostic) bool { return d.Code == "undefined-variable" && d.Pos == w.pos }) {
+		return // what it lacks was said
+	}
 	code := "bad-value"
 	if errors.Is(err, errRange) {
 		code = "out-of-range"
@@ -275,7 +280,15 @@ func address(field ipOf) setter {
 func (c *ctx) ip(w word, kw string) (netip.Addr, bool) {
 	a, err := netip.ParseAddr(w.text)
 	if err != nil || a.Zone() != "" || a.Is4In6() {
-		c.bad(w, kw, "write an address such as 192.168.2.240 or 2001:db8::240", fmt.Errorf("%q is not an IP address", shorten(w.text)))
+		hint := "write an address such as 192.168.2.240 or 2001:db8::240"
+		if ap, err := netip.ParseAddrPort(w.text); err == nil {
+			hint = fmt.Sprintf("the port is a word of its own: %s %d", ap.Addr(), ap.Port())
+		} else if host, _, ok := strings.Cut(w.text, "/"); ok && isAddr(host) {
+			hint = "write it without a prefix length: " + host
+		} else if strings.ContainsFunc(w.text, unicode.IsLetter) && !strings.Contains(w.text, ":") {
+			hint = "write an address, such as 192.168.2.240: names are not looked up"
+		}
+		c.bad(w, kw, hint, fmt.Errorf("%q is not an IP address", shorten(w.text)))
 		return netip.Addr{}, false
 	}
 	return a, true

@@ -59,6 +59,9 @@ func (r *reader) define(l line, f *frame) bool {
 	v := &variable{value: value, pos: l.pos}
 	if multi {
 		v.value, v.body = "", r.body(f)
+	} else if strings.HasSuffix(value, `\`) {
+		r.sink.warnf(l.pos, "one-line-value", "$"+name, "write $"+name+"= \\ with nothing behind it, and the first line of the value below",
+			"the value of $%s ends with this line and a backslash: only a definition that begins with one has several", name)
 	}
 	if r.vars == nil {
 		r.vars = map[string]*variable{}
