@@ -160,10 +160,12 @@ func (p *push) checkRev() error {
 
 // findOwn looks for a generation with this push's id among the last ones: an attempt whose answer got lost.
 func (p *push) findOwn() *cluster.Generation {
-	for n := p.baseNumber(); n > 0 && n > p.baseNumber()-10; n-- {
-		if g, err := localGeneration(p.st, n); err == nil && g.ID == p.req.ID {
-			return &g
-		}
+	read := func(n int64) (cluster.Generation, bool) {
+		g, err := localGeneration(p.st, n)
+		return g, err == nil
+	}
+	if g, ok := cluster.FindPush(read, p.pointer(), p.req.ID); ok {
+		return &g
 	}
 	return nil
 }

@@ -55,6 +55,17 @@ func (g *Generation) Prepare(active KV) error {
 	return g.Check()
 }
 
+// FindPush looks for a generation with a push's id among the last ones up to the active one: an attempt whose answer got lost. read returns a
+// generation by its number.
+func FindPush(read func(n int64) (Generation, bool), active Pointer, id string) (Generation, bool) {
+	for n := active.Number; n > 0 && n > active.Number-10; n-- {
+		if g, ok := read(n); ok && g.ID == id {
+			return g, true
+		}
+	}
+	return Generation{}, false
+}
+
 // PushTxn writes gen (which passed Check) and makes it active, provided that the active pointer is still the one the pusher has
 // seen and nobody has written this number. active is KeyActive as it was read, the zero KV if it does not exist.
 // A push that is repeated after an unknown outcome therefore cannot take effect twice; the pusher finds out

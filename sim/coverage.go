@@ -65,8 +65,8 @@ func (s *Session) Coverage() map[string]int {
 			n["a push reaches a member"]++
 		}
 	}
-	if s.refused > 0 {
-		n["a push is refused without a majority"] += s.refused
+	if s.w.refused > 0 {
+		n["a push is refused without a majority"] += s.w.refused
 	}
 	return n
 }

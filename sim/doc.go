@@ -1,5 +1,5 @@
-// Package sim is a world in virtual time in which the production machine of a director,
-// node.Elector, runs through fail-overs, split brains and VRID conflicts. Nothing in it is
+// Package sim is a world in virtual time in which the production machines of a director,
+// node.Elector and replica.Replica, run through fail-overs, split brains and VRID conflicts. Nothing in it is
 // a copy of what a director does: the machine, the advert bytes and the configuration
 // reader are the ones clusterd uses.
 //
@@ -63,11 +63,19 @@
 // answer at a steady rate and measure their own outage, by an echo or a TCP connection (tcp.go). Real servers answer those (server.go): the owner's
 // kernel forwards them by IPVS (lvs.go), whose table the checker worker of clusterd, node.Services, programs (checker.go). A director may behave as keepalived or FRR does (foreign.go, frr.go).
 //
+// # Store
+//
+// The verbs push, put and disk make the directors a cluster: each runs the production's raft member beside its elector,
+// with a disk that takes time, fills up, and tears or loses what is being written when the power fails. Its messages are frames
+// on the wire, class raft: they can be cut apart from adverts. A push takes the way that package api takes, with the same transactions. Files
+// that come by conf need no store, and a world without those verbs has none.
+//
 // # Judgement
 //
 // Invariants look at kernels, never at what a machine believes of itself (see judge.go):
 // S1, at most one kernel among those that hear each other holds a VIP, with the time
-// the protocol needs as bound; S4, adverts that leave are lawful; S5, IPVS tables are what checks say (judge_services.go); S6, members of a sync group change
+// the protocol needs as bound; S3, the store has one leader per term and one log, executes every entry once and forgets nothing that was
+// acknowledged (judge_store.go); S4, adverts that leave are lawful; S5, IPVS tables are what checks say (judge_services.go); S6, members of a sync group change
 // together, and what is told of transitions is in order; L1, every VIP that can have
 // an owner has one, and the clients' neighbour entries point at it. Plain VRRP breaks S1 and
 // L1 in situations that the scenarios name; there they say "check violated".
@@ -87,7 +95,8 @@
 // # Limits
 //
 // A world has IPv6 if its directive has nets6; addresses need no router and are never tentative, multicast over IPv6 is flooded (no MLD), services are IPv4. Scripts take 1 ms, the machine itself takes no time. Kernels send IGMP reports only while a switch
-// looks at them (see socket.go, switch.go). A push is modelled by what it promises (see push.go), raft does not run here. An action that
+// looks at them (see socket.go, switch.go). A message of the store is one segment of TCP and is
+// not sent again by TCP but by raft (see store.go). Asking the directors about a configuration and writing it to their files takes a time drawn by chance (see push.go). An action that
 // this kernel does not know is noted once as not simulated.
 //
 // The package has no goroutine, no lock, no clock and no file; captures go to writers that

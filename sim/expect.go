@@ -401,8 +401,14 @@ func (s *Session) verbCheck(args []arg, _ string) (string, error) {
 	}
 	more, good := s.w.judge.liveness()
 	lines, ok = append(lines, more...), ok && good
+	safe := true
+	if s.w.members != nil {
+		line, safe = s.w.judge.consistent()
+		more, good = s.w.judge.agreed()
+		lines, ok = append(append(lines, line), more...), ok && good
+	}
 	text := strings.Join(lines, "\n") + "\n"
-	if ok == wantViolated {
+	if ok == wantViolated || !safe { // nothing excuses a store that forgets
 		return "", failed("%s", strings.TrimSuffix(text, "\n"))
 	}
 	return text, nil

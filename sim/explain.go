@@ -74,7 +74,24 @@ func sentence(verb string, args []arg) string {
 	case "stage":
 		return all + map[bool]string{true: " are", false: " is"}[len(bare) > 1] + " told which configuration is about to be activated."
 	case "push":
-		return "A configuration is pushed to " + orAll(all) + "."
+		at := ""
+		if opt["at"] != "" {
+			at = " on " + opt["at"]
+		}
+		return "An operator pushes a configuration" + at + "."
+	case "put":
+		return fmt.Sprintf("Somebody writes %s into the store.", first(0))
+	case "disk":
+		what := "works"
+		switch {
+		case opt["slow"] != "":
+			what = "takes " + opt["slow"] + " for every write"
+		case opt["crash"] != "":
+			what = "will, when the power fails during a write, have it " + opt["crash"]
+		case first(1) == "full":
+			what = "is full"
+		}
+		return "The disk of " + first(0) + " " + what + "."
 	case "load":
 		return fmt.Sprintf("%s asks %s for an answer, again and again.", first(0), first(1))
 	case "stop":
@@ -186,11 +203,4 @@ func sentence(verb string, args []arg) string {
 		return strings.TrimSpace("Now the invariants are judged "+all) + "."
 	}
 	return ""
-}
-
-func orAll(names string) string {
-	if names == "" {
-		return "all"
-	}
-	return names
 }

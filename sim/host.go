@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"quorate/cluster/replica"
 	"quorate/config"
 	"quorate/node"
 	"quorate/sim/wire"
@@ -52,6 +53,11 @@ type Host struct {
 	checks   *worker                  // the checker worker of the daemon, nil without one
 	kept     node.RememberServices    // its file below /run
 	knew     int                      // how many workers began with checks that were down
+
+	disk     *disk        // nil: no store
+	store    *storeMember // nil: it does not run
+	stores   uint64       // lives of it
+	storeSeq uint32       // TCP sequence number
 }
 
 // process is one life of the daemon.
@@ -167,11 +173,16 @@ func (h *Host) setDrift(ppm int64) {
 	if h.checks != nil {
 		h.armWorker(h.checks)
 	}
+	if h.store != nil && h.store.rep != nil {
+		h.store.wakeAt = 0
+		h.store.arm()
+	}
 }
 
 // start runs the daemon with the host's configuration.
 func (h *Host) start() {
 	h.ran = true
+	h.openStore()
 	h.w.lives(h, "")
 	h.proc = &process{m: h.w.opt.NewMachine()}
 	switch h.w.opt.Programs[h.Name] {
@@ -197,6 +208,9 @@ func (h *Host) reload() {
 func (h *Host) stop() {
 	h.feed(node.Shutdown{})
 	h.feedWorker(node.Shutdown{})
+	if h.store != nil {
+		h.store.feed(replica.Close{}) // a leader hands over
+	}
 	h.endProcess()
 	h.w.lives(h, "stopped")
 }
@@ -224,6 +238,7 @@ func (h *Host) crash() {
 
 func (h *Host) endProcess() {
 	h.proc = nil
+	h.endStore()
 	if h.director {
 		h.endWorker()
 	}
@@ -269,6 +284,12 @@ func (h *Host) resume() {
 	}
 	h.feed(node.Tick{})
 	h.resumeWorker()
+	if h.store != nil {
+		h.store.proceed()
+		if h.store != nil {
+			h.store.arm()
+		}
+	}
 }
 
 // feed gives the machine an event and carries out its actions until it rests.

@@ -30,6 +30,7 @@ const (
 	EventOwners              // several kernels hold a VIP, or no longer do
 	EventViolation           // an invariant is broken
 	EventNotify              // a notify script would have run
+	EventStore               // of the replicated store: who leads, what became of a push
 )
 
 func (k EventKind) String() string {
@@ -44,6 +45,8 @@ func (k EventKind) String() string {
 		return "owners"
 	case EventViolation:
 		return "violation"
+	case EventStore:
+		return "store"
 	case EventNotify:
 		return "notify"
 	}

@@ -27,10 +27,11 @@ type judge struct {
 	pairs   []pair
 	history []holding
 	// violations so far
-	broken    int // of S1
-	unlawful  int // of S4
-	torn      int // of S6
-	misserved int // of S5
+	broken    int        // of S1
+	unlawful  int        // of S4
+	torn      int        // of S6
+	misserved int        // of S5
+	store     storeJudge // S3
 }
 
 // pair is two kernels that hold one VIP.

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -142,6 +143,8 @@ func (h *Host) inputIPv4(n *nic, f wire.Frame) {
 		h.inputIGMP(n, f.Payload)
 	case f.IP.Dst.IsMulticast():
 		// a group nobody here has joined
+	case f.IP.Protocol == wire.ProtoTCP && h.disk != nil && h.local(f.IP.Dst) && len(f.Payload) >= 4 && binary.BigEndian.Uint16(f.Payload[2:]) == storePort:
+		h.inputStore(f)
 	case f.IP.Protocol == wire.ProtoTCP && h.director && h.balance(n, f):
 		// IPVS has taken it
 	case !h.local(f.IP.Dst) && !slices.Contains(h.loopback, f.IP.Dst):

@@ -26,6 +26,7 @@ const (
 	taskFrame          // a frame reaches a card
 	taskWake           // the deadline a machine asked for
 	taskFunc           // anything else: scripts, neighbour timers, requests, checks
+	taskTick           // the deadline a store asked for
 )
 
 func (t *task) before(u *task) bool {

@@ -35,7 +35,6 @@ type Session struct {
 	printed int           // journal events already shown
 	// recording: the scenario itself has asked for a capture.
 	recording bool
-	refused   int // pushes
 	faults    []Fault
 	verdicts  []Verdict
 	// wantFrames, frames and framesLeft are RecordFrames'.
@@ -66,7 +65,9 @@ func verbs() []verb {
 			"makes hosts and wires; d1 is 10.0.0.1, the first client 10.0.0.201, rs1 10.0.0.221", true, (*Session).verbWorld},
 		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
 		{"stage", "stage NODE…  (input: keepalived.conf)", "tells running daemons which configuration is about to be activated", true, (*Session).verbStage},
-		{"push", "push [NODE…] [spread=200ms]  (input: keepalived.conf)", "makes it the cluster's next generation: staged, then activated by each member at its own moment within spread; refused without a majority", true, (*Session).verbPush},
+		{"push", "push [at=d2] [spread=200ms]  (input: keepalived.conf)", "pushes it, to a director that reaches a majority or to the one named: staged, committed through the replicated store, then activated by each member at its own moment within spread; the time line tells what becomes of it", true, (*Session).verbPush},
+		{"put", "put KEY VALUE [at=d2]", "writes a key into the replicated store without any condition; what was acknowledged must never be lost", false, (*Session).verbPut},
+		{"disk", "disk NODE full|ok|slow=500ms|crash=kept|crash=torn|crash=lost|crash=chance", "what a director's disk does from now on: refuses writes, works (a store that has failed is opened again), takes long, or what becomes of the write during which the power fails", true, (*Session).verbDisk},
 		{"load", "load CLIENT VIP[:PORT] [every=20ms]", "makes a client ask a VIP for an answer at a steady rate: an echo, or with a port a connection and one question each time", false, (*Session).verbLoad},
 		{"run", "run 3s", "lets time pass and prints what happens", false, (*Session).verbRun},
 		{"stop", "stop NODE…", "ends daemons in order, as SIGTERM does", true, each((*Session).stop)},

@@ -208,6 +208,10 @@ func (s *Session) start(h *Host) error {
 	if !h.director {
 		return nil
 	}
+	if h.conf == nil && h.disk != nil {
+		h.openStore() // which brings it one
+		return nil
+	}
 	if h.conf == nil {
 		return fmt.Errorf("%s has no configuration: give it one with conf", h.Name)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"quorate/config"
 	"quorate/node"
 	"quorate/sim/wire"
 	"quorate/vrrp"
@@ -86,8 +87,14 @@ type World struct {
 	storm string
 	// disturbed is when something was last done to the world, or a director got a configuration.
 	disturbed time.Duration
-	// pushed are the generations that push has committed, oldest first.
-	pushed []generation
+	// members are the directors that have the replicated store; none until somebody uses it.
+	members []*Host
+	pushes  int // so far
+	refused int // of them, for want of a majority
+	// spread is within which time members activate what a push of that id has brought.
+	spread map[string]time.Duration
+	// includes is where generations find the files they include; nil: nowhere.
+	includes config.Source
 }
 
 // New builds a world in which every host is up and no director runs yet.
@@ -321,6 +328,9 @@ func (w *World) perform(t *task) {
 	if t.kind == taskWake && (t.host.proc == nil || t.host.proc.wake != t.gen) {
 		return // asked for by a process that has changed its mind or is gone
 	}
+	if t.kind == taskTick && (t.host.store == nil || t.host.store.start<<32|t.host.store.wake != t.gen) {
+		return
+	}
 	w.tasks++
 	w.hash.Uint64(uint64(t.at))
 	w.hash.Uint64(uint64(t.kind))
@@ -337,6 +347,8 @@ func (w *World) perform(t *task) {
 		t.host.input(n, t.frame)
 	case taskWake:
 		t.host.feed(node.Tick{})
+	case taskTick:
+		t.host.store.tick()
 	case taskFunc:
 		t.run()
 	}

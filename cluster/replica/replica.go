@@ -130,6 +130,12 @@ func (r *Replica) Kept() uint64 {
 	return first
 }
 
+// Applied is the index of the last entry that KV has.
+func (r *Replica) Applied() uint64 { return r.applied }
+
+// Leads reports whether this member is the leader, and the term as last saved or about to be.
+func (r *Replica) Leads() (term uint64, leads bool) { return r.patience.term, r.patience.leads }
+
 // Deadline is when the next Tick is due.
 func (r *Replica) Deadline() (time.Duration, bool) { return r.tickAt, !r.ended }
 

@@ -111,6 +111,8 @@ func refuse(sc *sim.Scenario) error {
 		}
 		why := map[string]string{
 			"push":  "push: the directors of this backend run from files; push is played in virtual time",
+			"put":   "put: the directors of this backend have no store; it is played in virtual time",
+			"disk":  "disk: the directors of this backend have no store; its disk is played in virtual time",
 			"stage": "stage: the directors of this backend run from files; staging is played in virtual time",
 			"clock": "clock: namespaces share the clock of their host",
 		}[verb]

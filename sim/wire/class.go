@@ -17,16 +17,22 @@ const (
 	ClassARP                     // other ARP and neighbour discovery
 	ClassICMP                    // the clients' requests and their answers
 	ClassTCP                     // connections of clients and health checks
+	ClassRaft                    // the store's messages between directors
 	ClassOther                   // anything else
 	classes    = iota
 )
 
 const protoAH = 51
 
+// PortRaft is the TCP port of the directors' store.
+const PortRaft = 8470
+
 // Everything is the sum of all classes.
 const Everything Class = 1<<classes - 1
 
-func classNames() [classes]string { return [...]string{"vrrp", "garp", "arp", "icmp", "tcp", "other"} }
+func classNames() [classes]string {
+	return [...]string{"vrrp", "garp", "arp", "icmp", "tcp", "raft", "other"}
+}
 
 // ParseClass reads "vrrp" or "arp+garp".
 func ParseClass(s string) (Class, error) {
@@ -76,6 +82,9 @@ func ClassOf(frame []byte) Class {
 		case ProtoICMP:
 			return ClassICMP
 		case ProtoTCP:
+			if port := body[ipv4Min:]; len(port) >= 4 && (binary.BigEndian.Uint16(port) == PortRaft || binary.BigEndian.Uint16(port[2:]) == PortRaft) {
+				return ClassRaft
+			}
 			return ClassTCP
 		}
 	}

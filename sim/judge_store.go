@@ -1,0 +1,188 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/raft/v3/raftpb"
+
+	"quorate/cluster"
+	"quorate/sim/wire"
+)
+
+// storeJudge is S3: what the replicated store promises, judged on the disks and on what members have applied.
+//
+//	one leader      in each term
+//	one log         an entry that was applied anywhere is the same on every disk that applies it
+//	exactly once    after entry i every member holds what a model holds that has executed the entries up to i, each once
+//	never lost      what was acknowledged is in that log
+//	never back      a director activates committed generations only, and none that is older than the one it runs
+type storeJudge struct {
+	broken int
+	leader map[uint64]*Host // by term
+	log    []logEntry       // canonical; log[0] is index 2, for the first snapshot is index 1
+	model  *cluster.Machine
+	acked  []acked
+}
+
+// logEntry is an entry as the first member applied it, and what its state was then.
+type logEntry struct {
+	term  uint64
+	data  []byte
+	state wire.Hash
+}
+
+// acked is a write that somebody was told is safe.
+type acked struct{ key, id string }
+
+const firstIndex = 2
+
+func (j *judge) violated(format string, args ...any) {
+	j.store.broken++
+	j.w.note("", EventViolation, "S3 VIOLATED: "+fmt.Sprintf(format, args...))
+}
+
+// consistent sums up S3.
+func (j *judge) consistent() (line string, ok bool) { return tally("S3 store", j.store.broken) }
+
+// leads looks whether a member has become leader.
+func (j *judge) leads(m *storeMember) {
+	term, leads := m.rep.Leads()
+	if !leads || term == m.led {
+		return
+	}
+	m.led = term
+	if j.store.leader == nil {
+		j.store.leader = map[uint64]*Host{}
+	}
+	if other := j.store.leader[term]; other != nil && other != m.h {
+		j.violated("%s and %s both lead in term %d", other.Name, m.h.Name, term)
+	}
+	j.store.leader[term] = m.h
+	j.w.note(m.h.Name, EventStore, fmt.Sprintf("leads the store in term %d", term))
+}
+
+// applied compares what a member has applied with the canonical log and with the model.
+func (j *judge) applied(m *storeMember) {
+	s := &j.store
+	at := m.rep.Applied()
+	for next := uint64(len(s.log) + firstIndex); next <= at; next++ {
+		e := m.h.disk.entry(next)
+		if e == nil {
+			return // not in the log of this one, which has it from a snapshot: another one will show it
+		}
+		if s.model == nil {
+			s.model = cluster.NewMachine()
+		}
+		if e.GetType() == raftpb.EntryNormal && len(e.GetData()) > 0 {
+			c, err := cluster.DecodeCommand(e.GetData())
+			if err != nil {
+				j.violated("%s applies entry %d: %v", m.h.Name, next, err)
+				return
+			}
+			s.model.Apply(c.Txn)
+		}
+		s.log = append(s.log, logEntry{e.GetTerm(), e.GetData(), stateOf(s.model)})
+	}
+	if at < firstIndex {
+		return
+	}
+	want := s.log[at-firstIndex]
+	if e := m.h.disk.entry(at); e != nil && (e.GetTerm() != want.term || !bytes.Equal(e.GetData(), want.data)) {
+		j.violated("%s applies entry %d of term %d, which others have applied as one of term %d", m.h.Name, at, e.GetTerm(), want.term)
+	} else if stateOf(m.rep.KV()) != want.state {
+		j.violated("%s holds revision %d after entry %d, which is not what the log says", m.h.Name, m.rep.KV().Rev(), at)
+	}
+}
+
+// stateOf is the fingerprint of a state.
+func stateOf(m *cluster.Machine) wire.Hash {
+	h := wire.NewHash()
+	h.Bytes(m.Snapshot())
+	return h
+}
+
+// entry returns what a disk has at an index.
+func (d *disk) entry(index uint64) *raftpb.Entry {
+	if len(d.state.Entries) == 0 {
+		return nil
+	}
+	first := d.state.Entries[0].GetIndex()
+	if index < first || index >= first+uint64(len(d.state.Entries)) {
+		return nil
+	}
+	return d.state.Entries[index-first]
+}
+
+// acknowledged notes a promise.
+func (j *judge) acknowledged(m *storeMember, key, id string) {
+	j.store.acked = append(j.store.acked, acked{key, id})
+	j.kept(m, len(j.store.acked)-1)
+}
+
+// kept looks whether what was promised, from the given one on, is in what a member holds.
+func (j *judge) kept(m *storeMember, from int) {
+	for _, a := range j.store.acked[from:] {
+		if kv, ok := m.rep.KV().Get(a.key); !ok || !bytes.Contains(kv.Value, []byte(a.id)) {
+			j.violated("%s, which was acknowledged, is not in what %s holds", a.id, m.h.Name)
+		}
+	}
+}
+
+// activates is the moment at which a director switches to a generation.
+func (j *judge) activates(m *storeMember, g cluster.Generation) {
+	if g.Number < m.h.generation {
+		j.violated("%s goes back from generation %d to %d", m.h.Name, m.h.generation, g.Number)
+	}
+	if j.store.model == nil {
+		return
+	}
+	kv, ok := j.store.model.Get(cluster.GenerationKey(g.Number))
+	if ok {
+		if c, err := cluster.DecodeGeneration(kv.Value); err == nil && c.Hash == g.Hash {
+			return
+		}
+	}
+	j.violated("%s activates generation %d, which was not committed like that", m.h.Name, g.Number)
+}
+
+// agreed judges the store at the present instant: members that all reach each other and are a majority have one leader, have applied the same and run
+// the active generation, in which everything is that was acknowledged.
+func (j *judge) agreed() (lines []string, ok bool) {
+	w := j.w
+	if w.members == nil {
+		return nil, true
+	}
+	up := slices.DeleteFunc(slices.Clone(w.members), func(h *Host) bool { return h.store == nil || h.store.paused() })
+	for _, a := range up {
+		for _, b := range up {
+			n, m := a.nics[0], b.nics[0]
+			if a != b && (!linked(a, b) || n.lan.Lossy(n.port, m.port, wire.ClassRaft)) {
+				return []string{"L1 store: directors do not reach each other"}, true
+			}
+		}
+	}
+	if 2*len(up) <= len(w.members) {
+		return []string{fmt.Sprintf("L1 store: %d of %d are no majority", len(up), len(w.members))}, true
+	}
+	first := up[0].store.rep.Status()
+	for _, h := range up {
+		st := h.store.rep.Status()
+		switch {
+		case st.Leader == 0 || !st.HasQuorum:
+			return []string{fmt.Sprintf("L1 store: VIOLATED: %s knows no leader though a majority is in reach", h.Name)}, false
+		case st.Leader != first.Leader || st.Applied != first.Applied:
+			return []string{fmt.Sprintf("L1 store: VIOLATED: %s has applied %d under leader %d, %s %d under %d", h.Name, st.Applied, st.Leader, up[0].Name, first.Applied, first.Leader)}, false
+		}
+		was := j.store.broken
+		if j.kept(h.store, 0); j.store.broken > was {
+			return []string{fmt.Sprintf("L1 store: VIOLATED: %s has lost what was acknowledged", h.Name)}, false
+		}
+		kv, _ := h.store.rep.KV().Get(cluster.KeyActive)
+		if active, err := cluster.DecodePointer(kv.Value); err != nil || active.Number != h.generation && active.Number > 0 {
+			return []string{fmt.Sprintf("L1 store: VIOLATED: %s runs generation %d, %d is active", h.Name, h.generation, active.Number)}, false
+		}
+	}
+	return []string{fmt.Sprintf("L1 store: ok, %s leads, entry %d is applied by all in reach", w.members[first.Leader-1].Name, first.Applied)}, true
+}
