@@ -8,9 +8,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"quorate/vrrp"
 )
 
 // Whatever a raw socket delivers: no panic, and what is accepted lies within the packet.
@@ -97,4 +100,43 @@ func FuzzRecv(f *testing.F) {
 		}
 		t.Fatalf("%q made two messages", b)
 	})
+}
+
+// Whatever a packet socket delivers: no panic; what is accepted lies within the frame, and goes out again as it came in but for
+// what nobody judges.
+func FuzzParseFrame(f *testing.F) {
+	src4, src6 := netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("fe80::1")
+	for _, p := range []vrrp.Packet{
+		{Src: src4, Dst: vrrp.Group(false), TTL: vrrp.TTL, Payload: []byte{0x31, 51, 100, 1, 0, 10, 0, 0}},
+		{Src: src6, Dst: vrrp.Group(true), TTL: vrrp.TTL, Payload: []byte{0x31, 51, 100, 1, 0, 10, 0, 0}},
+	} {
+		frame := appendFrame(nil, [6]byte{0, 0, 0x5e, 0, 1, 51}, p)
+		f.Add(frame, p.Src.Is6())
+		f.Add(frame[:20], p.Src.Is6())
+		f.Add(append(frame, 0, 0, 0, 0), p.Src.Is6()) // padded
+	}
+	f.Fuzz(func(t *testing.T, b []byte, six bool) {
+		p, ok := parseFrame(b, six)
+		if !ok {
+			return
+		}
+		if p.Src.Is6() != six || p.Dst.Is6() != six || len(p.Payload) > len(b)-14-20 {
+			t.Fatalf("%x gives %+v", b, p)
+		}
+		again, ok := parseFrame(appendFrame(nil, [6]byte{2}, p), six)
+		if p.TTL == vrrp.TTL && p.Proto == 0 && (!ok || again.Src != p.Src || again.Dst != p.Dst || again.TTL != p.TTL || !bytes.Equal(again.Payload, p.Payload)) {
+			t.Errorf("%+v came back as %+v, %t", p, again, ok)
+		}
+	})
+}
+
+// Whatever a netlink socket delivers: no panic, and an end.
+func FuzzDeletes(f *testing.F) {
+	b := binary.NativeEndian.AppendUint32(nil, 16)
+	b = binary.NativeEndian.AppendUint16(b, unix.RTM_NEWROUTE)
+	b = append(b, make([]byte, 10)...)
+	f.Add(b)
+	f.Add(append(b, b...))
+	f.Add([]byte{})
+	f.Fuzz(func(_ *testing.T, b []byte) { deletes(b) })
 }
