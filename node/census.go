@@ -248,7 +248,9 @@ func (e *Elector) claimed(ev Claimed) {
 		return
 	}
 	for _, i := range e.instances {
-		if i.m.State() != vrrp.Master || ev.MAC == i.virtualMAC() {
+		// Another owner of the group announces itself from the virtual address when it takes over. It answers from there only
+		// if it believes to be the owner all the while: a killed router whose interface stayed.
+		if i.m.State() != vrrp.Master || ev.MAC == i.virtualMAC() && ev.What != "ARP reply" {
 			continue
 		}
 		for _, v := range i.all {

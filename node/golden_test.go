@@ -29,7 +29,7 @@ import (
 //	at 3.5s                        time passes, with a tick at every deadline on the way
 //	advert from=IP prio=N [vrid=N] [vips=IP,…]   a v2 advert heard on eth0
 //	heard from=IP mac=N vrid=N vips=IP,…   what a monitor tells of a v2 advert; MAC 02:00:00:00:00:N
-//	claimed IP mac=N               an ARP reply with that address as its sender's
+//	claimed IP [mac=N] [virtual] [request]   an ARP reply, or request, with that address as its sender's; virtual: from the virtual MAC of VRID 51
 //	looped                         a frame with eth0's Ethernet address came in
 //	census                         what clusterctl vrid list shows
 //	script NAME exit=N             answers RunScript
@@ -154,7 +154,14 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 		}
 		d.e.Step(d.now, h)
 	case "claimed":
-		d.e.Step(d.now, Claimed{Interface: "eth0", Addr: netip.MustParseAddr(word(0)), MAC: [6]byte{2, 0, 0, 0, 0, byte(number("mac", 9))}, What: "ARP reply"})
+		ev := Claimed{Interface: "eth0", Addr: netip.MustParseAddr(word(0)), MAC: [6]byte{2, 0, 0, 0, 0, byte(number("mac", 9))}, What: "ARP reply"}
+		if td.HasArg("virtual") {
+			ev.MAC = [6]byte{0, 0, 0x5e, 0, 1, 51}
+		}
+		if td.HasArg("request") {
+			ev.What = "ARP request"
+		}
+		d.e.Step(d.now, ev)
 	case "looped":
 		d.e.Step(d.now, Looped{Interface: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, 1}})
 	case "census":
