@@ -99,6 +99,10 @@ type Global struct {
 	RSInitNotifies          Value[bool]
 	LogUnknownVRIDs         Value[bool]
 	DynamicInterfaces       Value[bool]
+	StartupScript           *Command // once before anything else, and
+	ShutdownScript          *Command // once after everything else
+	StartupTimeout          Value[time.Duration]
+	ShutdownTimeout         Value[time.Duration]
 	LinkDelays              []LinkDelay // interface_up_down_delays
 }
 

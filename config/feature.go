@@ -64,7 +64,7 @@ var features = []feature{
 	{name: "notify-fifo", done: true, level: Error, why: "a program that reads the pipe would wait for ever"},
 	{name: "priority-notes", done: true, level: Warning, why: "changes of the priority are not reported"},
 	{name: "notify-more", done: true, level: Error, why: "the command would never run"},
-	{name: "daemon-scripts", level: Error, why: "the command would never run"},
+	{name: "daemon-scripts", done: true, level: Error, why: "the command would never run"},
 	{name: "snmp", level: Warning, why: "there is no SNMP agent; use the metrics and the API of clusterd"},
 	{name: "dbus", level: Warning, never: true, why: "there is no D-Bus interface; use the API of clusterd"},
 

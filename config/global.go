@@ -75,6 +75,10 @@ func globalRules() []rule {
 			}
 		}},
 		{block: "", keyword: "interface_up_down_delays", each: linkDelay},
+		{block: G, keyword: "startup_script", args: anyWords, set: command(func(c *ctx) **Command { return &c.cfg.Global.StartupScript })},
+		{block: G, keyword: "shutdown_script", args: anyWords, set: command(func(c *ctx) **Command { return &c.cfg.Global.ShutdownScript })},
+		{block: G, keyword: "startup_script_timeout", args: 1, set: duration(0, time.Second, 1000*time.Second, func(c *ctx) *Value[time.Duration] { return &c.cfg.Global.StartupTimeout })},
+		{block: G, keyword: "shutdown_script_timeout", args: 1, set: duration(0, time.Second, 1000*time.Second, func(c *ctx) *Value[time.Duration] { return &c.cfg.Global.ShutdownTimeout })},
 		{block: G, keyword: "log_unknown_vrids", set: flag(b(func(g *Global) *Value[bool] { return &g.LogUnknownVRIDs }))},
 		{block: G, keyword: "vmac_prefix", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.cfg.Global.VMACPrefix })},
 		{block: G, keyword: "vmac_addr_prefix", args: 1, set: interfaceName(func(c *ctx) *Value[string] { return &c.cfg.Global.VMACAddrPrefix })},

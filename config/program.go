@@ -7,7 +7,7 @@ import "slices"
 func (cfg *Config) Programs() []Command {
 	var p programs
 	g := &cfg.Global
-	p.add(g.NotifyFifo.Script, g.VRRPNotifyFifo.Script, g.LVSNotifyFifo.Script)
+	p.add(g.StartupScript, g.ShutdownScript, g.NotifyFifo.Script, g.VRRPNotifyFifo.Script, g.LVSNotifyFifo.Script)
 	for _, s := range cfg.Scripts {
 		p.add(&s.Command)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -266,12 +267,34 @@ func watch(ctx context.Context, s *settings, log *slog.Logger) error {
 			cfg.Pairs = append(cfg.Pairs, [2]string{w.Name, "cluster"})
 		}
 	}
+	if !host.Upgraded() {
+		once(startupScript, args, log)
+	}
 	err := host.Watch(ctx, cfg)
+	once(shutdownScript, args, log)
 	var exit *host.ExitError
 	if errors.As(err, &exit) {
 		return &exitError{exit.Code, err}
 	}
 	return err
+}
+
+// What runs before the first worker and after the last one, see once.
+const (
+	startupScript  = "startup-script"
+	shutdownScript = "shutdown-script"
+)
+
+// once runs a process that ends by itself. The parent reads no configuration, so that none can make it fail.
+func once(name string, args []string, log *slog.Logger) {
+	runtime.LockOSThread() // its parent-death signal comes when the thread that started it ends
+	defer runtime.UnlockOSThread()
+	cmd := exec.Command("/proc/self/exe", append([]string{"--worker=" + name}, args...)...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if err := cmd.Run(); err != nil {
+		log.Warn("The process for scripts failed", "process", name, "error", err)
+	}
 }
 
 // dumps passes on the signals that ask for keepalived's files.

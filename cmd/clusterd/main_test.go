@@ -2,12 +2,18 @@ package main
 
 import (
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
+// TestMain lets the test binary be clusterd, also where clusterd starts /proc/self/exe.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "--worker=") {
+		main()
+		return
+	}
 	testscript.Main(m, map[string]func(){"clusterd": main})
 }
 

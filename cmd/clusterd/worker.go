@@ -24,6 +24,10 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		return s.runCluster(ctx, log)
 	}
 	name, err := s.nodeName()
+	once := s.worker == startupScript || s.worker == shutdownScript
+	if err != nil && once {
+		return nil // the others will say so
+	}
 	if err != nil {
 		return err
 	}
@@ -32,12 +36,20 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		return err
 	}
 	var gens *host.Generations
-	load := host.LoadFile(s.file, name, log)
+	warn := log
+	if once {
+		warn = slog.New(slog.DiscardHandler) // the others will say that as well
+	}
+	load := host.LoadFile(s.file, name, warn)
 	if s.file == "" {
 		gens = &host.Generations{Dir: s.generations()}
 		load = host.LoadActive(gens, name)
 	}
 	switch s.worker {
+	case startupScript:
+		host.RunStartupScript(ctx, load, log)
+	case shutdownScript:
+		host.RunShutdownScript(ctx, load, log)
 	case "vrrp":
 		runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0))) // one goroutine decides; more processors would only pass work around
 		err = host.RunVRRP(ctx, host.VRRPConfig{Node: name, Load: load, Conn: conn, Generations: gens,

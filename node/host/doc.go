@@ -4,7 +4,7 @@
 //
 // Read in this order.
 //
-//  1. watchdog.go, upgrade.go: Watch is the parent process. It starts the workers, starts a dead one again, and
+//  1. watchdog.go, upgrade.go, oneshot.go (startup_script and shutdown_script): Watch is the parent process. It starts the workers, starts a dead one again, and
 //     owns the socket pairs between them, so that one worker's death is no event for the others.
 //
 //  2. ipc.go, conn.go, parts.go: what workers say to each other, and how. One JSON message per

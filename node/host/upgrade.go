@@ -17,6 +17,15 @@ import (
 // from: SIGRTMIN+10 as the C library counts (clusterd --upgrade sends it).
 const SignalUpgrade = syscall.Signal(44)
 
+const upgradedEnv = "CLUSTERD_UPGRADED"
+
+// Upgraded says, once, whether this process took the place of one that ran before.
+func Upgraded() bool {
+	was := os.Getenv(upgradedEnv) != ""
+	_ = os.Unsetenv(upgradedEnv)
+	return was
+}
+
 // upgrade puts the new binary in the place of this process, which keeps its pid, its arguments and its environment. The
 // vrrp and checker workers are killed instead of stopped: an orderly end would give up addresses and services, while
 // after a sudden one the next workers adopt both. It returns only if the old binary goes on, with the reason.
@@ -37,7 +46,7 @@ func (w *watchdog) upgrade(ctx context.Context) error {
 	w.stopping = true
 	w.end(syscall.SIGTERM, func(c *child) bool { return c.Name == "cluster" })
 	w.end(syscall.SIGKILL, func(*child) bool { return true })
-	err = syscall.Exec(path, os.Args, os.Environ())
+	err = syscall.Exec(path, os.Args, append(os.Environ(), upgradedEnv+"=1"))
 	w.stopping = false
 	for _, c := range w.children {
 		if serr := w.start(c); serr != nil {
