@@ -50,7 +50,7 @@ func checkVRIDs(cfg *config.Config, heard []node.HeardRouter, running []node.Ins
 			}
 		}
 		for _, h := range heard {
-			if h.Interface != in.Interface.V || h.VRID != in.VRID.V || h.Family != family || h.MAC == "" || isMember(h.Address, members) || sameSet(own, h.VIPs) {
+			if h.Interface != in.Interface.V || h.VRID != in.VRID.V || h.Family != family || h.MAC == "" || isMember(h.Address, members) || followed(running, h) || sameSet(own, h.VIPs) {
 				continue
 			}
 			d := config.Diagnostic{Severity: config.Error, Code: diagVRIDInUse, Pos: in.VRID.Pos, Keyword: "virtual_router_id", Nodes: []string{name},
@@ -71,6 +71,14 @@ func isMember(a netip.Addr, members []cluster.Member) bool {
 	return slices.ContainsFunc(members, func(m cluster.Member) bool {
 		ap, err := netip.ParseAddrPort(m.Address)
 		return err == nil && ap.Addr().Unmap() == a
+	})
+}
+
+// followed says whether the owner that an instance here obeys is the sender. Members are not known by their link-local addresses, from
+// which they speak over IPv6.
+func followed(running []node.InstanceStatus, h node.HeardRouter) bool {
+	return h.Address.IsLinkLocalUnicast() && slices.ContainsFunc(running, func(r node.InstanceStatus) bool {
+		return r.Interface == h.Interface && r.VRID == h.VRID && r.Master == h.Address
 	})
 }
 

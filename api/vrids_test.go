@@ -23,6 +23,21 @@ func TestCheckVRIDs(t *testing.T) {
 		change(&h)
 		return []node.HeardRouter{{Interface: "eth0", Family: "ipv4", VRID: 2, Address: stranger.Address, MAC: stranger.MAC}, h}
 	}
+	const conf6 = "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {\n fe80::1\n 2001:db8::100\n }\n}\n"
+	cfg6, ds := config.Parse("a.conf", config.Files{"a.conf": conf6}, config.Options{})
+	if ds.HasErrors() {
+		t.Fatal(ds)
+	}
+	other := stranger
+	other.Family, other.Address, other.VIPs = "ipv6", netip.MustParseAddr("fe80::9"), []string{"fe80::1"}
+	runs := node.InstanceStatus{Interface: "eth0", VRID: 1, State: "BACKUP"}
+	if got := checkVRIDs(cfg6, []node.HeardRouter{other}, []node.InstanceStatus{runs}, nil, "d1"); len(got) != 1 {
+		t.Errorf("a stranger over IPv6: %v", got)
+	}
+	runs.Master = other.Address
+	if got := checkVRIDs(cfg6, []node.HeardRouter{other}, []node.InstanceStatus{runs}, nil, "d1"); len(got) != 0 {
+		t.Errorf("the owner that we follow, before an address is added: %v", got)
+	}
 	members := []cluster.Member{{ID: 1, Name: "d1", Address: "10.0.0.8:7946"}}
 	for name, tt := range map[string]struct {
 		heard   []node.HeardRouter

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -95,7 +96,7 @@ func listVRIDs(st *api.Status) vridList {
 // ours says whether a director that answers is the sender: it is MASTER of that instance, or its address says so.
 func ours(st *api.Status, h node.HeardRouter) bool {
 	for _, n := range st.Nodes {
-		if host, _, ok := strings.Cut(n.Address, ":"); ok && host == h.Address.String() {
+		if at, err := netip.ParseAddrPort(n.Address); err == nil && at.Addr().Unmap() == h.Address {
 			return true
 		}
 		for _, in := range n.Instances {
