@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"quorate/api"
@@ -127,6 +128,8 @@ func test(s *settings) error {
 		switch {
 		case d.Code == host.CodeNoSecurity:
 			status = exitSecurity
+		case slices.Contains([]string{host.CodeNoProgram, host.CodeNotRunnable, host.CodeUnsafeProgram}, d.Code) && d.Keyword != "vrrp_script":
+			// keepalived looks at them when it runs them
 		case !d.Advice():
 			status = max(status, exitFaults)
 		}

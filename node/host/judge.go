@@ -85,13 +85,22 @@ const (
 )
 
 // JudgePrograms looks at every program the configuration runs as the worker that runs it would: whether it is there, whether its
-// user may run it, and whether somebody else could change what root runs (keepalived's script security).
+// user may run it, and whether somebody else could change what root runs (keepalived's script security). The keyword of a finding
+// is vrrp_script when elections depend on the program.
 func JudgePrograms(cfg *config.Config, node string) (out config.Diagnostics) {
 	id := identityOf(cfg.Global)
 	var found *config.Command // the first that would run
+	tracked := map[config.Pos]bool{}
+	for _, s := range cfg.Scripts {
+		tracked[s.Command.Pos] = true
+	}
 	for _, c := range cfg.Programs() {
+		keyword := ""
+		if tracked[c.Pos] {
+			keyword = "vrrp_script"
+		}
 		add := func(code, hint, format string, args ...any) {
-			out = append(out, config.Diagnostic{Severity: config.Warning, Code: code, Pos: c.Pos, Hint: hint, Message: fmt.Sprintf(format, args...)})
+			out = append(out, config.Diagnostic{Severity: config.Warning, Code: code, Pos: c.Pos, Keyword: keyword, Hint: hint, Message: fmt.Sprintf(format, args...)})
 		}
 		path, err := exec.LookPath(c.Argv[0])
 		if err != nil && !errors.Is(err, os.ErrPermission) {
