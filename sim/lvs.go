@@ -249,6 +249,7 @@ func (h *Host) schedule(e ipvs.Entry, client netip.Addr) (ipvs.Destination, bool
 	if len(open) == 0 {
 		return ipvs.Destination{}, false
 	}
+	slices.Reverse(open) // the kernel's list begins with the server that was added last
 	d := open[h.choose(e, open, client)]
 	if e.Service.Persistence > 0 {
 		l.templates[key] = &template{d.AddrPort(), now + e.Service.Persistence}

@@ -52,14 +52,20 @@ func (h *host) startDaemon() error {
 			program = "/usr/sbin/keepalived"
 		}
 		pid := func(what string) string { return filepath.Join(h.runDir(), what+".pid") }
-		args = []string{"-n", "-l", "-D", "-P", "-f", h.confPath(), "-i", h.name, "-p", pid("parent"), "-r", pid("vrrp")}
+		args = []string{"-n", "-l", "-D", "-f", h.confPath(), "-i", h.name, "-p", pid("parent"), "-r", pid("vrrp"), "-c", pid("checkers")}
+		if len(h.conf.VirtualServers) == 0 || !h.s.ipvs {
+			args = append(args, "-P")
+		}
 	case sim.FRR:
 		if program, args, err = h.prepareFRR(log); err != nil {
 			return err
 		}
 	default:
 		program = filepath.Join(h.s.p.BinDir, "clusterd")
-		args = []string{"-n", "-P", "-f", h.confPath(), "-i", h.name, "--run-dir", h.runDir(), "--log-format", "json"}
+		args = []string{"-n", "-f", h.confPath(), "-i", h.name, "--run-dir", h.runDir(), "--log-format", "json"}
+		if len(h.conf.VirtualServers) == 0 {
+			args = append(args, "-P")
+		}
 	}
 	cmd := h.Command(h.s.ctx, program, args...)
 	cmd.Dir = h.s.p.Dir
@@ -172,6 +178,11 @@ func (h *host) crash() error {
 			}
 		}
 		if err != nil {
+			return err
+		}
+	}
+	if h.director && h.s.ipvs {
+		if err := h.clearIPVS(); err != nil {
 			return err
 		}
 	}

@@ -10,5 +10,8 @@
 // its verbs belong to virtual time and are not compared. A verb that a namespace cannot do, or that speaks of what
 // only the simulator knows, makes the scenario end as skipped, with the reason.
 //
+// Real servers are TCP servers in this process (server.go). Where the kernel has IPVS its tables are judged (ipvs.go), else what is
+// said of them and of connections through them is left out, and the scenario ends as skipped, saying so.
+//
 // In a User Mode Linux guest (package sim/uml) the same player runs on a kernel of its own.
 package real

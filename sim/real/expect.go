@@ -35,6 +35,11 @@ func (s *stage) expect(args []sim.Word, _ string) error {
 	switch {
 	case opt["owner"].Op != "" || opt["owners"].Op != "":
 		f = s.expectOwner
+	case opt["server"].Op != "" && !s.ipvs, opt["client"].Op != "" && !s.ipvs && s.connects(opt["client"].Value):
+		s.missed++
+		return nil
+	case opt["server"].Op != "":
+		f = s.expectServer
 	case opt["client"].Op != "":
 		f = s.expectClient
 	case opt["adverts"].Op != "":
@@ -134,7 +139,12 @@ func (s *stage) expectClient(opt map[string]sim.Word) error {
 			return failed("%s was %v without an answer from %v, not outage%s%s, with slack", h.name, got.Round(time.Millisecond), l.vip, o.Op, o.Value)
 		}
 	}
-	if v, ok := opt["served"]; ok && (v.Value != l.server || now-l.last > s.slack(3*l.every)) {
+	if o, ok := opt["lost"]; ok {
+		if err := s.expectLost(l, o); err != nil {
+			return err
+		}
+	}
+	if v, ok := opt["served"]; ok && (!slices.Contains(strings.Split(v.Value, "|"), l.server) || now-l.last > s.slack(3*l.every)) {
 		return failed("%s had its last answer from %s %v ago, not served=%s", h.name, l.server, (now - l.last).Round(time.Millisecond), v.Value)
 	}
 	return nil
@@ -317,7 +327,7 @@ func (s *stage) liveness() (wrong []string) {
 	s.watch.Lock()
 	for _, vip := range s.vips {
 		for _, c := range s.hosts {
-			if c.director {
+			if c.director || c.server {
 				continue
 			}
 			q := question{vip: vip, c: c}

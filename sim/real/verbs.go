@@ -54,6 +54,7 @@ func verbs() map[string]verb {
 		"advert":  {true, (*stage).advert},
 		"script":  {true, (*stage).script},
 		"track":   {true, (*stage).track},
+		"server":  {true, (*stage).serverVerb},
 		"mark":    {true, func(*stage, []sim.Word, string) error { return nil }},
 		"expect":  {false, (*stage).expect},
 		"check":   {false, (*stage).check},
@@ -90,6 +91,7 @@ func (s *stage) runFor(args []sim.Word, _ string) error {
 			return nil
 		}
 		s.judge()
+		s.sample()
 		select {
 		case <-s.ctx.Done():
 			return s.ctx.Err()
@@ -105,6 +107,12 @@ func (s *stage) recover(args []sim.Word, input string) error {
 	for _, h := range s.hosts {
 		for _, file := range slices.Concat(slices.Collect(maps.Values(h.scripts)), slices.Collect(maps.Values(h.files))) {
 			if err := os.WriteFile(file, []byte("0\n"), 0o644); err != nil {
+				return err
+			}
+		}
+		for port, p := range h.ports {
+			p.gen++
+			if err := h.serve(port, "up"); err != nil {
 				return err
 			}
 		}
@@ -269,6 +277,9 @@ func (s *stage) configure(args []sim.Word, input string) error {
 		}
 		c, err := parseConf(h.name, input)
 		if err != nil {
+			return err
+		}
+		if err := s.readyServers(c); err != nil {
 			return err
 		}
 		s.set(func() {

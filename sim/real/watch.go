@@ -96,7 +96,7 @@ func (w *watcher) reset() {
 		a.longest = 0
 	}
 	for _, l := range w.loads {
-		l.longest = 0
+		l.longest, l.lost, l.reasons, l.marked = 0, 0, nil, l.s.fabric.now()
 	}
 }
 
@@ -235,6 +235,11 @@ func (s *stage) byMAC(m wire.MAC) string {
 // load is a client that asks a VIP at a steady rate; what it gets is read off the wire.
 type load struct {
 	vip     netip.Addr
+	port    uint16 // of connections; 0: echoes
+	host    *host
+	lost    int            // connections that came to nothing since the last fault
+	reasons map[string]int // and why
+	marked  time.Duration  // that fault
 	src     netip.Addr
 	every   time.Duration
 	s       *stage
@@ -254,10 +259,15 @@ func (s *stage) load(args []sim.Word, _ string) error {
 		return err
 	}
 	vip, err := netip.ParseAddr(args[1].Key)
+	at, err2 := netip.ParseAddrPort(args[1].Key)
+	withPort := err2 == nil
+	if withPort {
+		vip, err = at.Addr(), nil
+	}
 	if err != nil {
 		return err
 	}
-	l := &load{vip: vip, every: 20 * time.Millisecond, s: s, done: make(chan struct{})}
+	l := &load{vip: vip, host: h, every: 20 * time.Millisecond, s: s, done: make(chan struct{})}
 	for _, a := range args[2:] {
 		if l.every, err = time.ParseDuration(a.Value); err != nil {
 			return err
@@ -275,7 +285,9 @@ func (s *stage) load(args []sim.Word, _ string) error {
 			}
 		}
 	}
-	if err := h.Do(func() error { l.conn, err = net.ListenPacket(network, l.src.String()); return err }); err != nil {
+	if withPort {
+		l.port = at.Port()
+	} else if err := h.Do(func() error { l.conn, err = net.ListenPacket(network, l.src.String()); return err }); err != nil {
 		return fmt.Errorf("client %s: %w", h.name, err)
 	}
 	l.begun = s.fabric.now()
@@ -284,6 +296,10 @@ func (s *stage) load(args []sim.Word, _ string) error {
 	h.loads = append(h.loads, l)
 	s.watch.loads = append(s.watch.loads, l)
 	s.watch.Unlock()
+	if withPort {
+		go l.connect()
+		return nil
+	}
 	go l.run()
 	return nil
 }
@@ -312,7 +328,48 @@ func (l *load) run() {
 	}
 }
 
-func (l *load) stop() { l.once.Do(func() { close(l.done); _ = l.conn.Close() }) }
+// connect opens a connection at every tick and asks one question.
+func (l *load) connect() {
+	tick := time.NewTicker(l.every)
+	defer tick.Stop()
+	for {
+		go func() {
+			begun := l.s.fabric.now()
+			server, err := l.host.ask(l.s.ctx, netip.AddrPortFrom(l.vip, l.port))
+			l.s.watch.Lock()
+			defer l.s.watch.Unlock()
+			if err == nil {
+				l.answered(l.s.fabric.now(), server)
+			} else if begun >= l.marked && l.s.ctx.Err() == nil {
+				if l.reasons == nil {
+					l.reasons = map[string]int{}
+				}
+				l.lost++
+				l.reasons[err.Error()]++
+			}
+		}()
+		select {
+		case <-l.done:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (l *load) stop() {
+	l.once.Do(func() {
+		close(l.done)
+		if l.conn != nil {
+			_ = l.conn.Close()
+		}
+	})
+}
+
+// connects reports whether a client opens connections: without IPVS they lead nowhere.
+func (s *stage) connects(name string) bool {
+	h, err := s.host(name)
+	return err == nil && slices.ContainsFunc(h.loads, func(l *load) bool { return l.port > 0 })
+}
 
 func (l *load) answered(now time.Duration, server string) {
 	if gap := now - l.last; gap >= 3*l.every {
