@@ -34,7 +34,7 @@ var features = []feature{
 	{name: "track-file", done: true, level: Error, why: "nothing would follow the file"},
 	{name: "track-process", done: true, level: Error, why: "nothing would follow the process"},
 	{name: "bfd", level: Error, why: "no BFD session would be run"},
-	{name: "readable-script", level: Error, why: "whether the file can be read would not be tested"},
+	{name: "readable-script", done: true, level: Error, why: "whether the file can be read would not be tested"},
 	{name: "no-vip", done: true, level: Error, why: "an instance needs an address"},
 	{name: "no-accept", done: true, level: Error, why: "the owner of the address would accept packets for it"},
 	{name: "promote", done: true, level: Error, why: "the kernel might take addresses of the same subnet along"},

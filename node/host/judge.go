@@ -102,6 +102,9 @@ func JudgePrograms(cfg *config.Config, node string) (out config.Diagnostics) {
 		add := func(code, hint, format string, args ...any) {
 			out = append(out, config.Diagnostic{Severity: config.Warning, Code: code, Pos: c.Pos, Keyword: keyword, Hint: hint, Message: fmt.Sprintf(format, args...)})
 		}
+		if strings.HasPrefix(c.Argv[0], "<") {
+			continue // a file that is to be readable, or not: that is the test
+		}
 		path, err := exec.LookPath(c.Argv[0])
 		if err != nil && !errors.Is(err, os.ErrPermission) {
 			path = c.Argv[0]

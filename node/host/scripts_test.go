@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -33,11 +34,19 @@ func TestTrackScript(t *testing.T) {
 	dir := t.TempDir()
 	plain := filepath.Join(dir, "plain") // no #! line
 	must(t, os.WriteFile(plain, []byte("echo from $0; exit 4\n"), 0o700))
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer port.Close()
 	tests := []struct {
 		name string
 		cmd  config.Command
 		want string // a regular expression
 	}{
+		{"a file that can be read", config.Command{Argv: []string{"<" + plain}}, `^0 exit 0$`},
+		{"a file that cannot", config.Command{Argv: []string{"</nonexistent/x y'$(id)"}}, `^[12] exit [12]: .*/nonexistent/x y'\$\(id\): No such file`},
+		{"a file another user may not read", config.Command{Argv: []string{"<" + plain}, User: "nobody"}, `^[12] exit [12]: .*Permission denied`},
+		{"a port that answers", config.Command{Argv: []string{"</dev/tcp/" + strings.Replace(port.Addr().String(), ":", "/", 1)}}, `^0 exit 0$`},
+		{"a port that does not", config.Command{Argv: []string{"</dev/tcp/127.0.0.1/1"}}, `^1 exit 1: .*(refused|/1)`},
 		{"good", sh("exit 0"), `^0 exit 0$`},
 		{"bad", sh("echo one; echo; echo two >&2; exit 3"), `^3 exit 3: two$`},
 		{"killed", sh("kill -9 $$"), `^-1 signal 9 \(killed\)$`},

@@ -165,6 +165,7 @@ func (s *spawner) run(c config.Command, extra []string, id identity) (*process, 
 	if len(c.Argv) == 0 {
 		return nil, errors.New("empty command")
 	}
+	c.Argv = readable(c.Argv)
 	cred, err := credential(c, id)
 	if err != nil {
 		return nil, err
@@ -180,6 +181,20 @@ func (s *spawner) run(c config.Command, extra []string, id identity) (*process, 
 		p, err = s.exec(append([]string{"/bin/sh"}, argv...), cred)
 	}
 	return p, err
+}
+
+// readable is the command for "</path": whether its user can open the file. keepalived gives the word to sh, which makes
+// "</dev/tcp/HOST/PORT" a test of a port where sh is bash (measured: with Debian's it always fails); here it is one everywhere.
+func readable(argv []string) []string {
+	path, ok := strings.CutPrefix(argv[0], "<")
+	if !ok {
+		return argv
+	}
+	shell := "/bin/sh"
+	if strings.HasPrefix(path, "/dev/tcp/") || strings.HasPrefix(path, "/dev/udp/") {
+		shell = "/bin/bash"
+	}
+	return []string{shell, "-c", `: <"$1"`, shell, path}
 }
 
 func (s *spawner) exec(argv []string, cred *syscall.Credential) (*process, error) {
