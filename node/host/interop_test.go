@@ -41,6 +41,8 @@ func TestInterop(t *testing.T) {
 		{name: "v2unicast", lines: "version 2\n advert_int 1\n @ours unicast_src_ip 10.9.0.1\n @theirs unicast_src_ip 10.9.0.2\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
 		{name: "v3unicast", lines: "version 3\n advert_int 0.2\n unicast_ttl 33\n unicast_peer {\n @ours 10.9.0.2\n @theirs 10.9.0.1\n }"},
 		{name: "v3ipv6unicast", lines: "advert_int 0.2\n unicast_ttl 255\n @ours unicast_src_ip 2001:db8::1\n @theirs unicast_src_ip 2001:db8::2\n unicast_peer {\n @ours 2001:db8::2\n @theirs 2001:db8::1\n }", vip: "2001:db8::100"},
+		// keepalived sends with a hop limit of 64 then.
+		{name: "v3ipv6unicasthops", lines: "advert_int 0.2\n @ours unicast_src_ip 2001:db8::1\n @theirs unicast_src_ip 2001:db8::2\n unicast_peer {\n @ours 2001:db8::2\n @theirs 2001:db8::1\n }", vip: "2001:db8::100"},
 		// An address of the other family goes with it; the link-local one is the first, as the RFC wants it.
 		{name: "v3ipv6dual", lines: "advert_int 0.2\n virtual_ipaddress_excluded {\n 10.9.0.100\n }\n virtual_ipaddress {\n fe80::51\n }", vip: "2001:db8::100"},
 		{name: "v3group", lines: "version 3\n advert_int 0.2\n mcast_dst_ip 224.0.0.77\n mcast_src_ip @SRC@"},

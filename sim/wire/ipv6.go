@@ -127,8 +127,8 @@ func parseIPv6(b []byte) (IP, []byte, error) {
 	h := IP{TOS: b[0]<<4 | b[1]>>4, Protocol: b[6], TTL: b[7],
 		Src: netip.AddrFrom16([16]byte(b[8:24])), Dst: netip.AddrFrom16([16]byte(b[24:40]))}
 	payload := b[ipv6Header : ipv6Header+size]
-	// The kernel sums what its sockets would not have to (RFC 4443 2.3; IPV6_CHECKSUM of VRRP's).
-	if (h.Protocol == ProtoICMP6 || h.Protocol == ProtoVRRP) && sum6(h.Src, h.Dst, h.Protocol, payload) != 0 {
+	// The kernel sums ICMPv6 (RFC 4443 2.3); an advert is summed by who gets it, as over IPv4.
+	if h.Protocol == ProtoICMP6 && sum6(h.Src, h.Dst, h.Protocol, payload) != 0 {
 		return IP{}, nil, ErrChecksum
 	}
 	return h, payload, nil
