@@ -63,11 +63,13 @@ func ForConfig(name, text string, includes config.Source, nodes []string) ([]Cas
 
 // operator writes scenarios for one configuration.
 type operator struct {
-	text  string
-	nodes []member
-	vip   netip.Addr // the first
-	inst  string
-	world string
+	text   string
+	nodes  []member
+	vip    netip.Addr // the first
+	inst   string
+	world  string
+	real   servers
+	client string // its name, whose digits keep its address clear of others
 }
 
 type member struct {
@@ -115,6 +117,7 @@ func (o *operator) layOut() error {
 			}
 		}
 	}
+	o.findServers(&ifaces, nets, taken)
 	if len(ifaces) > maxLANs {
 		return fmt.Errorf("%d interfaces: the simulator has at most %d segments", len(ifaces), maxLANs)
 	}
@@ -130,6 +133,8 @@ func (o *operator) layOut() error {
 	if !o.vip.IsValid() {
 		return fmt.Errorf("vrrp_instance %s has no address that a client could ask", first.Name)
 	}
+	o.nameClient(nets, taken)
+	o.chooseService(o.nodes[0].conf)
 	var list, list6 []string
 	for k, name := range ifaces {
 		if _, ok := nets[name]; !ok {
@@ -164,8 +169,11 @@ func (o *operator) layOut() error {
 		return fmt.Errorf("the VIPs leave no room for %d directors below .200", len(o.nodes))
 	}
 	// The directors' numbers are taken from their names' last digits only if all have some; first shifts them.
-	o.world = fmt.Sprintf("world nodes=(%s) client=client seed=1 ifaces=(%s) nets=(%s) first=%d",
-		strings.Join(o.names(), ","), strings.Join(ifaces, ","), strings.Join(list, ","), base)
+	o.world = fmt.Sprintf("world nodes=(%s) client=%s seed=1 ifaces=(%s) nets=(%s) first=%d",
+		strings.Join(o.names(), ","), o.client, strings.Join(ifaces, ","), strings.Join(list, ","), base)
+	if len(o.real.words) > 0 {
+		o.world += " real=(" + strings.Join(o.real.words, ",") + ")"
+	}
 	if ipv6 {
 		o.world += fmt.Sprintf(" nets6=(%s)", strings.Join(list6, ","))
 	}
@@ -209,13 +217,14 @@ func (o *operator) cases() []Case {
 	for _, m := range order[1:] {
 		rest = append(rest, m.name)
 	}
+	bound = max(bound, o.real.longest.Round(time.Second))
 	type step struct{ name, proves, text string }
 	steps := []step{
 		{"owner-crash", "the power of the owner fails", "crash " + owner.name},
 		{"owner-stop", "the owner's daemon is stopped for maintenance", "stop " + owner.name},
 		{"owner-hang", "the owner's daemon hangs for 20 s", "pause " + owner.name + " 20s"},
 		{"owner-link", "the owner's cable is pulled", "nic " + owner.name + " down " + iface},
-		{"partition", "the owner is cut off from the other directors, the client from the owner", fmt.Sprintf("split {%s}/{%s client}", owner.name, strings.Join(rest, " "))},
+		{"partition", "the owner is cut off from the other directors, the client from the owner", fmt.Sprintf("split {%s}/{%s %s}", owner.name, strings.Join(slices.Concat(rest, o.real.names), " "), o.client)},
 		{"deaf-backup", "the others do not hear the owner's adverts", "cut " + owner.name + ">* proto=vrrp"},
 	}
 	for _, m := range o.nodes {
@@ -225,6 +234,12 @@ func (o *operator) cases() []Case {
 			}
 		}
 	}
+	if o.real.service != "" {
+		steps = append(steps,
+			step{"server-refuses", "the program of a real server ends", "server " + o.real.victim + " refuse"},
+			step{"server-hangs", "the program of a real server hangs: it accepts connections and says nothing", "server " + o.real.victim + " hang"},
+			step{"servers-gone", "the power of all real servers fails", "crash " + strings.Join(o.real.names, " ")})
+	}
 	steps = append(steps, step{"reboot-storm", "all directors lose their power and come back at once",
 		fmt.Sprintf("crash %s\n----\n\nrun 5s\n----\n\nstart %s", strings.Join(o.names(), " "), strings.Join(o.names(), " "))})
 	var list []Case
@@ -233,15 +248,25 @@ func (o *operator) cases() []Case {
 		fmt.Fprintf(&b, "# Made for your configuration: %s.\n%s\n%s\n\n", st.proves, o.world, rule)
 		fmt.Fprintf(&b, "conf %s\n%s\n%s\n\n", strings.Join(o.names(), " "), o.text, rule)
 		for _, line := range []string{
-			"run " + settle.String(), "load client " + o.vip.String(), "run 2s", st.text, "run " + bound.String(),
+			"run " + settle.String(), "load " + o.client + " " + o.vip.String(), o.connect(), "run 2s", st.text, "run " + bound.String(),
 			"recover", "run " + (bound + settle).String(), "show state",
 			fmt.Sprintf("expect vip=%v owners=1", o.vip), "check live",
 		} {
-			fmt.Fprintf(&b, "%s\n%s\n\n", line, rule)
+			if line != "" {
+				fmt.Fprintf(&b, "%s\n%s\n\n", line, rule)
+			}
 		}
 		list = append(list, Case{st.name, b.String()})
 	}
 	return list
+}
+
+// connect lets the client open connections too, if there is something to connect to.
+func (o *operator) connect() string {
+	if o.real.service == "" {
+		return ""
+	}
+	return "load " + o.client + " " + o.real.service + " every=100ms"
 }
 
 func (o *operator) priority(m member) int {

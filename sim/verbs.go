@@ -151,7 +151,7 @@ func (s *Session) verbLoad(args []arg, _ string) (string, error) {
 			return "", fmt.Errorf("every %v: at least 1ms", every)
 		}
 	}
-	if slices.ContainsFunc(h.loads, func(l *load) bool { return l.vip == vip }) {
+	if slices.ContainsFunc(h.loads, func(l *load) bool { return l.vip == vip && l.port == uint16(port) }) {
 		return "", fmt.Errorf("%s asks %v already", h.Name, vip)
 	}
 	h.startLoad(vip, uint16(port), every)

@@ -232,20 +232,24 @@ func (w *World) addHost(name string, number byte, director bool) {
 
 // addServer plugs in a real server, at an address of its own if it is given one.
 func (w *World) addServer(name string, number byte, at netip.Addr) error {
-	if at.IsValid() {
-		number = at.As4()[3]
-	}
 	w.addHost(name, number, false)
 	h := w.hosts[len(w.hosts)-1]
 	h.server = true
-	if at.IsValid() && !h.local(at) {
-		return fmt.Errorf("real server %s: %v is in none of the world's nets", name, at)
-	}
-	for _, other := range w.hosts[:len(w.hosts)-1] {
-		if other.local(h.nics[0].base.Addr()) {
-			return fmt.Errorf("%s and %s both have the address %v: say NAME@ADDRESS", other.Name, name, h.nics[0].base.Addr())
+	found := !at.IsValid()
+	for _, n := range h.nics {
+		if at.IsValid() && n.base.Contains(at) {
+			n.base, found = netip.PrefixFrom(at, n.base.Bits()), true
+		}
+		for _, other := range w.hosts[:len(w.hosts)-1] {
+			if other.local(n.base.Addr()) {
+				return fmt.Errorf("%s and %s both have the address %v: say NAME@ADDRESS", other.Name, name, n.base.Addr())
+			}
 		}
 	}
+	if !found {
+		return fmt.Errorf("real server %s: %v is in none of the world's nets", name, at)
+	}
+	h.boot()
 	return nil
 }
 
