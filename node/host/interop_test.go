@@ -152,3 +152,40 @@ func interop(t *testing.T, lines, block, vip string, nopreempt bool) {
 	owner(ours, theirs, "we came back")
 	refused()
 }
+
+// TestTwoAddressOwners: with a keepalived that has priority 255 as well, one of us gives way, whoever has the higher address, and the
+// addresses do not move any more.
+func TestTwoAddressOwners(t *testing.T) {
+	for name, addrs := range map[string][2]string{"ours is higher": {"10.9.0.2/24", "10.9.0.1/24"}, "theirs is higher": {"10.9.0.1/24", "10.9.0.2/24"}} {
+		t.Run(name, func(t *testing.T) {
+			testenv.Need(t, "keepalived")
+			if !inNetns(t) {
+				return
+			}
+			must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
+			br, err := netlink.LinkByName("br0")
+			must(t, err)
+			must(t, netlink.LinkSetUp(br))
+			dir := t.TempDir()
+			conf := filepath.Join(dir, "conf")
+			must(t, os.WriteFile(conf, []byte("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 255\n version 3\n advert_int 0.2\n virtual_ipaddress {\n 10.9.0.100\n }\n}\n"), 0o600))
+			keepalived, _ := testenv.Find("keepalived")
+			theirs := startInside(t, "--worker=k", "exec", addrs[1], keepalived, "-n", "-l", "-D", "-P", "-f", conf, "-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+			eventually(t, 20*time.Second, func() bool { return theirs.holds("10.9.0.100") }, theirs.log.String)
+			ours := startDirector(t, "o", addrs[0], conf)
+			why := func() string { return "ours:\n" + ours.log.String() + "\nkeepalived:\n" + theirs.log.String() }
+			eventually(t, 20*time.Second, func() bool { // whoever hears the other first
+				return strings.Contains(ours.log.String(), "vrrp.two-owners") || strings.Contains(theirs.log.String(), "both configured as address owner")
+			}, why)
+			eventually(t, 20*time.Second, func() bool { return ours.holds("10.9.0.100") != theirs.holds("10.9.0.100") }, why)
+			time.Sleep(time.Second) // five intervals: whatever is to follow from it has
+			owner := ours.holds("10.9.0.100")
+			for range 20 {
+				if ours.holds("10.9.0.100") != owner || theirs.holds("10.9.0.100") == owner {
+					t.Fatalf("the address moves, or has two owners\n%s", why())
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+	}
+}
