@@ -37,7 +37,7 @@ func parse(path string) (*config.Config, error) {
 func directorProcess(address, path string, runDir ...string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := awaitEth0(address)
+	err := awaitEth0(address, true)
 	if err == nil {
 		err = RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: strings.Join(runDir, ""), Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
 			Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
@@ -49,14 +49,20 @@ func directorProcess(address, path string, runDir ...string) int {
 	return 0
 }
 
-// awaitEth0 waits for an eth0 that the test moves in, gives it its addresses, and brings it up.
-func awaitEth0(addresses string) error {
+// awaitEth0 waits for an eth0 that the test moves in, gives it its addresses, and brings it up. Without dad its link-local address
+// can be used at once.
+func awaitEth0(addresses string, dad bool) error {
 	var eth0 netlink.Link
 	for eth0 == nil {
 		if l, err := netlink.LinkByName("eth0"); err == nil {
 			eth0 = l
 		}
 		time.Sleep(5 * time.Millisecond)
+	}
+	if !dad {
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/eth0/accept_dad", []byte("0"), 0); err != nil {
+			return err
+		}
 	}
 	for address := range strings.SplitSeq(addresses, ",") {
 		a, err := netlink.ParseAddr(address)

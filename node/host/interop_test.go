@@ -17,7 +17,8 @@ import (
 
 // execProcess becomes another program, in a namespace with an eth0 of its own.
 func execProcess(address string, argv []string) int {
-	if err := awaitEth0(address); err != nil {
+	// keepalived 2.2.7 with use_vmac stays in FAULT for ever if it starts while the link-local address is tentative.
+	if err := awaitEth0(address, false); err != nil {
 		fmt.Println(err)
 		return 1
 	}
