@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -35,6 +36,19 @@ const atOnce = 7
 type part struct {
 	name     string
 	programs map[string]string
+	fails    string // what must go wrong, a regular expression; empty: nothing
+}
+
+// judge takes what was wrong with a run and returns what is wrong with that.
+func (p part) judge(wrong string) string {
+	if p.fails == "" {
+		return wrong
+	}
+	first, _, _ := strings.Cut(wrong, "\n")
+	if regexp.MustCompile(p.fails).MatchString(first) {
+		return ""
+	}
+	return fmt.Sprintf("this should have failed with %q; it did with %q", p.fails, wrong)
 }
 
 func (p part) String() string {
@@ -66,7 +80,7 @@ func playReal(t *testing.T, parts ...part) {
 	}
 	for i, p := range parts {
 		t.Run(p.String(), func(t *testing.T) {
-			wrong := <-results[i]
+			wrong := p.judge(<-results[i])
 			if wrong == "" {
 				return
 			}
@@ -75,7 +89,7 @@ func playReal(t *testing.T, parts ...part) {
 			for _, r := range results[i+1:] {
 				r <- <-r // let the others end first
 			}
-			if wrong = playPart(t.Context(), bin, slack, p); wrong != "" {
+			if wrong = p.judge(playPart(t.Context(), bin, slack, p)); wrong != "" {
 				t.Error(wrong)
 			}
 		})
@@ -138,7 +152,9 @@ func TestScenarios(t *testing.T) {
 // And with Debian's keepalived as one of the directors: it takes over from ours, and ours from it.
 func TestScenariosWithKeepalived(t *testing.T) {
 	testenv.Need(t, "keepalived")
-	with := func(scenario, node string) part { return part{scenario, map[string]string{node: sim.Keepalived}} }
+	with := func(scenario, node string) part {
+		return part{name: scenario, programs: map[string]string{node: sim.Keepalived}}
+	}
 	playReal(t, with("owner-crash", "d2"), with("owner-crash", "d1"), with("partition-and-heal", "d1"), with("one-way-cut", "d2"),
 		with("owner-crash-ipv6", "d1"), with("dual-stack", "d2"))
 }
@@ -146,7 +162,9 @@ func TestScenariosWithKeepalived(t *testing.T) {
 // And with FRR's vrrpd, which knows nothing of us: it takes over and yields, as owner and as backup, crashed and killed.
 func TestScenariosWithFRR(t *testing.T) {
 	testenv.Need(t, "vrrpd", "zebra")
-	with := func(scenario, node string) part { return part{scenario, map[string]string{node: sim.FRR}} }
+	with := func(scenario, node string) part {
+		return part{name: scenario, programs: map[string]string{node: sim.FRR}}
+	}
 	playReal(t, with("owner-crash", "d1"), with("owner-crash", "d2"), with("killed-daemon", "d2"), part{name: "frr-other-addresses"})
 }
 
