@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -134,6 +135,25 @@ func TestInteropSyncGroup(t *testing.T) {
 	for _, bad := range []string{"vrrp.rejected", "host.error"} {
 		if strings.Contains(ours.log.String(), bad) {
 			t.Errorf("%s\n%s", bad, ours.log.String())
+		}
+	}
+}
+
+// docs/keepalived.md names no test that is not there.
+func TestInteropDocumented(t *testing.T) {
+	sources := ""
+	files, err := filepath.Glob("interop*_test.go")
+	must(t, err)
+	for _, f := range files {
+		sources += readAll(f)
+	}
+	rows := regexp.MustCompile("(?m)^\\| `(TestInterop\\w*)(?:/(\\w+))?` \\|").FindAllStringSubmatch(readAll("../../docs/keepalived.md"), -1)
+	if len(rows) < 15 {
+		t.Fatalf("%d rows in docs/keepalived.md", len(rows))
+	}
+	for _, r := range rows {
+		if !strings.Contains(sources, "func "+r[1]+"(t *testing.T)") || r[2] != "" && !strings.Contains(sources, `{"`+r[2]+`", `) && !strings.Contains(sources, `{name: "`+r[2]+`", `) {
+			t.Errorf("docs/keepalived.md names %s/%s, which is no test", r[1], r[2])
 		}
 	}
 }
