@@ -264,7 +264,7 @@ func TestScenariosInGuest(t *testing.T) {
 	}
 	testenv.Need(t, "keepalived")
 	playReal(t, part{name: "owner-crash"}, part{name: "partition-and-heal"}, part{name: "one-way-cut"}, part{name: "vrid-conflict-same-vip"},
-		part{"owner-crash", map[string]string{"d2": sim.Keepalived}}, part{"partition-and-heal", map[string]string{"d1": sim.Keepalived}})
+		part{name: "owner-crash", programs: map[string]string{"d2": sim.Keepalived}}, part{name: "partition-and-heal", programs: map[string]string{"d1": sim.Keepalived}})
 }
 
 // There is IPVS in it, so that real servers fail behind real tables; one of the directors may be keepalived with its own checks.
@@ -274,7 +274,7 @@ func TestServicesInGuest(t *testing.T) {
 	}
 	testenv.Need(t, "keepalived")
 	playReal(t, part{name: "real-server-fails"}, part{name: "owner-cut-from-server"},
-		part{"real-server-fails", map[string]string{"d2": sim.Keepalived}})
+		part{name: "real-server-fails", programs: map[string]string{"d2": sim.Keepalived}})
 }
 
 // A kernel without IPVS plays what it can: owners, reports of checks of real TCP servers; tables and connections are not judged, and the
