@@ -36,6 +36,13 @@ func (s *Session) Coverage() map[string]int {
 			if strings.HasPrefix(e.Text, "S1") {
 				n["two owners for longer than VRRP needs"]++
 			}
+		case EventStore:
+			if strings.HasPrefix(e.Text, "leads") && !strings.HasSuffix(e.Text, "term 2") {
+				n["another director leads the store"]++
+			}
+			if strings.Contains(e.Text, "disk full") {
+				n["a full disk stops a store"]++
+			}
 		case EventClient:
 			if strings.Contains(e.Text, "without a gap") {
 				n["the owner changes and a client notices nothing"]++
@@ -65,6 +72,11 @@ func (s *Session) Coverage() map[string]int {
 			n["a push reaches a member"]++
 		}
 	}
+	n["a push finds its own earlier attempt"] += s.w.found
+	n["a member is brought up to date by a snapshot"] += s.w.installed
+	for _, h := range s.w.members {
+		n["a torn log is read again"] += h.disk.torn
+	}
 	if s.w.refused > 0 {
 		n["a push is refused without a majority"] += s.w.refused
 	}
@@ -81,6 +93,8 @@ func Sometimes() []string {
 		"vrrp.priority-zero", "vrrp.lower-priority", "vrrp.interval", "script.up", "script.down", "vrrp.priority",
 		"a restarted daemon adopts its addresses", "two owners that do not hear each other", "two owners for longer than VRRP needs",
 		"the owner changes and a client notices nothing", "a client is without service", "a push reaches a member", "a push is refused without a majority",
+		"another director leads the store", "a full disk stops a store", "a torn log is read again", "a member is brought up to date by a snapshot",
+		"a push finds its own earlier attempt",
 		"a slow line drops frames", "a switch withholds adverts from who has not asked",
 		"check.up", "check.down", "an owner has no real server left", "a client meets a dead real server", "a killed daemon's successor knows which servers were down",
 	}

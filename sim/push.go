@@ -173,6 +173,7 @@ func (p *push) read() {
 			return
 		}
 		if own, ok := cluster.FindPush(func(n int64) (cluster.Generation, bool) { return m.generation(n) }, active, p.gen.ID); ok {
+			p.w.found++
 			p.committed(own.Number)
 			return
 		}

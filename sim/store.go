@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -96,7 +97,7 @@ func (h *Host) openStore() {
 	m.rep, err = replica.New(h.mono(), replica.Config{
 		Self: cluster.Member{ID: m.id, Name: h.Name, Address: fmt.Sprintf("%v:%d", h.nics[0].base.Addr(), storePort)}, Start: m.start,
 		Tick: 100 * time.Millisecond, ElectionTicks: 10, Jitter: func(n int) int { return int(chance.Below(uint64(n))) }, NoQuorumAfter: 2 * time.Second,
-		SnapshotEvery: 100, SnapshotBytes: 1 << 20, KeepEntries: 20,
+		SnapshotEvery: 10, SnapshotBytes: 1 << 20, KeepEntries: 5, // so that short runs see snapshots
 	}, from)
 	if err == nil {
 		h.store = m
@@ -182,6 +183,9 @@ func (m *storeMember) act(a replica.Action) {
 	w := m.h.w
 	switch a := a.(type) {
 	case replica.Save:
+		if a.Snapshot != nil {
+			w.judge.applied(m) // as long as the disk has the entries
+		}
 		took, err := m.h.disk.write(a)
 		if err != nil {
 			m.h.storeFailed(err)
@@ -202,6 +206,10 @@ func (m *storeMember) act(a replica.Action) {
 		if done := m.asks[a.ID]; done != nil {
 			delete(m.asks, a.ID)
 			done(a)
+		}
+	case replica.Report:
+		if strings.HasPrefix(a.Text, "installed a snapshot") {
+			w.installed++
 		}
 	case replica.Applied:
 		w.judge.applied(m)

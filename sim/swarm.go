@@ -23,6 +23,7 @@ func Random(seed uint64) string {
 	g.group = wire.NewStream(seed, "group").Below(6) == 0
 	g.shapes = wire.NewStream(seed, "shapes").Below(3) == 0
 	g.services(seed)
+	g.store = wire.NewStream(seed, "store")
 	g.cluster(seed)
 	g.faults()
 	g.recovery()
@@ -40,8 +41,10 @@ type generator struct {
 	group bool   // VI_2 is on a segment of its own, tied to VI_1 by a sync group
 	// shapes: lines may be slow, ports half open and switches may look at IGMP; snoops once they do.
 	shapes, snoops bool
-	keep           bool   // nopreempt
-	pushy          bool   // configurations come by push
+	keep           bool // nopreempt
+	pushy          bool // configurations come by push
+	store          *wire.Stream
+	notes          int    // puts so far
 	auth           bool   // a password, version 2
 	owner          bool   // the first has priority 255
 	track          string // weight of the tracked script, empty for none
@@ -181,6 +184,9 @@ func (g *generator) faults() {
 	}
 	if g.lvs.on {
 		on = append(on, g.serverFault, g.serverFault, g.serviceReload)
+	}
+	if g.pushy && g.store.Below(3) > 0 {
+		on = append(on, g.hurtStore, g.hurtStore, g.hurtStore)
 	}
 	on = append(on, g.revive) // or soon nobody is left to hurt
 	for range 5 + g.below(16) {

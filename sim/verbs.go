@@ -370,6 +370,9 @@ func (s *Session) verbRecover(args []arg, input string) (string, error) {
 			}
 		}
 	}
+	for _, h := range s.w.members {
+		h.repair()
+	}
 	return "", nil
 }
 

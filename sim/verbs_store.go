@@ -81,10 +81,7 @@ func (s *Session) verbDisk(args []arg, _ string) (string, error) {
 	case a.key == "full" && a.op == "":
 		d.full = true
 	case a.key == "ok" && a.op == "":
-		d.full, d.latency = false, syncLatency
-		if h.store == nil && h.on && (h.proc != nil || !h.ran) {
-			h.openStore()
-		}
+		h.repair()
 	case a.key == "slow" && a.op == "=":
 		took, err := duration("slow", a.val)
 		if err != nil {
@@ -103,4 +100,12 @@ func (s *Session) verbDisk(args []arg, _ string) (string, error) {
 		return "", unexpected(a)
 	}
 	return "", nil
+}
+
+// repair makes a disk good again and opens a store that has failed.
+func (h *Host) repair() {
+	h.disk.full, h.disk.latency, h.disk.fate = false, syncLatency, fateByChance
+	if h.store == nil && h.on && (h.proc != nil || !h.ran) {
+		h.openStore()
+	}
 }

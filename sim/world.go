@@ -91,6 +91,8 @@ type World struct {
 	members []*Host
 	pushes  int // so far
 	refused int // of them, for want of a majority
+	// found are pushes that found an earlier attempt of theirs, installed members that were brought up to date by a snapshot.
+	found, installed int
 	// spread is within which time members activate what a push of that id has brought.
 	spread map[string]time.Duration
 	// includes is where generations find the files they include; nil: nowhere.

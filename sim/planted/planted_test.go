@@ -93,9 +93,9 @@ func plant(t *testing.T, list []bug) string {
 		}
 		replace[filepath.Join(abs, file)] = path
 	}
-	for _, pkg := range []string{"vrrp", "node", "checker"} {
-		path := filepath.Join(dir, pkg+"_planted.go")
-		text := fmt.Sprintf("package %s\n\nimport \"os\"\n\nvar plantedBug = os.Getenv(\"QUORATE_PLANTED\")\n\nfunc planted(name string) bool { return name == plantedBug }\n", pkg)
+	for _, pkg := range []string{"vrrp", "node", "checker", "cluster/replica"} {
+		path := filepath.Join(dir, filepath.Base(pkg)+"_planted.go")
+		text := fmt.Sprintf("package %s\n\nimport \"os\"\n\nvar plantedBug = os.Getenv(\"QUORATE_PLANTED\")\n\nfunc planted(name string) bool { return name == plantedBug }\n", filepath.Base(pkg))
 		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
