@@ -188,10 +188,12 @@ func (c *cli) simInGuest(ctx context.Context, o simOptions, files []scenarioFile
 	job.Console = &screen
 	code, err := uml.Run(ctx, job)
 	if errors.Is(err, uml.ErrUnavailable) {
+		var results []report.Result
 		for _, f := range files {
-			c.simSay(report.Result{Scenario: f.name, Backend: "uml", Result: report.Skip, Reason: err.Error(), OutageMS: map[string]int64{}})
+			results = append(results, report.Result{Scenario: f.name, Backend: "uml", Result: report.Skip, Reason: err.Error(), OutageMS: map[string]int64{}})
+			c.simSay(results[len(results)-1])
 		}
-		return nil
+		return c.simFinish(o, results)
 	}
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, screen.String())
