@@ -140,7 +140,9 @@ type Track struct {
 	Name    string
 	Weight  Value[int] // overrides the script's
 	Reverse bool
-	Pos     Pos
+	// NoReverse takes back the reverse of the tracker itself; a line with neither word leaves it.
+	NoReverse bool
+	Pos       Pos
 }
 
 // Instance is a vrrp_instance block.

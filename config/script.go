@@ -155,7 +155,7 @@ func (c *ctx) trackLine(item *stmt, kw string, lo, hi int64, reverseOnly bool) (
 		if !c.oneOf(words[2], kw, names...) {
 			return t, false
 		}
-		t.Reverse = words[2].text == "reverse"
+		t.Reverse, t.NoReverse = words[2].text == "reverse", words[2].text == "noreverse"
 	}
 	if len(words) > 3 {
 		c.surplus(item, 4)

@@ -171,7 +171,8 @@ func (t *tracker) line(l config.Track) vrrp.Tracked {
 	if l.Weight.Set {
 		w = l.Weight.V
 	}
-	return vrrp.Tracked{Tracker: t.Tracker, Weight: w, Reverse: t.reverse != l.Reverse}
+	// A line's word replaces the tracker's (keepalived 2.2.7, measured).
+	return vrrp.Tracked{Tracker: t.Tracker, Weight: w, Reverse: l.Reverse || t.reverse && !l.NoReverse}
 }
 
 // tracks are the lines that count for an instance: in a group also the group's, and of those with a weight only what
