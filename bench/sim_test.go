@@ -41,6 +41,12 @@ func BenchmarkSimLossy(b *testing.B) {
 	simulate(b, time.Hour, "load c1 10.0.0.100 every=100ms", "load c2 10.0.0.100 every=100ms", "loss *>* 1/50", "dup *>* 1/50", "reorder *>* 1/50")
 }
 
+// BenchmarkSimStore is three directors with VRRP and the replicated store, a heartbeat every 100 ms, and two clients that ask once
+// a second. The target is 10,000 simulated seconds per second on one core.
+func BenchmarkSimStore(b *testing.B) {
+	simulate(b, time.Hour, "load c1 10.0.0.100 every=1s", "load c2 10.0.0.100 every=1s", "put /key value")
+}
+
 func simulate(b *testing.B, length time.Duration, more ...string) {
 	clients := ""
 	if len(more) > 1 {
