@@ -1,7 +1,10 @@
 package node
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
 	"quorate/config"
 	"quorate/vrrp"
@@ -48,6 +51,34 @@ func (i *instance) configuredSource() (netip.Addr, bool) {
 // key is what a packet for this instance has.
 func (i *instance) key() vridKey {
 	return vridKey{i.cfg.Interface.V, uint8(i.cfg.VRID.V), i.is6()}
+}
+
+// deafTo says why an instance never gets adverts that its interface hears for its virtual_router_id: they travel another way. Without a word
+// from us each side would be owner and wonder. Another way with other addresses is another virtual router; where nothing but the
+// authentication header differs it is the same one, or a stranger.
+func (i *instance) deafTo(ev Heard) (vrrp.RejectReason, string) {
+	ah := i.cfg.AuthType.V == "AH"
+	if ah != (ev.Auth == vrrp.AuthAH) {
+		ours := "none"
+		if i.cfg.AuthType.Set {
+			ours = strings.ToLower(i.cfg.AuthType.V)
+		}
+		return vrrp.RejectAuthType, fmt.Sprintf("auth type %v, ours %s: an authentication header is another IP protocol, so that neither hears the other", ev.Auth, ours)
+	}
+	if !slices.ContainsFunc(ev.VIPs, func(a netip.Addr) bool {
+		return slices.ContainsFunc(i.all, func(v config.Address) bool { return v.Prefix.Addr() == a })
+	}) {
+		return 0, ""
+	}
+	switch group := i.socket().Group; {
+	case !group.IsValid() && ev.Dst.IsMulticast():
+		return vrrp.RejectDestination, fmt.Sprintf("sent to %v, but ours has unicast_peer", ev.Dst)
+	case group.IsValid() && ev.Dst.IsMulticast() && ev.Dst != group:
+		return vrrp.RejectDestination, fmt.Sprintf("sent to %v, but ours is in %v", ev.Dst, group)
+	case group.IsValid() && !ev.Dst.IsMulticast():
+		return vrrp.RejectDestination, fmt.Sprintf("sent to %v alone, but ours has no unicast_peer", ev.Dst)
+	}
+	return 0, ""
 }
 
 func (i *instance) virtualMAC() [6]byte { return virtualMAC(i.cfg, i.is6()) }

@@ -17,6 +17,7 @@ type Heard struct {
 	Interface string
 	MAC       [6]byte
 	Src       netip.Addr
+	Dst       netip.Addr
 	VRID      uint8
 	Version   uint8
 	Priority  uint8
@@ -180,8 +181,36 @@ func (e *Elector) heard(ev Heard) {
 					"%s on %s sends adverts from %s, our own address: give one of the two another", MAC(ev.MAC), ev.Interface, ev.Src)})
 			}
 		}
+		e.unheard(r)
 		e.conflict(i, r)
 	}
+}
+
+// unheard notes adverts that no instance gets, because they travel another way than those of the virtual router they are for.
+func (e *Elector) unheard(r *censusRow) {
+	var first *instance
+	var reject vrrp.RejectReason
+	var why string
+	for _, i := range e.instances {
+		if i.key() != r.vridKey {
+			continue
+		}
+		reason, text := i.deafTo(r.Heard)
+		if reason == 0 {
+			return
+		}
+		if first == nil {
+			first, reject, why = i, reason, text
+		}
+	}
+	if first == nil {
+		return
+	}
+	if first.missed == nil {
+		first.missed = map[vrrp.RejectReason]uint64{}
+	}
+	first.missed[reject] += r.Heard.Packets
+	r.reject, r.rejected, r.rejectedAt = reject, why, e.now
 }
 
 // refused notes that an instance refused an advert. Who sent it, with what, may be known by then or a moment later.
@@ -197,7 +226,7 @@ func (e *Elector) refused(i *instance, n vrrp.Note) {
 // conflict reports another virtual router with a VRID of ours: who it is, what that means, what to do.
 func (e *Elector) conflict(i *instance, r *censusRow) {
 	switch r.reject {
-	case vrrp.RejectAddrList, vrrp.RejectAuth, vrrp.RejectAuthType, vrrp.RejectVersion, vrrp.RejectInterval:
+	case vrrp.RejectAddrList, vrrp.RejectAuth, vrrp.RejectAuthType, vrrp.RejectVersion, vrrp.RejectInterval, vrrp.RejectDestination:
 	default:
 		return // no other router, but a damaged or forged packet: counted and noted
 	}
@@ -207,7 +236,7 @@ func (e *Elector) conflict(i *instance, r *censusRow) {
 	r.hasReported, r.reported = true, e.now
 	e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.conflict", Reason: r.reject.String(), Warn: true, Detail: fmt.Sprintf(
 		"%s (%s) uses virtual_router_id %d on %s as well, version %d, priority %d, for %s: %s. Its adverts are refused and both go on as owner of their own addresses. "+
-			"If it is to be of this group, give it the same addresses, version, authentication and advert_int; if not, give one of the two another virtual_router_id%s",
+			"If it is to be of this group, give it the same addresses, version, authentication, advert_int and unicast_peer; if not, give one of the two another virtual_router_id%s",
 		r.src, MAC(r.MAC), r.vrid, r.iface, r.Version, r.Priority, words(r.VIPs), r.rejected, e.freeText(r.iface))})
 }
 

@@ -148,6 +148,7 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 		d.e.Step(d.now, Received{Interface: "eth0", Packet: vrrp.Packet{Src: src, Dst: dst, TTL: 255, Payload: payload}})
 	case "heard":
 		h := Heard{Interface: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, byte(number("mac", 9))}, Src: netip.MustParseAddr(arg("from", "")),
+			Dst: netip.MustParseAddr(arg("to", "224.0.0.18")), Auth: map[string]vrrp.AuthType{"none": vrrp.AuthNone, "pass": vrrp.AuthPass, "ah": vrrp.AuthAH}[arg("auth", "none")],
 			VRID: uint8(number("vrid", 51)), Version: 2, Priority: uint8(number("prio", 100)), Interval: time.Second, Packets: 1}
 		for _, v := range strings.Split(arg("vips", "192.168.2.240"), ",") {
 			h.VIPs = append(h.VIPs, netip.MustParseAddr(v))
@@ -205,6 +206,9 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 	case "status":
 		for _, i := range d.e.Status() {
 			fmt.Fprintf(&b, "%s %s priority %d/%d reason %s master %s\n", i.Name, i.State, i.Priority, i.Base, i.Reason, i.Master)
+			if len(i.Rejected) > 0 {
+				fmt.Fprintf(&b, "%s rejected %v\n", i.Name, i.Rejected)
+			}
 		}
 		for _, s := range d.s.Status() {
 			for _, r := range s.Servers {

@@ -48,6 +48,7 @@ type instance struct {
 	cause            uint64
 	trigger          string
 	limits           []noteLimit
+	missed           map[vrrp.RejectReason]uint64 // adverts for it that came another way, see deafTo
 }
 
 // noteLimit keeps one kind of note about one sender from filling the log: it is reported at
@@ -395,6 +396,7 @@ func (i *instance) status() InstanceStatus {
 		s.VIPs = append(s.VIPs, v.Prefix.Addr().String())
 	}
 	for r, n := range c.Rejected {
+		n += i.missed[vrrp.RejectReason(r)]
 		if n > 0 {
 			if s.Rejected == nil {
 				s.Rejected = map[string]uint64{}

@@ -336,7 +336,7 @@ func (m *monitor) protocol(mac [6]byte, src, dst netip.Addr, proto byte, payload
 		auth = a.AuthType
 	}
 	m.count++
-	h := node.Heard{Interface: m.name, MAC: mac, Src: src, VRID: a.VRID, Version: a.Version, Priority: a.Priority,
+	h := node.Heard{Interface: m.name, MAC: mac, Src: src, Dst: dst, VRID: a.VRID, Version: a.Version, Priority: a.Priority,
 		Interval: a.Interval, Auth: auth, VIPs: a.Addrs}
 	key := heardKey{src, a.VRID}
 	s := m.heard[key]
@@ -344,7 +344,7 @@ func (m *monitor) protocol(mac [6]byte, src, dst netip.Addr, proto byte, payload
 		s = &heardSender{owed: true}
 		m.heard[key] = s
 	}
-	same := s.MAC == h.MAC && s.Version == h.Version && s.Priority == h.Priority && s.Interval == h.Interval &&
+	same := s.MAC == h.MAC && s.Dst == h.Dst && s.Version == h.Version && s.Priority == h.Priority && s.Interval == h.Interval &&
 		s.Auth == h.Auth && slices.Equal(s.VIPs, h.VIPs)
 	s.owed = s.owed || !same || m.now-s.told >= node.HeardEvery
 	h.Packets = s.Packets + 1
