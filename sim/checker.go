@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"quorate/ipvs"
 	"quorate/node"
 )
 
@@ -139,6 +140,7 @@ func (h *Host) actWorker(c *worker, a node.Action) {
 			c.pending = append(c.pending, node.TableFailed{Err: err.Error()})
 		}
 		l.changed(h.w.now)
+		h.picture(append(ipvs.Table{}, l.table...))
 	case node.RememberServices:
 		h.kept = node.RememberServices{Keys: slices.Clone(a.Keys), Down: slices.Clone(a.Down)}
 	case node.Report:

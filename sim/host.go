@@ -51,6 +51,8 @@ type Host struct {
 	port     uint16                   // the last ephemeral one
 	lvs      *lvs                     // nil until somebody wants it
 	checks   *worker                  // the checker worker of the daemon, nil without one
+	pictured []tableAt                // how the tables looked, all lives long
+	did      string                   // what a real server does that is not serving, see timeline_lanes.go
 	kept     node.RememberServices    // its file below /run
 	knew     int                      // how many workers began with checks that were down
 
@@ -185,6 +187,7 @@ func (h *Host) start() {
 	h.openStore()
 	h.w.lives(h, "")
 	h.proc = &process{m: h.w.opt.NewMachine()}
+	h.w.ran(h)
 	switch h.w.opt.Programs[h.Name] {
 	case Keepalived:
 		h.proc.m = newKeepalived(h.proc.m)
@@ -228,6 +231,8 @@ func (h *Host) crash() {
 	if h.director {
 		h.w.lives(h, "crashed")
 	}
+	h.picture(nil)
+	h.serverLife()
 	h.held, h.dials = nil, nil
 	for _, n := range h.nics {
 		n.lan.SetUp(n.port, false)
@@ -239,6 +244,7 @@ func (h *Host) crash() {
 func (h *Host) endProcess() {
 	h.proc = nil
 	h.endStore()
+	h.w.ran(h)
 	if h.director {
 		h.endWorker()
 	}
@@ -540,6 +546,7 @@ func (h *Host) setNIC(n *nic, up bool) {
 		return
 	}
 	n.up = up
+	h.serverLife()
 	if h.proc != nil {
 		what := "link down"
 		if len(h.nics) > 1 {

@@ -49,10 +49,15 @@ func (j *judge) consistent() (line string, ok bool) { return tally("S3 store", j
 // leads looks whether a member has become leader.
 func (j *judge) leads(m *storeMember) {
 	term, leads := m.rep.Leads()
+	if m.leads && !leads {
+		j.w.led(m.h, 0)
+	}
+	m.leads = leads
 	if !leads || term == m.led {
 		return
 	}
 	m.led = term
+	j.w.led(m.h, term)
 	if j.store.leader == nil {
 		j.store.leader = map[uint64]*Host{}
 	}

@@ -37,6 +37,7 @@ func (n *nic) index() int { return int(n.mac[4]) }
 // boot brings the kernel up with nothing but its own addresses.
 func (h *Host) boot() {
 	h.on = true
+	h.serverLife()
 	h.drops = map[string]uint64{}
 	h.ipID = 0
 	h.held = nil

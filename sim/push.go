@@ -285,6 +285,7 @@ func (m *storeMember) activate(g cluster.Generation) {
 	if h.proc == nil {
 		h.start()
 	} else {
+		h.w.ran(h)
 		h.reload()
 	}
 }

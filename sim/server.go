@@ -99,6 +99,7 @@ func (s *Session) verbServer(args []arg, _ string) (string, error) {
 		h.ports = map[uint16]serving{}
 	}
 	h.ports[uint16(port)] = sv
+	h.serverLife()
 	return "", nil
 }
 

@@ -36,7 +36,8 @@ type storeMember struct {
 	wake    uint64
 	wakeAt  time.Duration
 	led     uint64 // the last term in which it was leader
-	seen    int64  // the newest generation it has taken note of
+	leads   bool
+	seen    int64 // the newest generation it has taken note of
 }
 
 // storePort is where members listen: api.DefaultPort.
@@ -54,6 +55,7 @@ func (w *World) form() {
 	if w.members != nil {
 		return
 	}
+	w.lanes.formed = w.now
 	var list []cluster.Member
 	for _, h := range w.hosts {
 		if h.director && w.opt.Programs[h.Name] == "" {
@@ -101,6 +103,7 @@ func (h *Host) openStore() {
 	}, from)
 	if err == nil {
 		h.store = m
+		h.w.brokenStore(h, "")
 		m.work()
 		err = m.rep.Campaign()
 	}
@@ -113,6 +116,9 @@ func (h *Host) openStore() {
 
 // endStore ends the member without a word.
 func (h *Host) endStore() {
+	if h.store != nil && h.store.leads {
+		h.w.led(h, 0)
+	}
 	if h.disk != nil {
 		h.disk.crash()
 	}
@@ -123,6 +129,7 @@ func (h *Host) endStore() {
 func (h *Host) storeFailed(err error) {
 	h.endStore()
 	h.w.note(h.Name, EventStore, "store has failed: "+err.Error())
+	h.w.brokenStore(h, "store failed: "+err.Error())
 }
 
 func (m *storeMember) paused() bool { return m.h.proc != nil && m.h.proc.paused }

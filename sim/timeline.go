@@ -18,6 +18,8 @@ type Timeline struct {
 	End      time.Duration
 	Hosts    []Lane
 	VIPs     []Bar
+	Servers  []ServerLane
+	Store    *StoreLanes // nil where there is none
 	Clients  []Strip
 	Faults   []Fault
 	Expects  []Verdict
@@ -137,6 +139,12 @@ func (s *Session) Timeline() Timeline {
 			t.Events = append(t.Events, Moment{At: e.At, Host: e.Host, Kind: e.Kind.String(), Text: e.Text})
 		}
 	}
+	for _, h := range w.hosts {
+		if h.server {
+			t.Servers = append(t.Servers, w.serverLane(h))
+		}
+	}
+	t.Store = w.storeLanes()
 	t.Frames, t.Dropped = s.frames, s.framesLeft
 	return t
 }

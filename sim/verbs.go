@@ -352,6 +352,7 @@ func (s *Session) verbRecover(args []arg, input string) (string, error) {
 	}
 	for _, h := range s.w.hosts {
 		h.scripts, h.tracked, h.ports = nil, nil, nil
+		h.serverLife()
 		if h.proc != nil {
 			for _, ev := range h.trackerNews() {
 				h.feed(ev)

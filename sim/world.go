@@ -83,6 +83,7 @@ type World struct {
 	stp     time.Duration
 	querier uint64 // generation of the verb igmp
 	life    []life
+	lanes   storeLog // for the picture
 	// storm, once set, ends the run: a host that answers an answer would keep it busy for ever.
 	storm string
 	// disturbed is when something was last done to the world, or a director got a configuration.

@@ -185,6 +185,7 @@ func (h *host) crash() error {
 		if err := h.clearIPVS(); err != nil {
 			return err
 		}
+		h.tables = append(h.tables, weights{at: h.s.fabric.now()})
 	}
 	return os.RemoveAll(h.runDir())
 }

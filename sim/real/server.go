@@ -82,6 +82,7 @@ func (s *stage) serverVerb(args []sim.Word, _ string) error {
 			return err
 		}
 	}
+	h.condition(map[string]string{"down": "no answer", "hang": "hangs", "refuse": "refuses"}[args[1].Key])
 	for port, p := range h.ports {
 		if only != 0 && port != only {
 			continue

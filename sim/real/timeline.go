@@ -3,6 +3,7 @@ package real
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -20,6 +21,9 @@ func (s *stage) timeline(sc *sim.Scenario) sim.Timeline {
 		if h.director {
 			lane, events := h.lane(end)
 			t.Hosts, t.Events = append(t.Hosts, lane), append(t.Events, events...)
+		}
+		if h.server {
+			t.Servers = append(t.Servers, s.serverLane(h, end))
 		}
 		for _, l := range h.loads {
 			strip := sim.Strip{Client: h.name, VIP: l.vip.String(), From: l.begun, Outages: slices.Clone(l.gaps)}
@@ -101,4 +105,41 @@ func (h *host) lane(end time.Duration) (sim.Lane, []sim.Moment) {
 		}
 	}
 	return lane, moments
+}
+
+// serverLane is the picture of a real server. Tables are looked at from time to time, so that instants are later than they were
+// by that much.
+func (s *stage) serverLane(h *host, end time.Duration) sim.ServerLane {
+	addr := h.cards[0].base.Addr()
+	lane := sim.ServerLane{Name: h.name, Addr: addr.String(), Condition: slices.Clone(h.life)}
+	var vips []netip.Addr
+	for _, d := range s.hosts {
+		for _, t := range d.tables {
+			for _, w := range t.list {
+				if w.server == addr && !slices.Contains(vips, w.vip) {
+					vips = append(vips, w.vip)
+				}
+			}
+		}
+	}
+	for _, d := range s.hosts {
+		for _, vip := range vips {
+			name := d.name
+			if len(vips) > 1 {
+				name += " " + vip.String()
+			}
+			tr := lane.Track(name)
+			for _, t := range d.tables {
+				weight := -1
+				for _, w := range t.list {
+					if w.server == addr && w.vip == vip {
+						weight = w.weight
+					}
+				}
+				tr.Weight(t.at, weight)
+			}
+		}
+	}
+	lane.Close(end)
+	return lane
 }

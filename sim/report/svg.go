@@ -41,7 +41,7 @@ func hostColours() []string {
 }
 
 // SVG draws the time line of a run: faults, a lane of states per director, a bar per VIP with overlaps in red, a strip per
-// client, and what was claimed.
+// client, real servers with what the directors' tables say of them, the replicated store, and what was claimed.
 func SVG(w io.Writer, t sim.Timeline) error {
 	d := newDrawing(t)
 	d.all()
@@ -54,7 +54,7 @@ func SVG(w io.Writer, t sim.Timeline) error {
 	return err
 }
 
-const svgStyle = `.paper{fill:#fff}.name{fill:#1c2430;font-weight:600}.sub{fill:#5f6b7a;font-size:11px}.grid{stroke:#e3e8ee}.tick{fill:#5f6b7a;font-size:11px}.fault{stroke:#b3261e;stroke-dasharray:2 3}.faultname{fill:#b3261e;font-size:11px}.in{fill:#fff;font-size:11px;pointer-events:none}.dark{fill:#22303f;font-size:11px;pointer-events:none}.clear{fill:none;pointer-events:none}.what{fill:#22303f;font-size:11px;font-weight:600;pointer-events:none;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}.overlap{fill:#e02020}.none{fill:url(#none)}.cond{fill:url(#hatch)}.good{fill:#58b87a}.out{fill:#e02020}.advert{fill:#33475b;opacity:.55}.garp{fill:#c2185b}.yes{fill:#1a9850}.no{fill:#e02020}.lane{fill:#f3f5f8}.section{fill:#5f6b7a;font-size:11px;letter-spacing:.06em;font-weight:600}`
+const svgStyle = `.paper{fill:#fff}.name{fill:#1c2430;font-weight:600}.sub{fill:#5f6b7a;font-size:11px}.grid{stroke:#e3e8ee}.tick{fill:#5f6b7a;font-size:11px}.fault{stroke:#b3261e;stroke-dasharray:2 3}.faultname{fill:#b3261e;font-size:11px}.in{fill:#fff;font-size:11px;pointer-events:none}.dark{fill:#22303f;font-size:11px;pointer-events:none}.clear{fill:none;pointer-events:none}.what{fill:#22303f;font-size:11px;font-weight:600;pointer-events:none;paint-order:stroke;stroke:#fff;stroke-width:3px;stroke-linejoin:round}.overlap{fill:#e02020}.none{fill:url(#none)}.cond{fill:url(#hatch)}.hatchline{stroke:#333;opacity:.38}.nonepaper{fill:#fdeaea}.noneline{stroke:#f0a5a5}.plain,.plain-on{fill:#22303f;font-size:11px;pointer-events:none}.weighed{fill:#a8d5ba}.drained{fill:#f4c27a}.generation{fill:#cdd9ea}.generation.odd{fill:#b3c7e0}.good{fill:#58b87a}.out{fill:#e02020}.advert{fill:#33475b;opacity:.55}.garp{fill:#c2185b}.yes{fill:#1a9850}.no{fill:#e02020}.lane{fill:#f3f5f8}.section{paint-order:stroke;stroke:#fff;stroke-width:4px;fill:#5f6b7a;font-size:11px;letter-spacing:.06em;font-weight:600}`
 
 // drawing keeps the place where the next row goes.
 type drawing struct {
@@ -115,7 +115,7 @@ func (d *drawing) mark(at time.Duration, inner string) {
 }
 
 func (d *drawing) all() {
-	d.say(`<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" stroke="#333" stroke-width="2" opacity=".38"/></pattern><pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" fill="#fdeaea"/><line x1="0" y1="0" x2="0" y2="6" stroke="#f0a5a5" stroke-width="1.5"/></pattern><clipPath id="plot"><rect x="%d" y="0" width="%d" height="4000"/></clipPath></defs>`+"\n", left-6, width-left+6)
+	d.say(`<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><line x1="0" y1="0" x2="0" y2="6" class="hatchline" stroke-width="2"/></pattern><pattern id="none" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" class="nonepaper"/><line x1="0" y1="0" x2="0" y2="6" class="noneline" stroke-width="1.5"/></pattern><clipPath id="plot"><rect id="plotarea" x="%d" y="0" width="%d" height="4000"/></clipPath></defs>`+"\n", left-6, width-left+6)
 	d.y = 14
 	top := d.y + d.levels()*levelH
 	var body drawing
@@ -124,6 +124,8 @@ func (d *drawing) all() {
 	body.lanes()
 	body.vips()
 	body.clients()
+	body.servers()
+	body.store()
 	body.claims()
 	// Lines of faults go behind everything, over the whole height.
 	d.grid(top, body.y)
@@ -178,14 +180,17 @@ func (d *drawing) faults(top, bottom int) {
 		}
 		y := 14 + level*levelH
 		anchor, dx := "start", 4
-		if d.x(f.At)+room(text) > width {
+		if d.leftwards(f.At, text) {
 			anchor, dx = "end", -4
 		}
-		d.mark(f.At, fmt.Sprintf(`<line class="fault" x1="0" y1="%d" x2="0" y2="%d"/><circle r="2.6" cy="%d" class="no"><title>%s</title></circle><text class="faultname" x="%d" y="%d" text-anchor="%s">%s</text>`,
-			y, bottom, y, html.EscapeString(text), dx, y+4, anchor, html.EscapeString(shown)))
+		d.mark(f.At, fmt.Sprintf(`<line class="fault" x1="0" y1="%d" x2="0" y2="%d"/><circle r="2.6" cy="%d" class="no"><title>%s</title></circle><text class="faultname" data-label="%s" x="%d" y="%d" text-anchor="%s">%s</text>`,
+			y, bottom, y, html.EscapeString(text), html.EscapeString(text), dx, y+4, anchor, html.EscapeString(shown)))
 	})
 	d.say("</g>\n")
 }
+
+// leftwards says that a fault's label has room on the other side of its line only.
+func (d *drawing) leftwards(t time.Duration, text string) bool { return d.x(t)+room(text) > width }
 
 func room(text string) float64 { return float64(len([]rune(text)))*6.1 + 12 }
 
@@ -197,13 +202,17 @@ func (d *drawing) place(each func(f sim.Fault, text string, level int, fits bool
 		if text == "" {
 			continue
 		}
-		x, level := d.x(f.At), 0
-		for level < maxLevels-1 && ends[level] > x {
+		from, level := d.x(f.At), 0
+		to := from + room(text)
+		if d.leftwards(f.At, text) {
+			from, to = from-room(text), from+4
+		}
+		for level < maxLevels-1 && ends[level] > from {
 			level++
 		}
-		fits := ends[level] <= x
+		fits := ends[level] <= from
 		if fits {
-			ends[level] = x + room(text)
+			ends[level] = to
 		}
 		each(f, text, level, fits)
 	}
@@ -234,6 +243,11 @@ func (d *drawing) section(name string) {
 	d.y += 16
 }
 
+// right writes what a row is, beside it.
+func (d *drawing) right(text string, y int) {
+	d.say(`<text class="sub beside" x="%d" y="%d" text-anchor="end">%s</text>`, left-10, y, html.EscapeString(text))
+}
+
 func (d *drawing) lanes() {
 	d.section("DIRECTORS")
 	for _, h := range d.t.Hosts {
@@ -243,10 +257,10 @@ func (d *drawing) lanes() {
 		if len(tracks) == 0 {
 			tracks = []sim.Track{{}}
 		}
-		for k, tr := range tracks {
+		for _, tr := range tracks {
 			d.say(`<rect class="lane" x="%d" y="%d" width="%d" height="%d"/>`, left, d.y, width-left-right, barH)
-			if len(tracks) > 1 || k > 0 {
-				d.say(`<text class="sub" x="%d" y="%d" text-anchor="end">%s</text>`, left-10, d.y+barH/2+4, html.EscapeString(tr.Name))
+			if len(tracks) > 1 {
+				d.right(tr.Name, d.y+barH/2+4)
 			}
 			d.say(`<g clip-path="url(#plot)">`)
 			for _, s := range tr.Spans {
@@ -306,7 +320,7 @@ func (d *drawing) vips() {
 	for _, v := range d.t.VIPs {
 		d.say(`<text class="name" x="10" y="%d">%s</text><rect class="lane" x="%d" y="%d" width="%d" height="%d"/><g clip-path="url(#plot)">`, d.y+barH/2+4, html.EscapeString(v.VIP), left, d.y, width-left-right, barH)
 		for _, s := range v.None {
-			d.span("none", "", s, d.y, barH, "nobody", "dark", fmt.Sprintf("%s: nobody %s – %s", v.VIP, at(s.From), at(s.To)))
+			d.span("none", "", s, d.y, barH, "nobody", "plain", fmt.Sprintf("%s: nobody %s – %s", v.VIP, at(s.From), at(s.To)))
 		}
 		for _, s := range v.Spans {
 			d.span("", "fill:"+d.colour(s.What), s, d.y, barH, s.What, "in", fmt.Sprintf("%s on %s %s – %s", v.VIP, s.What, at(s.From), at(s.To)))
@@ -334,7 +348,7 @@ func (d *drawing) clients() {
 	d.section("CLIENTS")
 	for _, c := range d.t.Clients {
 		if len(d.t.Clients) > 1 {
-			d.say(`<text class="sub" x="%d" y="%d" text-anchor="end">%s</text>`, left-10, d.y+barH/2+4, html.EscapeString(c.VIP))
+			d.right(c.VIP, d.y+barH/2+4)
 		}
 		d.say(`<text class="name" x="10" y="%d">%s</text><rect class="lane" x="%d" y="%d" width="%d" height="%d"/><g clip-path="url(#plot)">`,
 			d.y+barH/2+4, html.EscapeString(c.Client), left, d.y, width-left-right, barH)
