@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -70,15 +71,25 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 				return a, false
 			}
 			a.option(w, v)
-			c.reportFeature(k, w.pos)
 		case "preferred_lft":
 			if v.text != "forever" && !c.wordValue(spec{name: "int", params: []string{"0", "4294967295"}}, kw+" preferred_lft", v) {
 				return a, false
 			}
 			a.option(w, v)
-		case "home", "-nodad", "mngtmpaddr", "noprefixroute", "autojoin", "track_group":
+		case "track_group":
+			if kw != "static_ipaddress" {
+				c.errorf(w.pos, "unknown-option", kw, "delete it", "track_group is for static addresses only")
+				return a, false
+			}
 			a.option(w, v)
-			c.reportFeature(k, w.pos)
+		case "home", "-nodad", "mngtmpaddr", "noprefixroute", "autojoin":
+			a.option(w, v)
+			switch {
+			case a.Prefix.Addr().Is4() && (w.text == "home" || w.text == "-nodad" || w.text == "mngtmpaddr"):
+				c.warnf(w.pos, "no-effect", kw, "delete it", "%s has an effect on IPv6 addresses only", w.text)
+			case w.text == "autojoin" && !a.Prefix.Addr().IsMulticast():
+				c.warnf(w.pos, "no-effect", kw, "delete it", "autojoin: the kernel refuses it for %s, which is no multicast address", a.Prefix.Addr())
+			}
 		default:
 			a.Broadcast = v.text
 			if b, err := netip.ParseAddr(v.text); v.text != "+" && v.text != "-" && (err != nil || !b.Is4()) {
@@ -88,6 +99,31 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 		}
 	}
 	return a, true
+}
+
+// Option returns what a word of the line without a field of its own was set to, and whether it was written.
+func (a Address) Option(name string) (value string, ok bool) {
+	words := strings.Fields(a.Options)
+	k := slices.Index(words, name)
+	switch {
+	case k < 0:
+		return "", false
+	case k+1 < len(words):
+		value = words[k+1] // of a flag it is the next word, which nobody asks for
+	}
+	return value, true
+}
+
+// Peer is the other end of a point-to-point address, with the prefix length of the network behind it; not valid: none.
+func (a Address) Peer() netip.Prefix {
+	v, _ := a.Option("peer")
+	if p, err := netip.ParsePrefix(v); err == nil {
+		return p
+	}
+	if p, err := netip.ParseAddr(v); err == nil {
+		return netip.PrefixFrom(p, p.BitLen())
+	}
+	return netip.Prefix{}
 }
 
 func (a *Address) option(w, v word) {

@@ -34,6 +34,7 @@ type Config struct {
 	BFDs            []*BFD         // bfd_instance blocks
 	ServerGroups    []*ServerGroup // virtual_server_group blocks
 	GARPGroups      []*GARPGroup
+	TrackGroups     []*TrackGroup
 	StaticAddresses []Address
 	StaticRoutes    []Route
 	StaticRules     []Rule

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -244,10 +243,13 @@ func (c *ctx) checkTrackers() {
 func (c *ctx) checkTrackGroups() {
 	var names []string
 	have := map[string]bool{}
-	for _, s := range c.cfg.Settings {
-		if s.Keyword == "track_group" && s.Block == "" && len(s.Values) > 0 {
-			names = append(names, s.Values[0])
-			have[s.Values[0]] = true
+	for _, g := range c.cfg.TrackGroups {
+		names = append(names, g.Name)
+		have[g.Name] = true
+		for _, m := range g.Members {
+			if !slices.ContainsFunc(c.cfg.Instances, func(i *Instance) bool { return i.Name == m.V }) {
+				c.warnf(m.Pos, "unknown-instance", "group", "write the name of a vrrp_instance", "track_group %s: there is no vrrp_instance %q", g.Name, shorten(m.V))
+			}
 		}
 	}
 	look := func(at Pos, name string) {
@@ -261,11 +263,8 @@ func (c *ctx) checkTrackGroups() {
 		c.errorf(at, "unknown-group", "track_group", hint, "there is no track_group %q", shorten(name))
 	}
 	for _, a := range c.cfg.StaticAddresses {
-		f := strings.Fields(a.Options)
-		for i, o := range f {
-			if o == "track_group" && i+1 < len(f) {
-				look(a.Pos, f[i+1])
-			}
+		if name, ok := a.Option("track_group"); ok {
+			look(a.Pos, name)
 		}
 	}
 	options := func(list []Option) {

@@ -48,6 +48,7 @@ func Diff(from, to *Config) []Change {
 	match(from.TrackFiles, to.TrackFiles, func(f *TrackFile) string { return "track_file " + f.Name }, one[TrackFile](d, "tracker", "", "", ""))
 	match(from.TrackProcesses, to.TrackProcesses, func(p *TrackProcess) string { return "vrrp_track_process " + p.Name }, one[TrackProcess](d, "tracker", "", "", ""))
 	match(from.BFDs, to.BFDs, func(b *BFD) string { return "bfd_instance " + b.Name }, one[BFD](d, "tracker", "", "", "the session starts anew"))
+	match(from.TrackGroups, to.TrackGroups, func(g *TrackGroup) string { return "track_group " + g.Name }, one[TrackGroup](d, "group", "", "", ""))
 	match(from.Instances, to.Instances, func(i *Instance) string { return "vrrp_instance " + i.Name }, d.instance)
 	match(from.ServerGroups, to.ServerGroups, func(g *ServerGroup) string { return "virtual_server_group " + g.Name }, one[ServerGroup](d, "group", "", "", "services are added and removed"))
 	match(from.VirtualServers, to.VirtualServers, serviceName, d.service)
@@ -180,6 +181,12 @@ func show(v reflect.Value) string {
 			if o[1] != "" {
 				out += o[0] + o[1]
 			}
+		}
+		if x.NoTrack {
+			out += " no_track"
+		}
+		if x.UseVMAC {
+			out += " use_vmac"
 		}
 		return out
 	case Route:

@@ -57,6 +57,26 @@ func closeGroup(c *ctx, s *stmt) {
 	}
 }
 
+// trackGroupRules are those of track_group.
+func trackGroupRules() []rule {
+	const G = "track_group"
+	return []rule{
+		{block: "", keyword: G, args: 1, open: func(c *ctx, s *stmt) bool {
+			w, ok := c.name(s)
+			if !ok || c.taken(s, w) {
+				return false
+			}
+			c.cfg.TrackGroups = append(c.cfg.TrackGroups, &TrackGroup{Name: w.text, Pos: s.pos})
+			return true
+		}, close: func(c *ctx, s *stmt) {
+			if g := lastOf(c.cfg.TrackGroups); len(g.Members) == 0 {
+				c.warnf(s.pos, "missing-keyword", G, "add: group { INSTANCE INSTANCE }", "track_group %s has no members", g.Name)
+			}
+		}},
+		{block: G, keyword: "group", each: wordList(func(c *ctx) *[]Value[string] { return &lastOf(c.cfg.TrackGroups).Members })},
+	}
+}
+
 // garpGroupRules are those of garp_group: how fast announcements may be sent.
 func garpGroupRules() []rule {
 	const G = "garp_group"

@@ -25,6 +25,13 @@ type SyncGroup struct {
 	NotifyPriority  Value[bool] // notify_priority_changes
 }
 
+// TrackGroup is a track_group block: instances that are in fault while the interface of a static address, route or rule with its name is.
+type TrackGroup struct {
+	Name    string
+	Pos     Pos
+	Members []Value[string] // names of instances
+}
+
 // GARPGroup is a garp_group block: the interval holds for Interface alone, and for all of Interfaces together.
 type GARPGroup struct {
 	Pos          Pos
@@ -67,6 +74,7 @@ type Route struct {
 	Table   string // number or name; empty: main
 	Metric  int64
 	NoTrack bool
+	Encap   Encap
 	// Nexthops are several gateways, used by weight.
 	Nexthops []Nexthop
 	Options  []Option // the rest, in written order

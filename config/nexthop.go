@@ -7,13 +7,14 @@ import (
 	"strings"
 )
 
-// Nexthop is one leg of a route with several: via IP [dev IF] [weight N] [onlink] [realms R].
+// Nexthop is one leg of a route with several: via IP [dev IF] [weight N] [onlink] [encap E] [realms R].
 type Nexthop struct {
 	Via    netip.Addr // may be invalid: only Dev
 	Dev    string
 	Weight int // 1 to 256
 	OnLink bool
 	Realms string
+	Encap  Encap
 }
 
 // nexthops reads everything behind the first nexthop of a line.
@@ -47,10 +48,18 @@ func (l *lineWords) nexthops(r *Route, o Option, six bool) bool {
 			continue
 		case "via", "dev", "weight", "realms":
 		case "encap":
-			l.c.need("route-encap", o.Pos, "encap", "delete it")
-			return false
+			rest := &lineWords{c: l.c, kw: l.kw}
+			for _, s := range words[k+1:] {
+				rest.words = append(rest.words, word{text: s, pos: o.Pos})
+			}
+			var ok bool
+			if n.Encap, ok = rest.encap(word{text: w, pos: o.Pos}); !ok {
+				return false
+			}
+			k += rest.i
+			continue
 		default:
-			return bad("possible are via, dev, weight, onlink, realms", "unknown option %q", shorten(w))
+			return bad("possible are via, dev, weight, onlink, encap, realms", "unknown option %q", shorten(w))
 		}
 		if k++; k == len(words) {
 			return bad("write: "+w+" VALUE", "%s needs a value", w)
@@ -111,6 +120,16 @@ func (r Route) Option(names ...string) (string, bool) { return option(r.Options,
 
 // Option returns what one of the synonyms was set to, and whether one was written.
 func (r Rule) Option(names ...string) (string, bool) { return option(r.Options, names) }
+
+// Interfaces are those that a rule names: iif and oif.
+func (r Rule) Interfaces() (out []string) {
+	for _, names := range [][]string{{"iif", "dev"}, {"oif"}} {
+		if dev, ok := r.Option(names...); ok {
+			out = append(out, dev)
+		}
+	}
+	return out
+}
 
 // Key tells a rule from others: two with one key are the same to the kernel.
 func (r Rule) Key() string {

@@ -70,6 +70,8 @@ func optionExample(k *keyword) (good, bad string) {
 		return "blackhole", "blackhol"
 	case "(rule line) type":
 		return "type prohibit", "type nothing"
+	case "(route line) encap":
+		return "encap ip id 5 dst 10.0.0.9 ttl 7", "encap ip dst 2001:db8::1"
 	case "(route line) from":
 		return "from 2001:db8:1::/64", "from nowhere"
 	case "(rule line) goto":
@@ -102,8 +104,6 @@ func optionExample(k *keyword) (good, bad string) {
 		return with("forever", "x")
 	case "nexthop":
 		return with("via 10.0.0.1 weight 2", "")
-	case "rest":
-		return with("mpls 100", "")
 	case "lockint":
 		return with("lock 1400", "lock x")
 	case "locktime":

@@ -242,6 +242,8 @@ func (c *ctx) routeLine(item *stmt, kw string) (Route, bool) {
 			}
 		case w.text == "no_track":
 			r.NoTrack = true
+		case w.text == "encap":
+			r.Encap, ok = l.encap(w)
 		default:
 			var o Option
 			if o, ok = l.option(k, w); !ok {

@@ -198,13 +198,14 @@ func (e *Elector) configure(c Configure) {
 
 	e.configureStatic(c.Config, e.leftStatic())
 	names, vmacs := nameVMACs(c.Config)
+	groups := trackedStatic(c.Config)
 	old := slices.Clone(e.instances)
 	var next []*instance
 	kept := map[*instance]*config.Instance{}
 	for _, ci := range c.Config.Instances {
 		at := slices.IndexFunc(old, func(i *instance) bool { return i.matches(ci) && i.names.equal(names[ci]) })
 		if at < 0 {
-			next = append(next, newInstance(ci, &c.Config.Global, names[ci]))
+			next = append(next, newInstance(ci, &c.Config.Global, names[ci], groups[ci.Name]))
 			continue
 		}
 		i := old[at]
@@ -219,6 +220,7 @@ func (e *Elector) configure(c Configure) {
 	e.index()
 	for _, i := range next {
 		if ci := kept[i]; ci != nil {
+			i.static = groups[ci.Name]
 			i.reconfigure(e, ci, &c.Config.Global)
 		}
 	}

@@ -22,7 +22,8 @@ type instance struct {
 	at      int              // its place in Elector.instances, -1 when it is no more there
 	all     []config.Address // what it holds while MASTER
 	ifaces  []string         // its own, those of its addresses and those it tracks without a weight: one that is down is a fault; sorted
-	watched []string         // and those with a weight
+	static  []string         // of lines of static_ipaddress and the like that have it in their track_group; these are in ifaces too
+	watched []string         // and those with a weight, and of addresses with no_track
 	started bool
 	// own are virtual addresses that are this host's own: of an address owner (priority 255), on the interface
 	// before this instance came. They are neither added nor removed.
@@ -66,8 +67,8 @@ const (
 	noteKinds = 64 // senders times reasons remembered per instance; forged sources must not grow it
 )
 
-func newInstance(c *config.Instance, g *config.Global, n vmacNames) *instance {
-	i := &instance{m: vrrp.New(vrrpConfig(c, g)), at: -1, names: n, extraAt: never}
+func newInstance(c *config.Instance, g *config.Global, n vmacNames, static []string) *instance {
+	i := &instance{m: vrrp.New(vrrpConfig(c, g)), at: -1, names: n, extraAt: never, static: static}
 	i.setConfig(c, g)
 	return i
 }
@@ -76,17 +77,27 @@ func newInstance(c *config.Instance, g *config.Global, n vmacNames) *instance {
 func (i *instance) setConfig(c *config.Instance, g *config.Global) {
 	i.cfg, i.global = c, g
 	i.all = slices.Concat(c.VIPs, c.ExcludedVIPs)
+	for k := range i.all {
+		if i.all[k].Dev == c.Interface.V {
+			i.all[k].Dev = "" // the same, written out
+		}
+	}
 	i.ifaces = []string{c.Interface.V}
 	for _, v := range i.all {
-		i.ifaces = append(i.ifaces, i.dev(v))
+		if !v.NoTrack {
+			i.ifaces = append(i.ifaces, i.dev(v))
+		}
 	}
 	for _, t := range c.TrackIfaces {
 		i.ifaces = append(i.ifaces, t.V)
 	}
-	i.ifaces = append(i.ifaces, i.paths().interfaces()...)
+	i.ifaces = slices.Concat(i.ifaces, i.paths().interfaces(), i.static)
 	slices.Sort(i.ifaces)
 	i.ifaces = slices.Compact(i.ifaces)
 	i.watched = slices.Clone(i.ifaces)
+	for _, v := range i.all {
+		i.watched = append(i.watched, i.dev(v))
+	}
 	for _, t := range c.WeightedIfaces {
 		i.watched = append(i.watched, t.Name)
 	}
@@ -296,7 +307,7 @@ func (i *instance) acquire(e *Elector) {
 	i.heldPaths.without(i.paths()).remove(e)
 	for _, v := range i.held {
 		if !containsAddress(want, v) {
-			e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
+			i.remove(e, v)
 		}
 	}
 	i.refuse(e, want, i.held)
@@ -306,7 +317,7 @@ func (i *instance) acquire(e *Elector) {
 		}
 	}
 	i.paths().without(i.heldPaths).add(e)
-	i.held, i.heldPaths = want, i.paths()
+	i.held, i.heldPaths = want, i.paths().keeping(i.heldPaths)
 	i.armExtra(e)
 	i.refuse(e, want)
 	e.emit(Remember{})
@@ -322,7 +333,7 @@ func (i *instance) release(e *Elector) {
 	}
 	i.paths().and(i.heldPaths).and(i.leftPaths).remove(e)
 	for _, v := range all {
-		e.emit(RemoveAddress{Interface: i.dev(v), Address: v})
+		i.remove(e, v)
 	}
 	i.refuse(e)
 	if i.held != nil || i.leftover != nil || !i.heldPaths.empty() || !i.leftPaths.empty() {
@@ -332,9 +343,19 @@ func (i *instance) release(e *Elector) {
 	i.heldPaths, i.leftPaths = paths{}, paths{}
 }
 
+// remove takes an address from the host, unless it now is another instance's: a reload may have moved it.
+func (i *instance) remove(e *Elector, v config.Address) {
+	dev := i.dev(v)
+	for _, o := range e.instances {
+		if o != i && slices.ContainsFunc(o.held, func(h config.Address) bool { return h.Prefix == v.Prefix && o.dev(h) == dev && h.SameAs(v) }) {
+			return
+		}
+	}
+	e.emit(RemoveAddress{Interface: dev, Address: v})
+}
+
 func containsAddress(list []config.Address, a config.Address) bool {
-	a.Pos = config.Pos{}
-	return slices.ContainsFunc(list, func(b config.Address) bool { b.Pos = config.Pos{}; return a == b })
+	return slices.ContainsFunc(list, a.SameAs)
 }
 
 // repair puts back a virtual address somebody took away. had and has are the addresses of the interface before and now.
@@ -344,7 +365,7 @@ func (i *instance) repair(e *Elector, now Link, had, has map[netip.Addr]bool) {
 	}
 	for _, v := range i.held {
 		a := v.Prefix.Addr()
-		if has[a] || !had[a] || i.dev(v) != now.Name {
+		if has[a] || !had[a] || i.dev(v) != now.Name || v.NoTrack { // with no_track: at the next takeover (keepalived 2.2.7, measured)
 			continue
 		}
 		e.emit(AddAddress{Interface: now.Name, Address: v})

@@ -35,13 +35,26 @@ func (p paths) empty() bool { return len(p.routes) == 0 && len(p.rules) == 0 }
 
 // without is what q has not.
 func (p paths) without(q paths) paths {
-	hasRoute := func(r config.Route) bool {
-		return slices.ContainsFunc(q.routes, func(s config.Route) bool { return s.Text == r.Text })
-	}
-	hasRule := func(r config.Rule) bool {
-		return slices.ContainsFunc(q.rules, func(s config.Rule) bool { return s.Key() == r.Key() })
-	}
+	hasRoute := func(r config.Route) bool { return slices.ContainsFunc(q.routes, r.SameAs) }
+	hasRule := func(r config.Rule) bool { return slices.ContainsFunc(q.rules, r.SameAs) }
 	return paths{slices.DeleteFunc(slices.Clone(p.routes), hasRoute), slices.DeleteFunc(slices.Clone(p.rules), hasRule)}
+}
+
+// keeping is p with those that are in q, too, as q has them: a line that is only written differently is the same to the host,
+// which knows it by its old text.
+func (p paths) keeping(q paths) paths {
+	p = paths{slices.Clone(p.routes), slices.Clone(p.rules)}
+	for k, r := range p.routes {
+		if at := slices.IndexFunc(q.routes, r.SameAs); at >= 0 {
+			p.routes[k] = q.routes[at]
+		}
+	}
+	for k, r := range p.rules {
+		if at := slices.IndexFunc(q.rules, r.SameAs); at >= 0 {
+			p.rules[k] = q.rules[at]
+		}
+	}
+	return p
 }
 
 func (p paths) and(q paths) paths {
@@ -102,10 +115,40 @@ func (p paths) interfaces() []string {
 		}
 	}
 	for _, r := range p.rules {
-		for _, names := range [][]string{{"iif", "dev"}, {"oif"}} {
-			if dev, ok := r.Option(names...); ok && !r.NoTrack {
-				out = append(out, dev)
+		if !r.NoTrack {
+			out = append(out, r.Interfaces()...)
+		}
+	}
+	return out
+}
+
+// trackedStatic is, by the name of an instance, the interfaces whose failure is a fault of it because its track_group is
+// written on a static line (keepalived 2.2.7, measured: what somebody deletes is put back, and no fault).
+func trackedStatic(c *config.Config) map[string][]string {
+	out := map[string][]string{}
+	add := func(group string, devs ...string) {
+		for _, g := range c.TrackGroups {
+			if g.Name != group {
+				continue
 			}
+			for _, m := range g.Members {
+				out[m.V] = append(out[m.V], devs...)
+			}
+		}
+	}
+	for _, a := range c.StaticAddresses {
+		if group, ok := a.Option("track_group"); ok {
+			add(group, c.StaticDev(a))
+		}
+	}
+	for _, r := range c.StaticRoutes {
+		if group, ok := r.Option("track_group"); ok && r.Dev != "" {
+			add(group, r.Dev)
+		}
+	}
+	for _, r := range c.StaticRules {
+		if group, ok := r.Option("track_group"); ok {
+			add(group, r.Interfaces()...)
 		}
 	}
 	return out
@@ -139,6 +182,7 @@ func (e *Elector) configureStatic(c *config.Config, left static) {
 		}
 	}
 	next.without(e.static.paths).add(e)
+	next.paths = next.keeping(e.static.paths)
 	e.static = next
 	if len(old.addrs) > 0 || len(next.addrs) > 0 || !old.empty() || !next.empty() {
 		e.emit(Remember{})

@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -194,7 +192,10 @@ func (op addressOp) message(b []byte, seq uint32) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	ip := c.Prefix.Addr()
+	ip, end, bits := c.Prefix.Addr(), c.Prefix.Addr(), c.Prefix.Bits()
+	if p := c.Peer(); p.IsValid() {
+		end, bits = p.Addr(), p.Bits()
+	}
 	start := len(b)
 	kind, flags, family := uint16(unix.RTM_NEWADDR), uint16(unix.NLM_F_REQUEST|unix.NLM_F_CREATE|unix.NLM_F_EXCL), byte(unix.AF_INET)
 	if op.remove {
@@ -209,15 +210,16 @@ func (op addressOp) message(b []byte, seq uint32) ([]byte, error) {
 	b = ne.AppendUint16(b, flags)
 	b = ne.AppendUint32(b, seq)
 	b = ne.AppendUint32(b, 0)
-	b = append(b, family, byte(c.Prefix.Bits()), 0, byte(scope))
+	b = append(b, family, byte(bits), 0, byte(scope))
 	b = ne.AppendUint32(b, uint32(op.index))
 	b = attribute(b, unix.IFA_LOCAL, ip.AsSlice())
-	b = attribute(b, unix.IFA_ADDRESS, ip.AsSlice())
+	b = attribute(b, unix.IFA_ADDRESS, end.AsSlice())
 	if !op.remove { // whatever its label is: it is to go
+		if flags := addressFlags(c); flags != 0 {
+			b = attribute(b, unix.IFA_FLAGS, ne.AppendUint32(nil, flags))
+		}
 		switch {
 		case ip.Is6():
-			// Detection of duplicates would keep a taken-over address silent for a second.
-			b = attribute(b, unix.IFA_FLAGS, ne.AppendUint32(nil, unix.IFA_F_NODAD))
 			// struct ifa_cacheinfo: preferred, valid, two times that the kernel sets itself.
 			b = attribute(b, unix.IFA_CACHEINFO, ne.AppendUint64(ne.AppendUint32(ne.AppendUint32(nil, preferred(c)), forever), 0))
 		default:
@@ -239,12 +241,33 @@ func (op addressOp) message(b []byte, seq uint32) ([]byte, error) {
 
 const forever = ^uint32(0)
 
+// addressFlags are those of linux/if_addr.h. Detection of duplicates would keep a taken-over address silent for a second; -nodad
+// asks for it all the same.
+func addressFlags(c config.Address) (flags uint32) {
+	list := []struct {
+		word string
+		flag uint32
+	}{{"noprefixroute", unix.IFA_F_NOPREFIXROUTE}, {"autojoin", unix.IFA_F_MCAUTOJOIN}}
+	if c.Prefix.Addr().Is6() {
+		flags = unix.IFA_F_NODAD
+		list = append(list, []struct {
+			word string
+			flag uint32
+		}{{"home", unix.IFA_F_HOMEADDRESS}, {"mngtmpaddr", unix.IFA_F_MANAGETEMPADDR}, {"-nodad", unix.IFA_F_NODAD}}...)
+	}
+	for _, f := range list {
+		if _, ok := c.Option(f.word); ok {
+			flags ^= f.flag
+		}
+	}
+	return flags
+}
+
 // preferred is for how many seconds the host may choose an IPv6 address as the source of connections of its own. One without
 // a prefix is for clients only, and never chosen, if preferred_lft does not say otherwise (keepalived 2.2.7, measured).
 func preferred(c config.Address) uint32 {
-	words := strings.Fields(c.Options)
-	if k := slices.Index(words, "preferred_lft"); k >= 0 && k+1 < len(words) {
-		if n, err := strconv.ParseUint(words[k+1], 10, 32); err == nil {
+	if v, ok := c.Option("preferred_lft"); ok {
+		if n, err := strconv.ParseUint(v, 10, 32); err == nil {
 			return uint32(n)
 		}
 		return forever

@@ -170,6 +170,7 @@ func (op routeOp) ways(b []byte) ([]byte, error) {
 		}
 		b = attribute(b, unix.RTA_OIF, ne.AppendUint32(nil, index))
 	}
+	b = encapsulation(b, r.Encap)
 	if len(r.Nexthops) == 0 {
 		return b, nil
 	}
@@ -196,6 +197,7 @@ func (op routeOp) ways(b []byte) ([]byte, error) {
 			}
 			legs = attribute(legs, unix.RTA_FLOW, ne.AppendUint32(nil, f))
 		}
+		legs = encapsulation(legs, n.Encap)
 		ne.PutUint16(legs[start:], uint16(len(legs)-start))
 	}
 	return attribute(b, unix.RTA_MULTIPATH, legs), nil

@@ -72,11 +72,23 @@ func (e *elector) recheck() {
 	}
 	for _, what := range sortedKeys(e.wishes) {
 		w := e.wishes[what]
-		if _, address := w.op.(addressOp); !address && !w.op.removes() && w.done && !w.failed {
+		if guarded(w.op) && !w.op.removes() && w.done && !w.failed {
 			w.looking = true
 			e.try(w, true)
 		}
 	}
+}
+
+// guarded says whether a route or rule that somebody took away is put back: not with no_track (keepalived 2.2.7, measured). Addresses
+// are up to the machine.
+func guarded(op change) bool {
+	switch op := op.(type) {
+	case routeOp:
+		return !op.route.NoTrack
+	case ruleOp:
+		return !op.rule.NoTrack
+	}
+	return false
 }
 
 // watchPaths begins to listen for routes and rules that disappear, when there are any to care for.
