@@ -11,7 +11,6 @@ import (
 
 	"quorate/internal/console"
 	"quorate/sim"
-	"quorate/sim/replay"
 )
 
 // listed is a built-in scenario as list shows it.
@@ -89,17 +88,8 @@ func (c *cli) simReplayCmd() *cobra.Command {
 	return &cobra.Command{
 		Use: "replay FILE", Short: "lay a capture over time: who owned what, when, and why it changed", Args: console.OneArg("FILE"),
 		Long: "replay reads a pcap or pcapng file, from production or written by --pcap, and says who owned what and when, every election\nwith its cause and packet numbers, and conflicts. It is clusterctl vrrp decode -r FILE, which has more flags.",
-		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := os.Open(args[0])
-			if err != nil {
-				return err
-			}
-			defer func() { _ = f.Close() }() // only read
-			r, err := replay.NewReader(f)
-			if err != nil {
-				return err
-			}
-			return c.decode(r.Frames(), replay.Options{}, false)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.decodeFile(cmd.Context(), decodeOptions{file: args[0]})
 		},
 	}
 }

@@ -154,7 +154,7 @@ func TestDecodeLive(t *testing.T) {
 	if code := <-done; code != 0 {
 		t.Errorf("exit %d: %s", code, errs.String())
 	}
-	for _, want := range []string{`"interface":"vlan7","src":"10.99.0.11"`, `"src":"10.99.0.11","verdict":"ok"`, `"verdict":"reject","reason":"addr_list`, `{"kind":"summary"`} {
+	for _, want := range []string{`"interface":"vlan7, untagged","src":"10.99.0.11"`, `"src":"10.99.0.11","verdict":"ok"`, `"verdict":"reject","reason":"addr_list`, `{"kind":"summary"`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())
 		}

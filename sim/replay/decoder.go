@@ -11,6 +11,15 @@ import (
 	"quorate/vrrp"
 )
 
+// Counts says how much there was.
+type Counts struct {
+	Frames, Packets  int // of the capture, and lines
+	Adverts          int // among the lines, right or not
+	Refused          int // lines with the verdict reject
+	First, Last      time.Time
+	Unstamped, Steps int // frames without a time; clocks set back
+}
+
 // Options of a Decoder.
 type Options struct {
 	// AuthPass is the password of auth_type AH; with CheckAH the check values are recomputed.
@@ -52,45 +61,28 @@ func (l Line) Verdict() string {
 	return "reject"
 }
 
-// String is the line as people read it. Text of foreign origin is not in it, apart from interface names.
-func (l Line) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%5d %+12.6f ", l.N, l.Since.Seconds())
-	if l.Interface != "" {
-		fmt.Fprintf(&b, "%s ", l.Interface)
-	}
-	fmt.Fprintf(&b, "%-4v ", l.Proto)
-	switch {
-	case l.Proto == ProtoARP:
-		fmt.Fprintf(&b, "%v", l.MAC)
-	case l.Src.IsValid():
-		fmt.Fprintf(&b, "%v > %v", l.Src, l.Dst)
-	}
-	if l.VRID != 0 {
-		fmt.Fprintf(&b, " vrid %d", l.VRID)
-	}
-	if l.Version != 0 {
-		fmt.Fprintf(&b, " v%d", l.Version)
-	}
-	fmt.Fprintf(&b, "  %s  %s", l.Verdict(), l.Reason())
-	return b.String()
-}
-
 // Limits of what is remembered. A capture, or a live segment, may hold anything.
 const (
 	maxRouters   = 4096 // VRIDs times segments
 	maxSpeakers  = 64   // per VRID
 	maxAddresses = 16384
-	maxEvents    = 10000 // of each kind in the summary
+	maxKept      = 1 << 20 // addresses in the lists of all of them
+	maxEvents    = 10000   // of each kind in the summary
 )
 
 // Decoder judges packets one after another. It learns who runs which VRID, and judges the next one by that.
 type Decoder struct {
-	key     *vrrp.AHKey
-	begin   time.Time
-	now     time.Duration
-	packets int // of interest
-	refused int
+	key   *vrrp.AHKey
+	begin time.Time
+	now   time.Duration // on the clock of the frame at hand
+	clock *clock        // that one
+	count Counts
+
+	clocks  map[string]*clock // by capture interface
+	skipped map[LinkType]int  // frames of link types that are not read
+	parts   []*parts          // of packets that came in fragments
+	lost    int               // fragments whose packet never got complete
+	headers int               // authentication headers
 
 	routers []*router // in order of appearance
 	index   map[routerKey]*router
@@ -101,7 +93,13 @@ type Decoder struct {
 	owners    []*run
 	twos      []*two
 	conflicts []*conflict
+	refusals  []*Refusal
+	kept      int // addresses in remembered lists
 	dropped   int // events beyond maxEvents
+	forgotten int // packets that were judged by themselves only, as too much had to be remembered
+
+	recent   []datagram        // adverts of the last moments, on whichever port
+	segments map[string]string // ports that belong together: each points to another, or is missing
 }
 
 type hostKey struct {
@@ -117,7 +115,8 @@ type host struct {
 
 // New returns a Decoder that knows nobody.
 func New(o Options) *Decoder {
-	d := &Decoder{index: map[routerKey]*router{}, hosts: map[hostKey]host{}, vips: map[hostKey][]*router{}}
+	d := &Decoder{index: map[routerKey]*router{}, hosts: map[hostKey]host{}, vips: map[hostKey][]*router{},
+		clocks: map[string]*clock{}, skipped: map[LinkType]int{}, segments: map[string]string{}}
 	if o.CheckAH {
 		d.key = vrrp.NewAHKey(o.AuthPass)
 	}
@@ -141,40 +140,96 @@ func Decode(frames iter.Seq2[Frame, error], o Options, emit func(Line) error) (S
 	return d.Summary(), nil
 }
 
-// Frame takes the next frame; it is not ok when the frame is no VRRP, AH, ARP or neighbour advertisement. Time
-// must not run backwards; if it does, it stands still.
+// Frame takes the next frame; it is not ok when there is no line about it.
 func (d *Decoder) Frame(f Frame) (Line, bool) {
-	if d.begin.IsZero() {
-		d.begin = f.Time
-	}
-	d.now = max(d.now, f.Time.Sub(d.begin))
+	d.tick(f)
 	p, ok := read(f)
 	if !ok {
+		if !f.Link.known() {
+			d.skipped[f.Link]++
+		}
 		return Line{}, false
 	}
-	d.packets++
-	l := Line{N: f.N, Time: f.Time, Since: f.Time.Sub(d.begin), Interface: p.link.port, Proto: p.proto,
+	if p.ip.frag != nil && p.fault == nil {
+		if frames, whole := d.join(&p); whole {
+			p.whole = frames
+			d.count.Refused -= len(frames) - 1
+			p.transport()
+		}
+	}
+	l := Line{N: f.N, Time: f.Time, Since: d.since(f), Interface: p.link.port, Proto: p.proto,
 		VRID: p.vrid, Version: p.ver, Src: p.ip.src, Dst: p.ip.dst, MAC: p.link.mac}
 	switch p.proto {
 	case ProtoVRRP, ProtoAH:
+		d.count.Adverts++
 		l.Text = d.advert(&p)
 	default:
 		if p.proto == ProtoARP {
 			l.Src, l.MAC = p.arp.spa, p.arp.sha
 		}
 		l.VRID, l.Text = d.neighbour(&p)
+		if p.proto == ProtoARP && !p.arp.gratuitous && l.VRID == 0 && p.fault == nil {
+			return Line{}, false
+		}
 	}
+	d.count.Packets++
 	if l.OK = p.fault == nil; !l.OK {
-		d.refused++
+		d.refuse(&p)
 		l.Word, l.Text = p.fault.word, p.fault.text
 	}
+	if len(p.whole) > 0 {
+		l.Text += fmt.Sprintf("; put together from fragments, packets %v", p.whole)
+	}
 	return l, true
+}
+
+// since is what the line shows.
+func (d *Decoder) since(f Frame) time.Duration {
+	if f.Time.IsZero() {
+		return d.now
+	}
+	return sinceOf(d.begin, f.Time)
+}
+
+// tick reads the clock of the frame's interface.
+func (d *Decoder) tick(f Frame) {
+	d.count.Frames++
+	if d.clock = d.clocks[f.Interface]; d.clock == nil {
+		d.clock = &clock{now: d.now}
+		if len(d.clocks) < maxInterfaces {
+			d.clocks[f.Interface] = d.clock
+		}
+	}
+	if d.now = d.clock.now; f.Time.IsZero() {
+		d.count.Unstamped++
+		return
+	}
+	if d.begin.IsZero() {
+		d.begin = f.Time
+	}
+	if d.clock.read(d.begin, f.Time) {
+		d.count.Steps++
+	}
+	d.now = d.clock.now
+	if d.count.First.IsZero() || f.Time.Before(d.count.First) {
+		d.count.First = f.Time
+	}
+	if f.Time.After(d.count.Last) {
+		d.count.Last = f.Time
+	}
 }
 
 // neighbour judges who says to have an address: a virtual one may be announced by its owner only.
 func (d *Decoder) neighbour(p *packet) (vrid uint8, text string) {
 	text = p.what
-	if p.fault != nil || !p.addr.IsValid() {
+	if p.fault == nil && !p.addr.IsValid() { // a probe (RFC 5227)
+		if routers := d.vips[hostKey{p.link.port, p.arp.tpa}]; len(routers) > 0 {
+			vrid = routers[0].key.vrid
+			text += fmt.Sprintf(" It is a virtual address of VRID %d: whoever asks would take it if nobody answered", vrid)
+		}
+		return vrid, text
+	}
+	if p.fault != nil {
 		return 0, text
 	}
 	routers := d.vips[hostKey{p.link.port, p.addr}]
@@ -229,18 +284,10 @@ func sameSet(a, b []netip.Addr) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	if slices.Equal(a, b) {
-		return true
-	}
-	for _, x := range a {
-		if !slices.Contains(b, x) {
-			return false
-		}
-	}
-	for _, x := range b {
-		if !slices.Contains(a, x) {
-			return false
-		}
-	}
-	return true
+	return slices.Equal(a, b) || slices.Equal(setOf(a), setOf(b))
+}
+
+func setOf(list []netip.Addr) []netip.Addr {
+	s := slices.SortedFunc(slices.Values(list), netip.Addr.Compare)
+	return slices.Compact(s)
 }

@@ -8,8 +8,9 @@
 //
 // # How a packet is judged
 //
-//  1. frame.go takes off Ethernet with VLAN tags, Linux "cooked" headers (both), loopback, or nothing, and reads
-//     the IP header. packet.go applies the checks that need no memory: TTL, then package vrrp's Decode.
+//  1. file.go finds the frames of pcap and pcapng; clock.go makes one time of their stamps. frame.go takes off Ethernet with
+//     VLAN tags, Linux "cooked" headers (both), loopback, or nothing; ip.go reads the IP header and puts fragments
+//     together. packet.go applies the checks that need no memory: TTL, then package vrrp's Decode.
 //  2. router.go compares an advert with the reference of its VRID: what the first speaker, or the owner since, sends.
 //     Version, authentication, v2 interval, address list, multicast or unicast, kind of checksum must agree; a source
 //     address belongs to one MAC; the sequence numbers of AH only grow. An ARP or neighbour advertisement for a
@@ -19,8 +20,9 @@
 //     when a better one is heard and the next advert does not come. Changes of owner are elections; two claims
 //     of which neither yields are an interval of two owners.
 //
-// Each (capture interface, VLAN, address family, VRID) is judged apart. In a file that was captured on several ports of
-// one switch the same story is told once per port.
+// Each (capture interface, VLAN, address family, VRID) is judged apart. Where several ports show the same datagrams, ports.go
+// makes one story of theirs: an owner is listed once, and two owners on two sides of a broken network are seen to be
+// two. notes.go says what a summary does not know, write.go prints it.
 //
 // # Words
 //
@@ -29,7 +31,9 @@
 //
 //	foreign_owner   a virtual address is claimed or announced by a host that does not own it
 //	truncated       the capture cut the frame; nothing is wrong with the packet
-//	ip_header, ip_checksum, fragment, malformed   no host would take it
+//	fragment        a part, which counts once the rest is there: the packet that completes it has the verdict of the whole
+//	ip_header, ip_checksum, malformed   no host would take it
+//	loop            (in conflicts only) the same datagrams come several times
 //
 // Verdicts are those of RFC 9568 with keepalived's additions (captures of keepalived 2.2.7 and FRR 8.4.4, with what they
 // logged, are the golden tests). Differences: version 3 over IPv4 is accepted with whichever checksum the others use,

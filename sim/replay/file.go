@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"math/bits"
 	"strings"
 	"time"
 )
@@ -18,6 +19,7 @@ const (
 	maxFrame      = 256 << 10 // the largest snap length tcpdump takes
 	maxBlock      = 16 << 20
 	maxInterfaces = 4096
+	maxName       = 256
 )
 
 // Magic numbers of the two formats.
@@ -51,11 +53,41 @@ type ngInterface struct {
 	link  LinkType
 	snap  int
 	perS  uint64 // units per second
-	shift time.Duration
+	shift int64  // seconds
 }
 
-// ErrFormat says that a file is no capture.
+// ErrFormat says that a file is no capture, and in its text what to do about it.
 var ErrFormat = errors.New("neither pcap nor pcapng")
+
+// foreign are the beginnings of what people have instead of a capture that is read.
+var foreign = []struct{ begin, remedy string }{
+	{"\x28\xb5\x2f\xfd", "it is compressed with zstd: unpack it first (zstd -d)"},
+	{"\xfd7zXZ\x00", "it is compressed with xz: unpack it first (xz -d)"},
+	{"BZh", "it is compressed with bzip2: unpack it first (bzip2 -d)"},
+	{"\x04\x22\x4d\x18", "it is compressed with lz4: unpack it first (lz4 -d)"},
+	{"PK\x03\x04", "it is a zip archive: unpack it first"},
+	{"snoop\x00\x00\x00", "it is a snoop capture: convert it (editcap -F pcapng IN OUT)"},
+	{"RTSS", "it is a Network Monitor capture: convert it (editcap -F pcapng IN OUT)"},
+	{"GMBU", "it is a Network Monitor capture: convert it (editcap -F pcapng IN OUT)"},
+	{"\x34\xcd\xb2\xa1", "it is pcap of a kind with longer frame headers: convert it (editcap -F pcapng IN OUT)"},
+	{"\xa1\xb2\xcd\x34", "it is pcap of a kind with longer frame headers: convert it (editcap -F pcapng IN OUT)"},
+}
+
+// notCapture says what a file is, as far as its first octets tell.
+func notCapture(begin []byte) error {
+	if len(begin) == 0 {
+		return fmt.Errorf("%w: the file is empty; a tcpdump that is killed before its buffer is written leaves that (tcpdump -U writes each packet)", ErrFormat)
+	}
+	for _, f := range foreign {
+		if strings.HasPrefix(string(begin), f.begin) {
+			return fmt.Errorf("%w: %s", ErrFormat, f.remedy)
+		}
+	}
+	if !bytes.ContainsFunc(begin, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r >= 0x7f }) {
+		return fmt.Errorf("%w: it is text, beginning with %q; record a capture with tcpdump -w FILE", ErrFormat, begin)
+	}
+	return fmt.Errorf("%w: it begins with % x; record a capture with tcpdump -w FILE, or convert another format with editcap -F pcapng", ErrFormat, begin)
+}
 
 // NewReader reads as far as the first frame.
 func NewReader(r io.Reader) (*Reader, error) {
@@ -67,12 +99,14 @@ func NewReader(r io.Reader) (*Reader, error) {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
 		c.r = bufio.NewReaderSize(z, 64<<10)
-		magic, err = c.r.Peek(4)
-		if err != nil {
+		if magic, err = c.r.Peek(4); err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("gzip: %w", err)
 		}
-	} else if err != nil {
-		return nil, fmt.Errorf("%w: %d octets only", ErrFormat, len(magic))
+	} else if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(magic) < 4 {
+		return nil, notCapture(magic)
 	}
 	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
 		switch order.Uint32(magic) {
@@ -86,7 +120,8 @@ func NewReader(r io.Reader) (*Reader, error) {
 		}
 	}
 	if c.order == nil {
-		return nil, fmt.Errorf("%w: it begins with % x", ErrFormat, magic)
+		begin, _ := c.r.Peek(16) // what there is of them
+		return nil, notCapture(begin)
 	}
 	head, err := c.take(24)
 	if err != nil {
@@ -244,11 +279,12 @@ func (c *Reader) describe(b []byte) error {
 		}
 		switch value := o[:size]; {
 		case code == 2: // if_name
-			i.name = strings.ToValidUTF8(string(bytes.TrimRight(value, "\x00")), "?")
+			name := strings.ToValidUTF8(string(bytes.TrimRight(value, "\x00")), "?")
+			i.name = strings.ReplaceAll(name[:min(len(name), maxName)], ", ", ",") // the summary makes lists of them
 		case code == 9 && size >= 1: // if_tsresol: a power of 10, or of 2 with the top bit
 			i.perS = resolution(value[0])
 		case code == 14 && size >= 8: // if_tsoffset, seconds
-			i.shift = time.Duration(int64(c.order.Uint64(value))) * time.Second
+			i.shift = int64(c.order.Uint64(value))
 		}
 		o = o[min((size+3)&^3, len(o)):]
 	}
@@ -307,21 +343,26 @@ func (c *Reader) packet(kind uint32, b []byte) (Frame, bool, error) {
 	}
 	c.n++
 	data := b[fixed : fixed+int(have)]
-	f := Frame{N: c.n, Interface: i.name, Link: i.link, Data: data, Length: max(int(min(length, 1<<30)), len(data)),
-		Time: ngTime(stamp, i.perS).Add(i.shift)}
+	f := Frame{N: c.n, Interface: i.name, Link: i.link, Data: data, Length: max(int(min(length, 1<<30)), len(data))}
+	if kind != 3 { // a simple packet has no time
+		f.Time = ngTime(stamp, i.perS, i.shift)
+	}
 	return f, true, nil
 }
 
-func ngTime(stamp, perS uint64) time.Time {
-	sec, rest := stamp/perS, stamp%perS
-	var nano uint64
-	switch {
-	case perS <= 1e9:
-		nano = rest * 1e9 / perS
-	default:
-		nano = uint64(float64(rest) / float64(perS) * 1e9)
+// lastSecond is the end of the year 9999, the last one that can be written with four digits.
+const lastSecond = 253402300799
+
+func ngTime(stamp, perS uint64, shift int64) time.Time {
+	hi, lo := bits.Mul64(stamp%perS, 1e9)
+	nano, _ := bits.Div64(hi, lo, perS) // hi < perS, as stamp%perS is
+	sec := int64(min(stamp/perS, lastSecond))
+	if shift > 0 {
+		sec += min(shift, lastSecond-sec)
+	} else {
+		sec = max(sec+max(shift, -lastSecond), 0)
 	}
-	return time.Unix(int64(min(sec, 1<<40)), int64(nano)).UTC()
+	return time.Unix(sec, int64(nano)).UTC()
 }
 
 // Frames iterates over what is left; the last pair has an error if the file does not end well.

@@ -244,8 +244,8 @@ func TestDamaged(t *testing.T) {
 		file []byte
 		want string
 	}{
-		{nil, "neither pcap nor pcapng"},
-		{[]byte("virtual_server 10.0.0.1 80 {"), "neither pcap nor pcapng: it begins with 76 69 72 74"},
+		{nil, "the file is empty"},
+		{[]byte("virtual_server 10.0.0.1 80 {"), `it is text, beginning with "virtual_server 1"`},
 		{[]byte{0x1f, 0x8b, 8, 0}, "gzip"},
 		{huge, "more than any capture holds"},
 		{[]byte{0x0a, 0x0d, 0x0d, 0x0a, 0xff, 0xff, 0xff, 0xff, 0x4d, 0x3c, 0x2b, 0x1a}, "section header of"},
@@ -286,7 +286,7 @@ func FuzzFile(f *testing.F) {
 		if s.Packets != n {
 			t.Fatalf("%d lines, %d packets", n, s.Packets)
 		}
-		if err := s.Write(io.Discard); err != nil {
+		if err := s.Write(io.Discard, Style{}); err != nil {
 			t.Fatal(err)
 		}
 	})

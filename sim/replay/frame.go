@@ -2,7 +2,6 @@ package replay
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"time"
 )
 
@@ -13,6 +12,8 @@ type LinkType uint16
 const (
 	LinkNull     LinkType = 0   // BSD loopback: address family in the byte order of the host
 	LinkEthernet LinkType = 1   //
+	linkRawBSD   LinkType = 12  // an IP packet, as some BSDs number it
+	linkRawOBSD  LinkType = 14  // the same of OpenBSD
 	LinkRaw      LinkType = 101 // an IP packet
 	LinkLoop     LinkType = 108 // OpenBSD loopback: address family in network order
 	LinkSLL      LinkType = 113 // Linux "cooked", tcpdump -i any
@@ -24,14 +25,23 @@ const (
 // Frame is one captured frame.
 type Frame struct {
 	N         int       // number in the capture, from 1, the one Wireshark shows
-	Time      time.Time // when it was captured
+	Time      time.Time // when it was captured; zero if the format does not tell
 	Interface string    // name or number of the capture interface, empty if the format has none
 	Link      LinkType
 	Data      []byte // what was captured; not kept
 	Length    int    // octets on the wire; more than len(Data) when the capture cut the frame
 }
 
-// EtherTypes and IP protocols of interest.
+// known says whether frames of this link type are read.
+func (t LinkType) known() bool {
+	switch t {
+	case LinkNull, LinkEthernet, linkRawBSD, linkRawOBSD, LinkRaw, LinkLoop, LinkSLL, LinkIPv4, LinkIPv6, LinkSLL2:
+		return true
+	}
+	return false
+}
+
+// EtherTypes of interest.
 const (
 	etherIPv4 = 0x0800
 	etherARP  = 0x0806
@@ -39,8 +49,6 @@ const (
 	etherVLAN = 0x8100 // IEEE 802.1Q
 	etherQinQ = 0x88a8 // IEEE 802.1ad
 	etherQOld = 0x9100
-
-	protoICMPv6 = 58
 )
 
 // maxTags bounds the VLAN tags and IPv6 extension headers walked through.
@@ -50,6 +58,7 @@ const maxTags = 8
 type netPacket struct {
 	mac   MAC    // sender's, if the link layer tells
 	port  string // interface and VLANs: what tells one segment from another
+	vlan  string // the VLANs alone
 	ether uint16
 	body  []byte
 }
@@ -59,6 +68,7 @@ type netPacket struct {
 func (f Frame) link() (p netPacket, ok bool) {
 	b := f.Data
 	p.port = f.Interface
+	raw := false // only the first octet says what it is
 	switch f.Link {
 	case LinkEthernet:
 		if len(b) < 14 {
@@ -81,18 +91,15 @@ func (f Frame) link() (p netPacket, ok bool) {
 		if b[11] == 6 {
 			p.mac = MAC(b[12:18])
 		}
-		if p.port != "" {
-			p.port += "/"
-		}
-		p.port += "if" + decimal(uint(binary.BigEndian.Uint32(b[4:])))
+		p.port = path(p.port, "if"+decimal(uint(binary.BigEndian.Uint32(b[4:]))))
 		p.ether, p.body = binary.BigEndian.Uint16(b), b[20:]
-	case LinkRaw, LinkIPv4, LinkIPv6:
-		p.body = b
+	case LinkRaw, LinkIPv4, LinkIPv6, linkRawBSD, linkRawOBSD:
+		p.body, raw = b, true
 	case LinkNull, LinkLoop:
 		if len(b) < 4 {
 			return p, false
 		}
-		p.body = b[4:]
+		p.body, raw = b[4:], true
 	default:
 		return p, false
 	}
@@ -101,14 +108,12 @@ func (f Frame) link() (p netPacket, ok bool) {
 			break
 		}
 		if id := binary.BigEndian.Uint16(p.body) & 0xfff; id != 0 { // 0 is a priority tag, no VLAN
-			if p.port != "" {
-				p.port += "/"
-			}
-			p.port += "vlan" + decimal(uint(id))
+			p.vlan = path(p.vlan, "vlan"+decimal(uint(id)))
 		}
 		p.ether, p.body = binary.BigEndian.Uint16(p.body[2:]), p.body[4:]
 	}
-	if p.ether == 0 && len(p.body) > 0 { // no link layer to say
+	p.port = path(p.port, p.vlan)
+	if raw && len(p.body) > 0 {
 		switch p.body[0] >> 4 {
 		case 4:
 			p.ether = etherIPv4
@@ -117,6 +122,13 @@ func (f Frame) link() (p netPacket, ok bool) {
 		}
 	}
 	return p, p.ether == etherIPv4 || p.ether == etherIPv6 || p.ether == etherARP
+}
+
+func path(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "/" + b
 }
 
 func decimal(n uint) string {
@@ -129,98 +141,4 @@ func decimal(n uint) string {
 			return string(b[i:])
 		}
 	}
-}
-
-// ipPacket is an IP packet whose header could be read.
-type ipPacket struct {
-	src, dst netip.Addr
-	ttl      uint8
-	proto    uint8
-	id       uint16
-	header   []byte // IPv4 only
-	payload  []byte
-	fault    *fault // of the IP header itself
-}
-
-// fault is why a packet is refused: a word and a sentence.
-type fault struct{ word, text string }
-
-// ip reads an IPv4 or IPv6 packet; cut says that the capture does not hold all of the frame. It is
-// not ok when not even the protocol can be told.
-func (p netPacket) ip(cut bool) (ipPacket, bool) {
-	if p.ether == etherIPv4 {
-		return readIPv4(p.body, cut)
-	}
-	return readIPv6(p.body, cut)
-}
-
-func readIPv4(b []byte, cut bool) (ip ipPacket, ok bool) {
-	if len(b) < 20 || b[0]>>4 != 4 {
-		return ip, false
-	}
-	ip = ipPacket{
-		src: netip.AddrFrom4([4]byte(b[12:16])), dst: netip.AddrFrom4([4]byte(b[16:20])),
-		ttl: b[8], proto: b[9], id: binary.BigEndian.Uint16(b[4:]),
-	}
-	head, total := int(b[0]&0xf)*4, int(binary.BigEndian.Uint16(b[2:]))
-	switch {
-	case head < 20 || total < head || len(b) < head:
-		ip.fault = &fault{"ip_header", "IPv4 header length " + decimal(uint(head)) + " in a packet of " + decimal(uint(total))}
-	case checksum(b[:head]) != 0:
-		ip.fault = &fault{"ip_checksum", "checksum of the IPv4 header is wrong"}
-	case binary.BigEndian.Uint16(b[6:])&0x3fff != 0: // more fragments, or an offset
-		ip.fault = &fault{"fragment", "a fragment; adverts are never fragmented"}
-	case total > len(b):
-		ip.fault = short(total, len(b), cut)
-	default:
-		ip.header, ip.payload = b[:head], b[head:total]
-	}
-	return ip, true
-}
-
-func short(want, have int, cut bool) *fault {
-	if cut {
-		return &fault{"truncated", "the capture holds " + decimal(uint(have)) + " of " + decimal(uint(want)) + " octets; capture with a larger snap length"}
-	}
-	return &fault{"length", "the IP header says " + decimal(uint(want)) + " octets, there are " + decimal(uint(have))}
-}
-
-func readIPv6(b []byte, cut bool) (ip ipPacket, ok bool) {
-	if len(b) < 40 || b[0]>>4 != 6 {
-		return ip, false
-	}
-	ip = ipPacket{
-		src: netip.AddrFrom16([16]byte(b[8:24])), dst: netip.AddrFrom16([16]byte(b[24:40])),
-		ttl: b[7], proto: b[6],
-	}
-	total := int(binary.BigEndian.Uint16(b[4:])) // a jumbogram (0) carries nothing for us
-	body := b[40:]
-	if total > len(body) {
-		ip.fault = short(total+40, len(b), cut)
-	} else {
-		body = body[:total]
-	}
-	for range maxTags { // extension headers (RFC 8200 4)
-		var size int
-		switch {
-		case len(body) < 8:
-		case ip.proto == 0 || ip.proto == 43 || ip.proto == 60: // hop by hop, routing, destination options
-			size = int(body[1])*8 + 8
-		case ip.proto == 44 && ip.fault == nil:
-			if binary.BigEndian.Uint16(body[2:])&0xfff9 != 0 {
-				ip.fault = &fault{"fragment", "a fragment; adverts are never fragmented"}
-			}
-			size = 8
-		case ip.proto == 44:
-			size = 8
-		}
-		if size == 0 || size > len(body) {
-			break
-		}
-		ip.proto, body = body[0], body[size:]
-	}
-	if ip.fault == nil {
-		ip.payload = body
-	}
-	return ip, true
 }

@@ -137,7 +137,7 @@ func (d *Decoder) claim(r *router, f *profile, p *packet, s *speaker) {
 	before := me.last
 	me.f, me.mac, me.prio, me.interval = f, p.link.mac, a.Priority, a.Interval
 	if p.fault == nil || me.adverts == 0 {
-		me.addrs = slices.Clone(a.Addrs)
+		me.addrs = d.list(a.Addrs, me.addrs, f.addrs)
 	}
 	me.foreign = me.foreign && p.fault != nil
 	me.last, me.lastN = now, n
@@ -149,6 +149,17 @@ func (d *Decoder) claim(r *router, f *profile, p *packet, s *speaker) {
 			u.superAt, u.superN, u.superBy, u.farewell = now, n, me, false
 		}
 	}
+}
+
+// list remembers addresses, in one copy if they are known already.
+func (d *Decoder) list(addrs []netip.Addr, known ...[]netip.Addr) []netip.Addr {
+	for _, k := range known {
+		if slices.Equal(addrs, k) {
+			return k
+		}
+	}
+	d.kept += len(addrs)
+	return addrs
 }
 
 // elect records a change of owner among those with one configuration.
@@ -279,7 +290,7 @@ type side struct {
 }
 
 func sideOf(p *packet) side {
-	return side{src: p.ip.src, mac: p.link.mac, vrid: p.vrid, vips: slices.Clone(p.advert.Addrs)}
+	return side{src: p.ip.src, mac: p.link.mac, vrid: p.vrid, vips: p.advert.Addrs}
 }
 
 // conflict is what one foreign sender does to one virtual router.
@@ -300,6 +311,7 @@ func (d *Decoder) conflict(r *router, p *packet, owner *run, theirs side) {
 	if theirs.vrid == 0 && p.proto != ProtoARP && p.proto != ProtoND {
 		theirs.vrid = p.vrid
 	}
+	p.told = true
 	var c *conflict
 	for i := len(d.conflicts) - 1; i >= max(0, len(d.conflicts)-4*maxSpeakers); i-- {
 		if o := d.conflicts[i]; o.r == r && o.theirs.src == theirs.src && o.theirs.mac == theirs.mac && o.theirs.vrid == theirs.vrid {
@@ -311,6 +323,7 @@ func (d *Decoder) conflict(r *router, p *packet, owner *run, theirs side) {
 		if !d.limit(len(d.conflicts)) {
 			return
 		}
+		d.kept += len(theirs.vips)
 		c = &conflict{r: r, theirs: theirs, first: d.now, firstN: p.frame.N}
 		d.conflicts = append(d.conflicts, c)
 	}
@@ -323,6 +336,9 @@ func (d *Decoder) conflict(r *router, p *packet, owner *run, theirs side) {
 	if !slices.Contains(c.reasons, p.fault.word) {
 		c.reasons = append(c.reasons, p.fault.word)
 		c.texts = append(c.texts, p.fault.text)
+	}
+	if len(c.theirs.vips) == 0 {
+		c.theirs.vips = d.list(theirs.vips)
 	}
 	c.count++
 	c.last, c.lastN = d.now, p.frame.N

@@ -16,6 +16,14 @@ func (m MAC) String() string {
 	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
 }
 
+// text is empty for an address that is not known.
+func (m MAC) text() string {
+	if m == (MAC{}) {
+		return ""
+	}
+	return m.String()
+}
+
 // virtual reports whether m is the virtual router MAC of a VRID (RFC 9568 7.3).
 func (m MAC) virtual(vrid uint8) bool {
 	return m == MAC{0, 0, 0x5e, 0, 1, vrid} || m == MAC{0, 0, 0x5e, 0, 2, vrid}
@@ -55,8 +63,11 @@ type packet struct {
 	proto Proto
 	ip    ipPacket
 	fault *fault
+	whole []int // the packets whose fragments it was put together from
+	told  bool  // its refusal is part of a conflict
 
-	advert vrrp.Advert // vrrp, ah
+	advert vrrp.Advert  // vrrp, ah
+	set    []netip.Addr // its addresses, sorted, once somebody asked
 	ah     vrrp.AH
 	vrid   uint8 // as far as readable, also of refused packets
 	ver    uint8
@@ -68,9 +79,10 @@ type packet struct {
 }
 
 type arpPacket struct {
-	op       uint16
-	sha, tha MAC
-	spa, tpa netip.Addr
+	op         uint16
+	sha        MAC
+	spa, tpa   netip.Addr
+	gratuitous bool // or a probe: said to all, about one address
 }
 
 // read finds out what a frame is. It is not ok for frames that are of no interest.
@@ -82,8 +94,7 @@ func read(f Frame) (p packet, ok bool) {
 	cut := f.Length > len(f.Data)
 	if p.link.ether == etherARP {
 		p.proto = ProtoARP
-		p.readARP(cut)
-		return p, true
+		return p, p.readARP(cut)
 	}
 	if p.ip, ok = p.link.ip(cut); !ok {
 		return p, false
@@ -92,24 +103,41 @@ func read(f Frame) (p packet, ok bool) {
 	switch p.ip.proto {
 	case vrrp.ProtocolNumber:
 		p.proto = ProtoVRRP
-		p.readAdvert(p.ip.payload)
+		if f := p.ip.frag; f != nil && f.offset == 0 {
+			p.vrid, p.ver, _ = vrrp.VRIDOf(p.ip.payload)
+		}
 	case vrrp.ProtocolAH:
 		// Other users of AH put something else behind it, or send it where no router listens.
-		if p.fault == nil && (len(p.ip.payload) == 0 || p.ip.payload[0] != vrrp.ProtocolNumber) && p.ip.dst != vrrp.Group(false) {
+		first := p.ip.frag == nil || p.ip.frag.offset == 0
+		if first && (len(p.ip.payload) == 0 || p.ip.payload[0] != vrrp.ProtocolNumber) && p.ip.dst != vrrp.Group(false) {
 			return p, false
 		}
 		p.proto = ProtoAH
-		p.readAH()
 	case protoICMPv6:
-		if len(p.ip.payload) == 0 || p.ip.payload[0] != 136 {
+		// A fragment of a neighbour advertisement is ignored by all hosts (RFC 6980 5).
+		if p.ip.frag != nil || len(p.ip.payload) == 0 || p.ip.payload[0] != 136 {
 			return p, false
 		}
 		p.proto = ProtoND
-		p.readNA()
 	default:
 		return p, false
 	}
+	if p.ip.frag == nil {
+		p.transport()
+	}
 	return p, true
+}
+
+// transport reads what the IP packet carries.
+func (p *packet) transport() {
+	switch p.proto {
+	case ProtoVRRP:
+		p.readAdvert(p.ip.payload)
+	case ProtoAH:
+		p.readAH()
+	case ProtoND:
+		p.readNA()
+	}
 }
 
 func (p *packet) refuse(word, format string, args ...any) {
@@ -121,13 +149,13 @@ func (p *packet) refuse(word, format string, args ...any) {
 // readAdvert applies RFC 9568 7.1 in its order: TTL, then the message. What can be read of a
 // refused one is read all the same: it says who is to blame.
 func (p *packet) readAdvert(message []byte) {
-	if p.fault != nil {
-		return
-	}
 	if vrid, version, ok := vrrp.VRIDOf(message); ok {
 		p.vrid, p.ver = vrid, version
 	} else if len(message) > 1 {
 		p.vrid, p.ver = message[1], message[0]>>4
+	}
+	if p.fault != nil {
+		return
 	}
 	if p.ip.dst.IsMulticast() && p.ip.ttl != vrrp.TTL { // unicast may be routed; keepalived 2.2.7 does not look
 		p.refuse(vrrp.RejectTTL.String(), "TTL %d, expected %d: it came through a router, or was made up", p.ip.ttl, vrrp.TTL)
@@ -176,6 +204,9 @@ func (p *packet) fail(err error) {
 
 func (p *packet) readAH() {
 	if p.fault != nil {
+		if len(p.ip.payload) > vrrp.AHLen {
+			p.readAdvert(p.ip.payload[vrrp.AHLen:])
+		}
 		return
 	}
 	message, err := p.ah.Decode(p.ip.payload)
@@ -184,48 +215,61 @@ func (p *packet) readAH() {
 		return
 	}
 	p.readAdvert(message)
-	if p.fault == nil && p.advert.AuthType != vrrp.AuthAH {
+	switch {
+	case p.fault != nil:
+	case p.ip.src.Is6():
+		p.refuse(vrrp.RejectAuthType.String(), "an authentication header over IPv6, where VRRP has none; a host with IPsec may take it, keepalived and FRR do not send it")
+	case p.advert.AuthType != vrrp.AuthAH:
 		p.refuse(vrrp.RejectAuthType.String(), "an authentication header, but the message says auth type %v", p.advert.AuthType)
-	}
-	if src := p.ip.src.As4(); p.fault == nil && p.ah.SPI != binary.BigEndian.Uint32(src[:]) {
-		p.refuse(vrrp.RejectAuth.String(), "parameter index %08x, expected the source address", p.ah.SPI)
+	default:
+		if src := p.ip.src.As4(); p.ah.SPI != binary.BigEndian.Uint32(src[:]) {
+			p.refuse(vrrp.RejectAuth.String(), "parameter index %08x, expected the source address", p.ah.SPI)
+		}
 	}
 }
 
-func (p *packet) readARP(cut bool) {
+// readARP is not ok for ARP that no virtual address can be in: of other kinds of addresses, and other operations than request and reply.
+func (p *packet) readARP(cut bool) bool {
 	b := p.link.body
 	if len(b) < 28 {
 		p.fault = short(28, len(b), cut)
 		p.what = "ARP"
-		return
+		return cut
 	}
-	p.what = "ARP"
 	// Ethernet, IPv4, their address lengths (RFC 826)
 	if binary.BigEndian.Uint32(b) != 0x00010800 || b[4] != 6 || b[5] != 4 {
-		p.refuse("malformed", "ARP for another kind of address: % x", b[:6])
-		return
+		return false
 	}
 	a := arpPacket{
-		op: binary.BigEndian.Uint16(b[6:]), sha: MAC(b[8:14]), tha: MAC(b[18:24]),
+		op: binary.BigEndian.Uint16(b[6:]), sha: MAC(b[8:14]),
 		spa: netip.AddrFrom4([4]byte(b[14:18])), tpa: netip.AddrFrom4([4]byte(b[24:28])),
 	}
-	p.arp, p.addr, p.mac = a, a.spa, a.sha
+	if a.op != 1 && a.op != 2 {
+		return false
+	}
+	form := "request"
+	if a.op == 2 {
+		form = "reply"
+	}
+	p.addr, p.mac = a.spa, a.sha
 	switch {
-	case a.op != 1 && a.op != 2:
-		p.refuse("malformed", "ARP operation %d is neither request nor reply", a.op)
-	case a.spa == a.tpa:
-		p.what = fmt.Sprintf("gratuitous: %v is at %v", a.spa, a.sha)
-		if p.link.mac != (MAC{}) && a.sha != p.link.mac {
-			p.what += fmt.Sprintf(", sent by %v", p.link.mac)
-		}
-	case a.op == 1 && a.spa == netip.IPv4Unspecified():
+	case a.spa == netip.IPv4Unspecified() && a.op == 1:
+		a.gratuitous = a.tpa != a.spa
 		p.what = fmt.Sprintf("probe: is %v in use?", a.tpa)
 		p.addr = netip.Addr{}
+	case a.spa == a.tpa:
+		a.gratuitous = true
+		p.what = fmt.Sprintf("gratuitous %s: %v is at %v", form, a.spa, a.sha)
 	case a.op == 1:
 		p.what = fmt.Sprintf("request: who has %v? tell %v", a.tpa, a.spa)
 	default:
 		p.what = fmt.Sprintf("reply: %v is at %v", a.spa, a.sha)
 	}
+	if p.link.mac != (MAC{}) && a.sha != p.link.mac {
+		p.what += fmt.Sprintf(", sent by %v", p.link.mac)
+	}
+	p.arp = a
+	return true
 }
 
 // readNA checks a neighbour advertisement as RFC 4861 7.1.2 says.

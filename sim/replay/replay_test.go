@@ -64,7 +64,7 @@ func show(t testing.TB, file []byte, o Options) string {
 	if err != nil {
 		fmt.Fprintf(&b, "error: %v\n", err)
 	}
-	if err := s.Write(&b); err != nil {
+	if err := s.Write(&b, Style{}); err != nil {
 		t.Fatal(err)
 	}
 	return strings.ReplaceAll(b.String(), "\n\n", "\n")

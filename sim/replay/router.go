@@ -20,10 +20,12 @@ type routerKey struct {
 // router is a virtual router: what its members have in common and who they are.
 type router struct {
 	key      routerKey
+	clock    *clock
 	ref      *profile // what the first speaker, or the owner since, runs; the others are judged by it
 	profiles []*profile
 	speakers []*speaker
-	runs     []*run // of those who claim to be owner just now
+	spoke    *speaker // the last one
+	runs     []*run   // of those who claim to be owner just now
 }
 
 // profile is what all members of a virtual router must agree on.
@@ -34,6 +36,7 @@ type profile struct {
 	data     [8]byte
 	interval time.Duration
 	addrs    []netip.Addr
+	set      []netip.Addr // the same, sorted
 	unicast  bool
 	form     vrrp.ChecksumForm
 
@@ -48,18 +51,22 @@ type profile struct {
 }
 
 type speaker struct {
-	src  netip.Addr
-	mac  MAC
-	id   uint16 // of the last IPv4 packet
-	seen time.Duration
-	n    int
+	src netip.Addr
+	mac MAC
+
+	// the last advert
+	id    uint16 // of the IPv4 packet
+	sum   uint64 // of the message
+	seen  time.Duration
+	n     int
+	again int // how many were repeated
 }
 
 func (p *packet) profile() *profile {
 	a := &p.advert
 	return &profile{
 		proto: p.proto, version: a.Version, auth: a.AuthType, data: a.AuthData, interval: a.Interval,
-		addrs: slices.Clone(a.Addrs), unicast: !p.ip.dst.IsMulticast(), form: a.Checksum,
+		addrs: a.Addrs, set: setOf(a.Addrs), unicast: !p.ip.dst.IsMulticast(), form: a.Checksum,
 		src: p.ip.src,
 	}
 }
@@ -81,7 +88,7 @@ func (f *profile) differs(p *packet) *fault {
 		return bad(vrrp.RejectAuth, "password differs from the one")
 	case a.Version == 2 && a.Interval != f.interval:
 		return bad(vrrp.RejectInterval, "interval %v, expected %v", a.Interval, f.interval)
-	case !sameSet(a.Addrs, f.addrs):
+	case len(a.Addrs) != len(f.addrs) || !slices.Equal(a.Addrs, f.addrs) && !slices.Equal(p.addrs(), f.set):
 		return bad(vrrp.RejectAddrList, "addresses %s, expected %s", words(a.Addrs), words(f.addrs))
 	case f.unicast == p.ip.dst.IsMulticast():
 		return bad(vrrp.RejectDestination, "sent to %v, expected %s", p.ip.dst, cast(f.unicast))
@@ -91,6 +98,14 @@ func (f *profile) differs(p *packet) *fault {
 			sumOf(a.Checksum), sumOf(f.form))
 	}
 	return nil
+}
+
+// addrs are the addresses of the advert, sorted.
+func (p *packet) addrs() []netip.Addr {
+	if p.set == nil {
+		p.set = setOf(p.advert.Addrs)
+	}
+	return p.set
 }
 
 func (p *packet) advertIs6() bool { return p.ip.src.Is6() }
@@ -122,21 +137,25 @@ func sumOf(f vrrp.ChecksumForm) string {
 
 // advert judges an advert by what is known of its segment and returns what it is, in words.
 func (d *Decoder) advert(p *packet) string {
+	key := routerKey{p.link.port, p.ip.src.Is6(), p.vrid}
+	r := d.index[key]
 	if p.fault != nil {
+		d.misfit(r, p)
 		return ""
 	}
-	key := routerKey{p.link.port, p.ip.src.Is6(), p.advert.VRID}
-	r := d.index[key]
-	if r == nil {
-		if len(d.routers) >= maxRouters {
-			return "more VRIDs than are remembered"
+	d.recognise(p)
+	if r == nil || len(p.advert.Addrs) > maxKept-d.kept {
+		if len(d.routers) >= maxRouters || len(p.advert.Addrs) > maxKept-d.kept {
+			d.forgotten++
+			return describe(&p.advert) + "; judged by itself only, as there is more than is remembered"
 		}
-		r = &router{key: key}
+		r = &router{key: key, clock: d.clock}
 		d.index[key] = r
 		d.routers = append(d.routers, r)
 	}
 	text := describe(&p.advert)
 	if p.proto == ProtoAH {
+		d.headers++
 		text += fmt.Sprintf(", sequence %d", p.ah.Sequence)
 	}
 	if d.ownSource(r, p) {
@@ -163,16 +182,32 @@ func (d *Decoder) advert(p *packet) string {
 		f.hasSeq = false
 	}
 	s := r.speaker(p)
-	if dup := s.repeats(p, d.now); dup != "" {
-		text += "; " + dup
+	if r.repeats(s, p, d.now) {
+		text += fmt.Sprintf("; the same datagram as packet %d: a loop, or captured twice", s.n)
+		d.loop(r, s, p)
 	}
-	s.heard(p, d.now)
+	s.heard(r, p, d.now)
 	if p.fault == nil && f.replayed(p) {
 		p.refuse(vrrp.RejectSequence.String(), "sequence number %d after %d: a replay, or a sender that has not heard the others", p.ah.Sequence, f.seq)
 		return text
 	}
 	d.claim(r, f, p, s)
 	return text
+}
+
+// misfit takes an advert that is wrong by itself. It is a conflict when another than the owner keeps sending it for a VRID
+// that is in use; the owner's own are damaged on the way.
+func (d *Decoder) misfit(r *router, p *packet) {
+	switch p.fault.word {
+	case "truncated", "fragment", "ip_header", "ip_checksum":
+		return
+	}
+	if r == nil {
+		return
+	}
+	if o := r.owner(); o == nil || o.src != p.ip.src {
+		d.conflict(r, p, o, side{src: p.ip.src, mac: p.link.mac, vrid: p.vrid})
+	}
 }
 
 func describe(a *vrrp.Advert) string {
@@ -197,7 +232,7 @@ func (d *Decoder) ownSource(r *router, p *packet) bool {
 	if known && d.now-h.seen < 4*p.advert.Interval {
 		p.refuse(vrrp.RejectOwnSource.String(), "source %v belongs to %v (packet %d), this came from %v: forged, looped back, or two hosts with one address",
 			p.ip.src, h.mac, h.n, p.link.mac)
-		d.conflict(r, p, nil, side{src: p.ip.src, mac: p.link.mac, vips: slices.Clone(p.advert.Addrs)})
+		d.conflict(r, p, nil, side{src: p.ip.src, mac: p.link.mac, vips: p.advert.Addrs})
 		return true
 	}
 	if ok || len(d.hosts) < maxAddresses {
@@ -247,7 +282,7 @@ func (d *Decoder) fit(r *router, p *packet) (f *profile, note string) {
 			p.refuse("foreign_owner", "VRID %d claims an address of VRID %d (%s)", p.vrid, other.key.vrid, words(other.ref.addrs))
 			d.conflict(other, p, owner, sideOf(p))
 		}
-		r.ref = r.add(p.profile())
+		r.ref = d.add(r, p)
 		f, note = r.ref, fmt.Sprintf("first advert of VRID %d", r.key.vrid)
 		switch {
 		case f.version != 3 || p.advertIs6():
@@ -277,14 +312,14 @@ func (d *Decoder) fit(r *router, p *packet) (f *profile, note string) {
 	case r.mayChange(p, d.now):
 		note = "changed: " + r.ref.differs(p).text
 		old := r.ref
-		r.ref = r.add(p.profile())
+		r.ref = d.add(r, p)
 		r.ref.last, r.ref.seq = old.last, 0
 		f = r.ref
 	default:
 		p.fault = r.ref.differs(p)
 		f = r.find(p)
 		if f == nil {
-			f = r.add(p.profile())
+			f = d.add(r, p)
 		}
 		d.conflict(r, p, r.owner(), sideOf(p))
 	}
@@ -305,9 +340,11 @@ func join(a, b string) string {
 	return a + "; " + b
 }
 
-func (r *router) add(f *profile) *profile {
+func (d *Decoder) add(r *router, p *packet) *profile {
+	f := p.profile()
 	if len(r.profiles) < maxSpeakers {
 		r.profiles = append(r.profiles, f)
+		d.kept += 2 * len(f.addrs)
 	}
 	return f
 }
@@ -375,16 +412,34 @@ func (r *router) speakerOf(mac MAC) *speaker {
 	return nil
 }
 
-// repeats notices the same datagram again: a loop in the network, or a capture on two ports of one switch.
-func (s *speaker) repeats(p *packet, now time.Duration) string {
-	if s.n != 0 && len(p.ip.header) > 0 && p.ip.id != 0 && p.ip.id == s.id && now-s.seen < p.advert.Interval/2 {
-		return fmt.Sprintf("the same datagram as packet %d: a loop, or captured twice", s.n)
+// repeats notices the same datagram again: a loop in the network, or a capture on two ports of one switch. Datagrams
+// without an identification (IPv6, and IPv4 of senders that leave it 0) are the same when nothing in them differs, nobody made
+// the sender repeat itself, and no timer could.
+func (r *router) repeats(s *speaker, p *packet, now time.Duration) bool {
+	switch {
+	case s.n == 0 || now-s.seen >= p.advert.Interval/2 || s.sum != fnv(p.ip.payload) || s.mac != p.link.mac:
+		return false
+	case p.ip.id != 0:
+		return p.ip.id == s.id
 	}
-	return ""
+	return s.id == 0 && r.spoke == s && p.advert.Priority != vrrp.PriorityStop && now-s.seen < min(p.advert.Interval/10, 20*time.Millisecond)
 }
 
-func (s *speaker) heard(p *packet, now time.Duration) {
-	s.mac, s.id, s.seen, s.n = p.link.mac, p.ip.id, now, p.frame.N
+func (s *speaker) heard(r *router, p *packet, now time.Duration) {
+	r.spoke = s
+	s.mac, s.id, s.seen, s.n, s.sum = p.link.mac, p.ip.id, now, p.frame.N, fnv(p.ip.payload)
+}
+
+// loop makes a conflict of datagrams that come again and again. A single one may have been doubled on its way; and
+// without the interface, in "cooked" captures, each bridge and bond below shows it once more.
+func (d *Decoder) loop(r *router, s *speaker, p *packet) {
+	if s.again++; s.again < 2 || p.frame.Link == LinkSLL {
+		return
+	}
+	was := p.fault
+	p.fault = &fault{"loop", "the same datagrams come several times"}
+	d.conflict(r, p, nil, sideOf(p))
+	p.fault, p.told = was, was != nil && p.told
 }
 
 // human rounds a duration to what a reader can compare.

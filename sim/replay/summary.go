@@ -2,7 +2,6 @@ package replay
 
 import (
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,13 +12,15 @@ import (
 
 // Summary is what happened in a capture. Its JSON has the keys kind, owners, elections, conflicts and two_owners.
 type Summary struct {
-	Packets, Refused int // lines, and those with the verdict reject
-	Owners           []Owner
-	Elections        []Election
-	Conflicts        []Conflict
-	TwoOwners        []TwoOwners
-	Dropped          int // events that were not kept because there are too many
-	begin            time.Time
+	Counts
+	Owners    []Owner
+	Elections []Election
+	Conflicts []Conflict
+	TwoOwners []TwoOwners
+	Refusals  []Refusal // of packets that are part of no conflict
+	Notes     []string  // what keeps this from being the whole truth, in sentences
+	begin     time.Time
+	ports     int
 }
 
 // Instant is a packet with its time.
@@ -34,7 +35,7 @@ type Owner struct {
 	Family    string   `json:"family"` // ipv4 or ipv6
 	Interface string   `json:"interface,omitempty"`
 	Src       string   `json:"src"`
-	MAC       string   `json:"mac"`
+	MAC       string   `json:"mac"` // empty if the link layer does not tell
 	Priority  uint8    `json:"priority"`
 	VIPs      []string `json:"vips"`
 	From      Instant  `json:"from"`
@@ -45,6 +46,8 @@ type Owner struct {
 	Ended string `json:"ended"`
 	// Foreign: none of its adverts agreed with what the others of this VRID send.
 	Foreign bool `json:"foreign"`
+
+	interval time.Duration
 }
 
 // Election is a change of owner.
@@ -65,6 +68,7 @@ type Election struct {
 	Detail   string  `json:"detail"`
 
 	at, gap, expected time.Duration
+	interval          time.Duration
 	n                 int
 	run, prev         *run
 	cause, text       string
@@ -82,7 +86,11 @@ func (p Party) String() string {
 	if p.Src == "" {
 		return "nobody (no owner was heard)"
 	}
-	return fmt.Sprintf("%s (%s, %s)", p.Src, p.MAC, strings.Join(p.VIPs, ", "))
+	s := slices.DeleteFunc([]string{p.MAC, strings.Join(p.VIPs, ", ")}, func(s string) bool { return s == "" })
+	if len(s) == 0 {
+		return p.Src
+	}
+	return fmt.Sprintf("%s (%s)", p.Src, strings.Join(s, ", "))
 }
 
 // Conflict is a host whose packets do not fit what others on the segment run.
@@ -112,43 +120,54 @@ type TwoOwners struct {
 	Seconds   float64  `json:"seconds"`
 	// VIPs that both claim; empty when two clusters use one VRID for different addresses.
 	VIPs []string `json:"vips"`
+
+	interval time.Duration
 }
 
 // Summary says what happened so far.
 func (d *Decoder) Summary() Summary {
-	s := Summary{Packets: d.packets, Refused: d.refused, Dropped: d.dropped, begin: d.begin,
+	s := Summary{Counts: d.count, begin: d.begin,
 		Owners: []Owner{}, Elections: []Election{}, Conflicts: []Conflict{}, TwoOwners: []TwoOwners{}}
+	end := d.now // of the capture, on whatever interface
+	for _, c := range d.clocks {
+		end = max(end, c.now)
+	}
+	ports := map[string]bool{}
+	for _, r := range d.routers {
+		ports[r.key.port] = true
+	}
+	s.ports = len(ports)
 	for _, u := range d.owners {
-		end, endN, why := u.end, u.endN, u.ended
+		to, toN, why := u.end, u.endN, u.ended
 		if u.active { // the capture goes on: look, do not touch
 			v := *u
-			if v.expire(d.now); v.active {
-				end, endN, why = v.last, v.lastN, "end"
+			if v.expire(end); v.active {
+				to, toN, why = v.last, v.lastN, "end"
 				if v.superBy != nil {
-					end, endN, why = v.superAt, v.superN, "outranked"
+					to, toN, why = v.superAt, v.superN, "outranked"
 				}
 			} else {
-				end, endN, why = v.end, v.endN, v.ended
+				to, toN, why = v.end, v.endN, v.ended
 			}
 		}
 		s.Owners = append(s.Owners, Owner{VRID: u.r.key.vrid, Family: u.r.family(), Interface: u.r.key.port,
-			Src: u.src.String(), MAC: u.mac.String(), Priority: u.prio, VIPs: texts(u.addrs),
-			From: d.instant(u.first, u.firstN), To: d.instant(end, endN), Adverts: u.adverts, Ended: why, Foreign: u.foreign})
+			Src: u.src.String(), MAC: u.mac.text(), Priority: u.prio, VIPs: texts(u.addrs),
+			From: d.instant(u.r, u.first, u.firstN), To: d.instant(u.r, to, toN), Adverts: u.adverts, Ended: why, Foreign: u.foreign, interval: u.interval})
 	}
 	for _, e := range d.elections {
 		e.VRID, e.Family, e.Interface = e.run.r.key.vrid, e.run.r.family(), e.run.r.key.port
-		e.At, e.Owner, e.Cause, e.Detail = d.instant(e.at, e.n), e.run.src.String(), e.cause, e.text
+		e.At, e.Owner, e.Cause, e.Detail = d.instant(e.run.r, e.at, e.n), e.run.src.String(), e.cause, e.text
 		if e.prev != nil {
 			e.Previous = e.prev.src.String()
 		}
-		e.Gap, e.Expected = e.gap.Seconds(), e.expected.Seconds()
+		e.Gap, e.Expected, e.interval = e.gap.Seconds(), e.expected.Seconds(), e.run.interval
 		s.Elections = append(s.Elections, e)
 	}
 	for _, c := range d.conflicts {
 		meaning, remedy := explain(c)
 		s.Conflicts = append(s.Conflicts, Conflict{VRID: c.r.key.vrid, Family: c.r.family(), Interface: c.r.key.port,
 			Reasons: slices.Clone(c.reasons), Foreign: c.theirs.party(), Owner: c.ours.party(),
-			First: d.instant(c.first, c.firstN), Last: d.instant(c.last, c.lastN), Packets: c.count,
+			First: d.instant(c.r, c.first, c.firstN), Last: d.instant(c.r, c.last, c.lastN), Packets: c.count,
 			Detail: strings.Join(c.texts, "; "), Meaning: meaning, Remedy: remedy})
 	}
 	for _, t := range d.twos {
@@ -159,14 +178,19 @@ func (d *Decoder) Summary() Summary {
 			}
 		}
 		s.TwoOwners = append(s.TwoOwners, TwoOwners{VRID: t.a.r.key.vrid, Family: t.a.r.family(), Interface: t.a.r.key.port,
-			Owners: []string{t.a.src.String(), t.b.src.String()}, From: d.instant(t.from, t.fromN), To: d.instant(t.to, t.toN),
-			Seconds: (t.to - t.from).Seconds(), VIPs: texts(both)})
+			Owners: []string{t.a.src.String(), t.b.src.String()}, From: d.instant(t.a.r, t.from, t.fromN), To: d.instant(t.a.r, t.to, t.toN),
+			Seconds: (t.to - t.from).Seconds(), VIPs: texts(both), interval: max(t.a.interval, t.b.interval)})
 	}
+	for _, f := range d.refusals {
+		s.Refusals = append(s.Refusals, *f)
+	}
+	s.Notes = d.notes()
+	d.joinPorts(&s)
 	return s
 }
 
-func (d *Decoder) instant(at time.Duration, n int) Instant {
-	return Instant{N: n, Time: d.begin.Add(at)}
+func (d *Decoder) instant(r *router, at time.Duration, n int) Instant {
+	return r.clock.instant(d.begin, at, n)
 }
 
 func (r *router) family() string {
@@ -180,7 +204,7 @@ func (s side) party() Party {
 	if s.mac == (MAC{}) && !s.src.IsValid() {
 		return Party{VIPs: []string{}}
 	}
-	p := Party{MAC: s.mac.String(), VRID: s.vrid, VIPs: texts(s.vips)}
+	p := Party{MAC: s.mac.text(), VRID: s.vrid, VIPs: texts(s.vips)}
 	if s.src.IsValid() {
 		p.Src = s.src.String()
 	}
@@ -204,6 +228,9 @@ func explain(c *conflict) (meaning, remedy string) {
 			"take the address off the host with this MAC; a router that was killed may have left it behind"
 	case has("foreign_owner"):
 		return "two VRIDs claim one address: two hosts answer for it", "give each virtual address to one VRID only"
+	case has("loop"):
+		return "packets come back: a loop in the network (a bridge, a bond, spanning tree off), or the capture shows them twice (a mirror port for both directions)",
+			"capture on one interface and direction; if they still come twice, look for the loop"
 	case has("auth") && !c.ours.src.IsValid():
 		return "no advert could be verified with the password given", "give the group's own auth_pass; 8 octets count"
 	}
@@ -215,60 +242,4 @@ func explain(c *conflict) (meaning, remedy string) {
 		}
 	}
 	return "somebody else uses this VRID", "find the port of this MAC on the switch"
-}
-
-// Write prints the summary for people; times count from the first frame.
-func (s Summary) Write(w io.Writer) error {
-	var b strings.Builder
-	fmt.Fprintf(&b, "\n%d packets, %d rejected\n", s.Packets, s.Refused)
-	at := func(i Instant) string { return fmt.Sprintf("%+.6f (packet %d)", i.Time.Sub(s.begin).Seconds(), i.N) }
-	id := func(iface string, vrid uint8, family string) string {
-		if iface != "" {
-			iface += " "
-		}
-		if family == "ipv6" {
-			return fmt.Sprintf("%sVRID %d IPv6", iface, vrid)
-		}
-		return fmt.Sprintf("%sVRID %d", iface, vrid)
-	}
-	section := func(title string, n int) {
-		if n == 0 {
-			fmt.Fprintf(&b, "\n%s: none\n", title)
-			return
-		}
-		fmt.Fprintf(&b, "\n%s:\n", title)
-	}
-	section("Owners", len(s.Owners))
-	for _, o := range s.Owners {
-		fmt.Fprintf(&b, "  %s: %s (%s) priority %d owned %s\n      %s .. %s, %d adverts, ended: %s", id(o.Interface, o.VRID, o.Family),
-			o.Src, o.MAC, o.Priority, strings.Join(o.VIPs, ", "), at(o.From), at(o.To), o.Adverts, o.Ended)
-		if o.Foreign {
-			b.WriteString(", foreign")
-		}
-		b.WriteByte('\n')
-	}
-	section("Elections", len(s.Elections))
-	for _, e := range s.Elections {
-		fmt.Fprintf(&b, "  %s: %s %s, cause %s: %s\n", id(e.Interface, e.VRID, e.Family), at(e.At), e.Owner, e.Cause, e.Detail)
-	}
-	section("Conflicts", len(s.Conflicts))
-	for _, c := range s.Conflicts {
-		fmt.Fprintf(&b, "  %s: %v against %v, %d packets, %s .. %s\n      %s: %s\n      meaning: %s\n      remedy: %s\n",
-			id(c.Interface, c.VRID, c.Family), c.Foreign, c.Owner, c.Packets, at(c.First), at(c.Last),
-			strings.Join(c.Reasons, ", "), c.Detail, c.Meaning, c.Remedy)
-	}
-	section("Two owners", len(s.TwoOwners))
-	for _, t := range s.TwoOwners {
-		vips := strings.Join(t.VIPs, ", ")
-		if vips == "" {
-			vips = "different addresses"
-		}
-		fmt.Fprintf(&b, "  %s: %s of %s: %s .. %s, %.6f s\n", id(t.Interface, t.VRID, t.Family), strings.Join(t.Owners, " and "), vips,
-			at(t.From), at(t.To), t.Seconds)
-	}
-	if s.Dropped > 0 {
-		fmt.Fprintf(&b, "\n%d more events are not listed\n", s.Dropped)
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
 }
