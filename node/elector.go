@@ -133,6 +133,17 @@ func (e *Elector) Deadline() (time.Duration, bool) {
 	return next, found
 }
 
+// Waited says whether a Tick at now would end an instance's wait for adverts, so that it takes an address. What has arrived should be
+// told before.
+func (e *Elector) Waited(now time.Duration) bool {
+	for k, at := range e.due {
+		if at <= now && e.instances[k].m.State() == vrrp.Backup {
+			return true
+		}
+	}
+	return false
+}
+
 // tick gives every part whose deadline has come its turn.
 func (e *Elector) tick() {
 	if len(e.answers) > 0 {

@@ -86,6 +86,8 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 			ev.Keys = append(ev.Keys, ipvs.Key{Protocol: ipvs.TCP, Addr: a.Addr(), Port: a.Port()})
 		}
 		d.s.Step(d.now, ev)
+	case "waited":
+		return fmt.Sprintf("%t\n", d.e.Waited(d.now+time.Duration(number("in_ms", 0))*time.Millisecond))
 	case "recovered":
 		ev := Recovered{Alive: d.now - time.Duration(number("silent_ms", 100))*time.Millisecond}
 		for _, a := range td.CmdArgs {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,8 +25,8 @@ type vrrpSocket struct {
 	rc    syscall.RawConn
 	tap   *frameSocket // then it receives, and f only sends and has joined the group
 	ended atomic.Bool
+	taken chan struct{} // the worker has received what Await announced
 	ttl   int           // of unicast packets, as last set
-	read  []vrrp.Packet // that were there together with the last one, see Receive
 }
 
 // openVRRP opens a socket. One for a multicast group is bound to that, so that unicast adverts and those for other
@@ -62,7 +63,7 @@ func openVRRP(name string, index int, kind node.Socket) (*vrrpSocket, error) {
 		_ = f.Close()
 		return fail(err)
 	}
-	s := &vrrpSocket{Socket: kind, name: name, index: index, f: f, rc: rc}
+	s := &vrrpSocket{Socket: kind, name: name, index: index, f: f, rc: rc, taken: make(chan struct{}, 1)}
 	if kind.Tap {
 		if s.tap, err = openTapSocket(name, index, kind); err == nil {
 			err = attach(fd, deaf)
@@ -226,82 +227,90 @@ func (s *vrrpSocket) setTTL(fd int, p vrrp.Packet) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl)
 }
 
-// receiveBatch is how many packets are taken at once: an owner of many virtual routers sends their adverts together.
-const receiveBatch = 128
+// receiveBatch is how many packets are taken at once, so that a flood does not keep the worker from all else.
+const receiveBatch = 256
 
-// Receive waits for a packet. Header and payload are fresh slices.
-func (s *vrrpSocket) Receive(buf []byte) (vrrp.Packet, error) {
-	for len(s.read) == 0 {
-		var rerr error
-		rc := s.rc
-		if s.tap != nil {
-			rc = s.tap.rc
-		}
-		err := rc.Read(func(fd uintptr) bool {
-			for len(s.read) < receiveBatch {
-				if rerr = s.receiveOne(int(fd), buf); rerr != nil {
-					break
-				}
-			}
-			return len(s.read) > 0 || !errors.Is(rerr, unix.EAGAIN) && !errors.Is(rerr, unix.EINTR)
-		})
-		if err == nil && len(s.read) == 0 {
-			err = rerr
-		}
-		if s.ended.Load() {
-			return vrrp.Packet{}, os.ErrClosed
-		}
-		if err != nil {
-			return vrrp.Packet{}, fmt.Errorf("receive on %s: %w", s.name, err)
-		}
+// listener is where packets arrive.
+func (s *vrrpSocket) listener() syscall.RawConn {
+	if s.tap != nil {
+		return s.tap.rc
 	}
-	p := s.read[0]
-	s.read = s.read[1:]
-	return p, nil
+	return s.rc
 }
 
-// Rest returns what was there together with the packet that Receive returned.
-func (s *vrrpSocket) Rest() []vrrp.Packet {
-	rest := s.read
-	s.read = nil
-	return rest
+// Await waits until there is something to receive, an error included.
+func (s *vrrpSocket) Await() error {
+	var perr error
+	err := s.listener().Read(func(fd uintptr) bool {
+		var n int
+		n, perr = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		return n > 0 || perr != nil && perr != unix.EINTR
+	})
+	if s.ended.Load() {
+		return os.ErrClosed
+	}
+	return cmp.Or(err, perr)
 }
 
-// receiveOne takes a packet without waiting; what is none is dropped.
-func (s *vrrpSocket) receiveOne(fd int, buf []byte) error {
+// Receive gives each the packets that lie in the socket, without waiting; Await may be waiting beside it. A packet's bytes are
+// those of buf: each keeps none of them. After an error the rest may still lie there.
+func (s *vrrpSocket) Receive(buf []byte, each func(vrrp.Packet)) error {
+	var rerr error
+	err := s.listener().Control(func(fd uintptr) {
+		for range receiveBatch {
+			var p vrrp.Packet
+			var ok bool
+			if p, ok, rerr = s.receiveOne(int(fd), buf); rerr != nil {
+				return
+			}
+			if ok {
+				each(p)
+			}
+		}
+	})
+	switch {
+	case err != nil && s.ended.Load():
+		return nil
+	case err != nil:
+	case rerr == nil, rerr == unix.EAGAIN, rerr == unix.EINTR:
+		return nil
+	default:
+		err = rerr
+	}
+	return fmt.Errorf("receive on %s: %w", s.name, err)
+}
+
+// receiveOne takes a packet without waiting; what is none is not ok.
+func (s *vrrpSocket) receiveOne(fd int, buf []byte) (p vrrp.Packet, ok bool, err error) {
 	if s.tap != nil {
 		n, from, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
 		if err != nil {
-			return err
+			return p, false, err
 		}
-		ll, ok := from.(*unix.SockaddrLinklayer)
-		if p, good := parseFrame(buf[:n], s.IPv6); good && ok && ll.Pkttype == unix.PACKET_MULTICAST {
-			s.read = append(s.read, p)
+		if ll, isLink := from.(*unix.SockaddrLinklayer); !isLink || ll.Pkttype != unix.PACKET_MULTICAST {
+			return p, false, nil
 		}
-		return nil
+		p, ok = parseFrame(buf[:n], s.IPv6)
+		return p, ok, nil
 	}
 	if !s.IPv6 {
 		n, err := unix.Read(fd, buf) // Recvfrom would make a second system call for the sender, which is in the header
 		if err != nil {
-			return err
+			return p, false, err
 		}
-		if p, ok := parseIPv4(buf[:n]); ok {
-			s.read = append(s.read, p)
-		}
-		return nil
+		p, ok = parseIPv4(buf[:n])
+		return p, ok, nil
 	}
 	var oob [128]byte
 	n, oobn, _, from, err := unix.Recvmsg(fd, buf, oob[:], unix.MSG_DONTWAIT)
 	if err != nil {
-		return err
+		return p, false, err
 	}
-	if p, ok := parseIPv6(buf[:n], oob[:oobn], from); ok {
-		s.read = append(s.read, p)
-	}
-	return nil
+	p, ok = parseIPv6(buf[:n], oob[:oobn], from)
+	return p, ok, nil
 }
 
-// Close ends Receive with os.ErrClosed.
+// Close ends Await with os.ErrClosed.
 func (s *vrrpSocket) Close() error {
 	s.ended.Store(true)
 	if s.tap != nil {
@@ -319,15 +328,14 @@ func parseIPv4(b []byte) (vrrp.Packet, bool) {
 	if head < 20 || total < head || total > len(b) || b[9] != vrrp.ProtocolNumber && b[9] != protocolAH {
 		return vrrp.Packet{}, false
 	}
-	whole := append([]byte(nil), b[:total]...)
 	p := vrrp.Packet{
 		Src:     netip.AddrFrom4([4]byte(b[12:16])),
 		Dst:     netip.AddrFrom4([4]byte(b[16:20])),
 		TTL:     b[8],
-		Payload: whole[head:],
+		Payload: b[head:total],
 	}
 	if b[9] == protocolAH {
-		p.Proto, p.Header = vrrp.ProtocolAH, whole[:head]
+		p.Proto, p.Header = vrrp.ProtocolAH, b[:head]
 	}
 	return p, true
 }
@@ -338,7 +346,7 @@ func parseIPv6(b, oob []byte, from unix.Sockaddr) (vrrp.Packet, bool) {
 	if !ok {
 		return vrrp.Packet{}, false
 	}
-	p := vrrp.Packet{Src: netip.AddrFrom16(sa.Addr), Payload: append([]byte(nil), b...)}
+	p := vrrp.Packet{Src: netip.AddrFrom16(sa.Addr), Payload: b}
 	list, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
 		return vrrp.Packet{}, false

@@ -125,7 +125,7 @@ func parseFrame(f []byte, six bool) (vrrp.Packet, bool) {
 	}
 	return vrrp.Packet{
 		Src: netip.AddrFrom16([16]byte(b[8:24])), Dst: netip.AddrFrom16([16]byte(b[24:40])), TTL: b[7],
-		Payload: append([]byte(nil), b[40:40+size]...),
+		Payload: b[40 : 40+size],
 	}, true
 }
 

@@ -42,7 +42,7 @@ type VRRPConfig struct {
 // what it holds. It returns an error only if it cannot start.
 func RunVRRP(ctx context.Context, cfg VRRPConfig) error {
 	m := node.NewElector()
-	return runVRRP(ctx, cfg, m, views{m.Status, m.Held, m.Census, m.Details})
+	return runVRRP(ctx, cfg, m, views{m.Status, m.Held, m.Census, m.Details, m.Waited})
 }
 
 // views are what the driver asks of the machine; only its own goroutine may.
@@ -51,6 +51,7 @@ type views struct {
 	held    func() []node.Held
 	census  func() []node.HeardRouter
 	details func() []node.Detail
+	waited  func(time.Duration) bool
 }
 
 // elector is the host side of the vrrp worker.
@@ -73,6 +74,9 @@ type elector struct {
 	wishSeq  uint64
 	followed map[string]bool // paths of track_file blocks
 	adopted  bool            // a worker before this one was killed
+	waited   func(time.Duration) bool
+	gather   atomic.Int64 // nanoseconds, see gatherFor
+	buf      []byte
 	vmacs    []node.VMAC
 	vmacBad  map[string]bool
 	vmacDone map[string]bool                     // made, or failed; there is no other news of it before
@@ -98,16 +102,26 @@ type iface struct {
 	ears   *monitor
 }
 
-// received is what was there at once on an interface.
-type received struct {
-	iface   string
-	packets []vrrp.Packet
-}
+// arrived says that packets wait in a socket.
+type arrived struct{ s *vrrpSocket }
 
+// Under load (many virtual routers) the packets of a moment are taken together: a wake-up costs more than a packet. They wait in
+// the socket, where fetch finds them; what is late is the answer to an advert, and the start of the wait for the next one, so that
+// the moment is a small part of the shortest interval.
 const (
-	gatherBelow = 4 * time.Millisecond // between two wake-ups
-	gather      = 3 * time.Millisecond
+	gatherLeast = time.Millisecond
+	gatherMost  = 10 * time.Millisecond
+	gatherPart  = 33
 )
+
+// gatherFor is how long to gather with a configuration.
+func gatherFor(c *config.Config) time.Duration {
+	d := gatherMost
+	for _, i := range c.Instances {
+		d = min(d, i.AdvertInt.V/gatherPart)
+	}
+	return max(d, gatherLeast)
+}
 
 // showAll asks for a log of all that runs.
 type showAll struct{}
@@ -118,7 +132,7 @@ type mailResult struct{ err error }
 // mailGrace is what is left for mail at the end.
 const mailGrace = 500 * time.Millisecond
 
-// socketLost says that a reader gave up its socket.
+// socketLost says that a socket cannot be waited for.
 type socketLost struct {
 	s   *vrrpSocket
 	err error
@@ -129,14 +143,14 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 	nameProcess("clusterd: vrrp")
 	log, flush := newAsyncLog(cfg.Logger)
 	defer flush()
-	e := &elector{ifaces: map[string]*iface{}, wishes: map[string]*wish{}, followed: map[string]bool{}}
+	e := &elector{buf: make([]byte, 64<<10), ifaces: map[string]*iface{}, wishes: map[string]*wish{}, followed: map[string]bool{}}
 	e.vips.Store(&map[netip.Addr]bool{})
 	e.worker = &worker{
 		census:   v.census,
 		reporter: reporter{log: log, node: cfg.Node, worker: "vrrp", conn: cfg.Conn},
 		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
 		inbox: make(chan any, inboxSize),
-		setUp: e.setUp, do: e.act, news: e.take, every: e.retry, stopped: e.tearDown,
+		setUp: e.setUp, do: e.act, news: e.take, every: e.retry, fetch: e.fetch, stopped: e.tearDown,
 		adopt:  e.adopt,
 		refuse: refuseInterfaces,
 		status: func() ([]node.InstanceStatus, []node.ServiceStatus, []string) { return v.status(), nil, nil },
@@ -160,7 +174,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 		e.after = e.remember
 	}
 	lockMemory(log)
-	e.details = v.details
+	e.details, e.waited = v.details, v.waited
 	if cfg.Show {
 		e.inbox <- showAll{}
 	}
@@ -188,6 +202,7 @@ func (e *elector) adopt(c *config.Config) {
 	e.scripts.SetIdentity(identityOf(c.Global))
 	e.fifos.Configure(c.Global)
 	e.mailer.Configure(c.Global)
+	e.gather.Store(int64(gatherFor(c)))
 	e.vips.Store(virtualAddresses(c))
 	e.install.Pace(pacesOf(c))
 	if !slices.ContainsFunc(c.Instances, func(i *config.Instance) bool { return !i.Accept.V && i.Priority.V != vrrp.PriorityOwner }) {
@@ -368,12 +383,10 @@ func (e *elector) take(v any) {
 		if v.err == nil || e.iface(v.dev).news.link.Up { // of a link that is down others tell
 			e.Trouble("announcements on "+v.dev, v.err)
 		}
-	case received:
-		now := instant()
-		for _, p := range v.packets {
-			e.m.Step(now, node.Received{Interface: v.iface, Packet: p})
-		}
+	case arrived:
+		e.receive(v.s)
 		e.carryOut()
+		v.s.taken <- struct{}{}
 	case showAll:
 		text, _ := DumpData.render(e.details())
 		for line := range strings.Lines(string(text)) {
@@ -394,11 +407,16 @@ func (e *elector) take(v any) {
 	case memoryResult:
 		e.Trouble("memory of held addresses", v.err)
 	case socketLost:
-		if i := e.iface(v.s.name); i.vrrp[v.s.Socket] == v.s {
-			_ = v.s.Close()
-			delete(i.vrrp, v.s.Socket) // retry opens it again
-			e.Trouble("VRRP socket on "+i.name, v.err)
-		}
+		e.lost(v.s, v.err)
+	}
+}
+
+// lost gives up a socket; retry opens it again.
+func (e *elector) lost(s *vrrpSocket, err error) {
+	if i := e.iface(s.name); i.vrrp[s.Socket] == s {
+		_ = s.Close()
+		delete(i.vrrp, s.Socket)
+		e.Trouble("VRRP socket on "+i.name, err)
 	}
 }
 
@@ -445,36 +463,58 @@ func (e *elector) open(i *iface) {
 		e.Trouble("VRRP socket on "+i.name, err)
 		if err == nil {
 			i.vrrp[kind] = s
-			go e.receive(s)
+			go e.await(s)
 		}
 	}
 }
 
-// receive feeds the machine until the socket is closed.
-func (e *elector) receive(s *vrrpSocket) {
-	buf := make([]byte, 64<<10)
+// await announces packets until the socket is closed. It reads none: between it and the machine they could not be seen.
+func (e *elector) await(s *vrrpSocket) {
 	var woke time.Time
 	for {
-		p, err := s.Receive(buf)
-		// Under load (many virtual routers) the packets of some milliseconds are taken together.
-		if now := time.Now(); now.Sub(woke) < gatherBelow {
-			time.Sleep(gather)
-			woke = time.Now()
-		} else {
-			woke = now
-		}
-		switch {
-		case err == nil:
-			e.post(received{s.name, append([]vrrp.Packet{p}, s.Rest()...)})
-		case errors.Is(err, os.ErrClosed):
+		if err := s.Await(); err != nil {
+			if !errors.Is(err, os.ErrClosed) {
+				e.post(socketLost{s, err})
+			}
 			return
-		case errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.ENOBUFS):
-			// Said once when the interface goes down; the socket goes on when it is up again.
-		default:
-			e.post(socketLost{s, err})
+		}
+		now, gather := time.Now(), time.Duration(e.gather.Load())
+		if now.Sub(woke) <= gather { // there was hardly a pause since the last ones
+			time.Sleep(gather)
+			now = time.Now()
+		}
+		woke = now
+		e.post(arrived{s})
+		select {
+		case <-s.taken:
+		case <-e.ended:
 			return
 		}
 	}
+}
+
+// receive tells the machine of the packets that lie in a socket.
+func (e *elector) receive(s *vrrpSocket) {
+	now := instant()
+	err := s.Receive(e.buf, func(p vrrp.Packet) {
+		e.m.Step(now, node.Received{Interface: s.name, Packet: p})
+	})
+	if err != nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENOBUFS) { // the interface is down, and its socket goes on when it is up again
+		e.lost(s, err)
+	}
+}
+
+// fetch takes the packets that wait, before a silence is believed in: the one who announces them may not have had the processor yet.
+func (e *elector) fetch() {
+	if !e.waited(instant()) {
+		return
+	}
+	for _, i := range e.ifaces {
+		for _, s := range i.vrrp {
+			e.receive(s)
+		}
+	}
+	e.carryOut()
 }
 
 func (e *elector) send(a node.SendAdvert) {

@@ -43,6 +43,7 @@ type worker struct {
 	after   func()               // after every step of the machine and its actions; may be nil
 	news    func(v any)          // takes what is in inbox and no node.Event
 	every   func()               // housekeeping, every second
+	fetch   func()               // before a deadline is served: takes in what has arrived; may be nil
 	adopt   func(*config.Config) // before the machine sees a new configuration
 	refuse  func(old, next *config.Config) error
 	census  func() []node.HeardRouter // of the vrrp worker
@@ -269,6 +270,9 @@ func (w *worker) loop(ctx context.Context) {
 // process that was not scheduled must not conclude from its own sleep that the others were silent.
 func (w *worker) tick(at time.Duration) {
 	late := instant() - at
+	if w.fetch != nil {
+		w.fetch()
+	}
 	w.lateness.note(at+late, late)
 	if late > 5*time.Millisecond {
 		for rest := drainLimit; rest > 0; rest-- {
