@@ -1,14 +1,10 @@
 package host
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"sync/atomic"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -21,12 +17,9 @@ type vrrpSocket struct {
 	node.Socket
 	name  string
 	index int
-	f     *os.File
-	rc    syscall.RawConn
-	tap   *frameSocket // then it receives, and f only sends and has joined the group
-	ended atomic.Bool
-	taken chan struct{} // the worker has received what Await announced
-	ttl   int           // of unicast packets, as last set
+	fd    int          // non-blocking
+	tap   *frameSocket // then it receives, and fd only sends and has joined the group
+	ttl   int          // of unicast packets, as last set
 }
 
 // openVRRP opens a socket. One for a multicast group is bound to that, so that unicast adverts and those for other
@@ -57,16 +50,10 @@ func openVRRP(name string, index int, kind node.Socket) (*vrrpSocket, error) {
 		_ = unix.Close(fd)
 		return fail(err)
 	}
-	f := os.NewFile(uintptr(fd), "vrrp-"+name) // non-blocking: Go's poller serves it
-	rc, err := f.SyscallConn()
-	if err != nil {
-		_ = f.Close()
-		return fail(err)
-	}
-	s := &vrrpSocket{Socket: kind, name: name, index: index, f: f, rc: rc, taken: make(chan struct{}, 1)}
+	s := &vrrpSocket{Socket: kind, name: name, index: index, fd: fd}
 	if kind.Tap {
 		if s.tap, err = openTapSocket(name, index, kind); err == nil {
-			err = attach(fd, deaf)
+			err = attach(fd, passNothing)
 		}
 		if err != nil {
 			_ = s.Close()
@@ -177,20 +164,9 @@ func (s *vrrpSocket) Send(p vrrp.Packet) error {
 		oob = unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(s.index), Spec_dst: p.Src.As4()})
 		to = &unix.SockaddrInet4{Addr: p.Dst.As4()}
 	}
-	var serr error
-	err := s.rc.Control(func(fd uintptr) {
-		if serr = s.setTTL(int(fd), p); serr != nil {
-			return
-		}
-		for {
-			serr = unix.Sendmsg(int(fd), payload, oob, to, flags)
-			if !errors.Is(serr, unix.EINTR) {
-				return
-			}
-		}
-	})
-	if err == nil {
-		err = serr
+	err := s.setTTL(s.fd, p)
+	for again := err == nil; again; again = err == unix.EINTR {
+		err = unix.Sendmsg(s.fd, payload, oob, to, flags)
 	}
 	if err != nil {
 		return fmt.Errorf("send advert on %s from %s: %w", s.name, p.Src, err)
@@ -230,54 +206,29 @@ func (s *vrrpSocket) setTTL(fd int, p vrrp.Packet) error {
 // receiveBatch is how many packets are taken at once, so that a flood does not keep the worker from all else.
 const receiveBatch = 256
 
-// listener is where packets arrive.
-func (s *vrrpSocket) listener() syscall.RawConn {
+// listener is the descriptor where packets arrive.
+func (s *vrrpSocket) listener() int {
 	if s.tap != nil {
-		return s.tap.rc
+		return s.tap.fd
 	}
-	return s.rc
+	return s.fd
 }
 
-// Await waits until there is something to receive, an error included.
-func (s *vrrpSocket) Await() error {
-	var perr error
-	err := s.listener().Read(func(fd uintptr) bool {
-		var n int
-		n, perr = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-		return n > 0 || perr != nil && perr != unix.EINTR
-	})
-	if s.ended.Load() {
-		return os.ErrClosed
-	}
-	return cmp.Or(err, perr)
-}
-
-// Receive gives each the packets that lie in the socket, without waiting; Await may be waiting beside it. A packet's bytes are
-// those of buf: each keeps none of them. After an error the rest may still lie there.
-func (s *vrrpSocket) Receive(buf []byte, each func(vrrp.Packet)) error {
-	var rerr error
-	err := s.listener().Control(func(fd uintptr) {
-		for range receiveBatch {
-			var p vrrp.Packet
-			var ok bool
-			if p, ok, rerr = s.receiveOne(int(fd), buf); rerr != nil {
-				return
-			}
-			if ok {
-				each(p)
-			}
+// Receive gives each the packets that lie in the socket, without waiting. A packet's bytes are those of buf: each keeps none of
+// them. If there were more than receiveBatch, or after an error, the rest still lies there.
+func (s *vrrpSocket) Receive(buf []byte, each func(vrrp.Packet)) (more bool, err error) {
+	for range receiveBatch {
+		p, ok, err := s.receiveOne(s.listener(), buf)
+		switch {
+		case err == unix.EAGAIN, err == unix.EINTR:
+			return false, nil
+		case err != nil:
+			return false, fmt.Errorf("receive on %s: %w", s.name, err)
+		case ok:
+			each(p)
 		}
-	})
-	switch {
-	case err != nil && s.ended.Load():
-		return nil
-	case err != nil:
-	case rerr == nil, rerr == unix.EAGAIN, rerr == unix.EINTR:
-		return nil
-	default:
-		err = rerr
 	}
-	return fmt.Errorf("receive on %s: %w", s.name, err)
+	return true, nil
 }
 
 // receiveOne takes a packet without waiting; what is none is not ok.
@@ -310,13 +261,12 @@ func (s *vrrpSocket) receiveOne(fd int, buf []byte) (p vrrp.Packet, ok bool, err
 	return p, ok, nil
 }
 
-// Close ends Await with os.ErrClosed.
 func (s *vrrpSocket) Close() error {
-	s.ended.Store(true)
+	var err error
 	if s.tap != nil {
-		_ = s.tap.f.Close()
+		err = unix.Close(s.tap.fd)
 	}
-	return s.f.Close()
+	return errors.Join(err, unix.Close(s.fd))
 }
 
 // parseIPv4 takes a packet as a raw socket delivers it: with its IP header, checked by the kernel.

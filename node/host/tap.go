@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"syscall"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -23,8 +21,7 @@ import (
 // interface, from whatever address each has.
 type frameSocket struct {
 	index int
-	f     *os.File
-	rc    syscall.RawConn
+	fd    int // non-blocking
 }
 
 func openTapSocket(name string, index int, kind node.Socket) (*frameSocket, error) {
@@ -45,12 +42,7 @@ func openTapSocket(name string, index int, kind node.Socket) (*frameSocket, erro
 		_ = unix.Close(fd)
 		return fail(err)
 	}
-	t := &frameSocket{index: index, f: os.NewFile(uintptr(fd), "tap-"+name)}
-	if t.rc, err = t.f.SyscallConn(); err != nil {
-		_ = t.f.Close()
-		return fail(err)
-	}
-	return t, nil
+	return &frameSocket{index: index, fd: fd}, nil
 }
 
 // attach gives a socket a filter.
@@ -66,8 +58,8 @@ func attach(fd int, prog []bpf.Instruction) error {
 	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(raw)), Filter: &raw[0]})
 }
 
-// deaf passes nothing.
-var deaf = []bpf.Instruction{bpf.RetConstant{Val: 0}}
+// passNothing is a filter.
+var passNothing = []bpf.Instruction{bpf.RetConstant{Val: 0}}
 
 // advertFilter passes adverts for a group. A tagged frame belongs to a VLAN interface, although the tap of the one below
 // sees it too.
@@ -183,14 +175,9 @@ func (t *frameSocket) Send(mac [6]byte, p vrrp.Packet) error {
 	frame := appendFrame(make([]byte, 0, 14+40+len(p.Header)+len(p.Payload)), mac, p)
 	to := &unix.SockaddrLinklayer{Protocol: uint16(frame[12]) | uint16(frame[13])<<8, Ifindex: t.index, Halen: 6}
 	copy(to.Addr[:], frame[:6])
-	var serr error
-	err := t.rc.Control(func(fd uintptr) {
-		for {
-			serr = unix.Sendto(int(fd), frame, unix.MSG_DONTWAIT, to)
-			if !errors.Is(serr, unix.EINTR) {
-				return
-			}
+	for {
+		if err := unix.Sendto(t.fd, frame, unix.MSG_DONTWAIT, to); err != unix.EINTR {
+			return err
 		}
-	})
-	return errors.Join(err, serr)
+	}
 }

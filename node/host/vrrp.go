@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -12,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"quorate/config"
 	"quorate/node"
@@ -76,6 +73,7 @@ type elector struct {
 	adopted  bool            // a worker before this one was killed
 	waited   func(time.Duration) bool
 	gather   atomic.Int64 // nanoseconds, see gatherFor
+	arrivals *arrivals
 	buf      []byte
 	vmacs    []node.VMAC
 	vmacBad  map[string]bool
@@ -102,27 +100,6 @@ type iface struct {
 	ears   *monitor
 }
 
-// arrived says that packets wait in a socket.
-type arrived struct{ s *vrrpSocket }
-
-// Under load (many virtual routers) the packets of a moment are taken together: a wake-up costs more than a packet. They wait in
-// the socket, where fetch finds them; what is late is the answer to an advert, and the start of the wait for the next one, so that
-// the moment is a small part of the shortest interval.
-const (
-	gatherLeast = time.Millisecond
-	gatherMost  = 10 * time.Millisecond
-	gatherPart  = 33
-)
-
-// gatherFor is how long to gather with a configuration.
-func gatherFor(c *config.Config) time.Duration {
-	d := gatherMost
-	for _, i := range c.Instances {
-		d = min(d, i.AdvertInt.V/gatherPart)
-	}
-	return max(d, gatherLeast)
-}
-
 // showAll asks for a log of all that runs.
 type showAll struct{}
 
@@ -132,11 +109,8 @@ type mailResult struct{ err error }
 // mailGrace is what is left for mail at the end.
 const mailGrace = 500 * time.Millisecond
 
-// socketLost says that a socket cannot be waited for.
-type socketLost struct {
-	s   *vrrpSocket
-	err error
-}
+// deaf says that sockets cannot be waited for.
+type deaf struct{ err error }
 
 func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 	sealInherited()
@@ -257,12 +231,17 @@ func (e *elector) setUp(bg context.Context, wg *sync.WaitGroup) (err error) {
 		e.install.Close()
 		return err
 	}
+	if e.arrivals, err = newArrivals(); err != nil {
+		e.install.Close()
+		return err
+	}
 	e.links.stamp = e.install.epoch.Load
 	e.scripts = newScripts(e.log, func(r node.ScriptResult) { e.post(r) })
 	e.scripts.told = func(n notified) { e.post(n) }
 	e.fifos = &fifos{trouble: e.Trouble, start: e.scripts.Start}
 	e.mailer = newMailer(e.log, func(err error) { e.post(mailResult{err}) })
 	wg.Go(func() { e.links.Run(bg) })
+	go e.await()
 	return nil
 }
 
@@ -281,6 +260,7 @@ func (e *elector) tearDown() {
 	for _, i := range e.ifaces {
 		e.closeSockets(i)
 	}
+	e.arrivals.Close()
 }
 
 func (e *elector) iface(name string) *iface {
@@ -384,9 +364,7 @@ func (e *elector) take(v any) {
 			e.Trouble("announcements on "+v.dev, v.err)
 		}
 	case arrived:
-		e.receive(v.s)
-		e.carryOut()
-		v.s.taken <- struct{}{}
+		e.hear(v.fds)
 	case showAll:
 		text, _ := DumpData.render(e.details())
 		for line := range strings.Lines(string(text)) {
@@ -406,17 +384,8 @@ func (e *elector) take(v any) {
 		e.Trouble("mail", v.err)
 	case memoryResult:
 		e.Trouble("memory of held addresses", v.err)
-	case socketLost:
-		e.lost(v.s, v.err)
-	}
-}
-
-// lost gives up a socket; retry opens it again.
-func (e *elector) lost(s *vrrpSocket, err error) {
-	if i := e.iface(s.name); i.vrrp[s.Socket] == s {
-		_ = s.Close()
-		delete(i.vrrp, s.Socket)
-		e.Trouble("VRRP socket on "+i.name, err)
+	case deaf:
+		e.Trouble("adverts are not heard", v.err)
 	}
 }
 
@@ -437,8 +406,7 @@ func (e *elector) dump(k Dump) {
 func (e *elector) open(i *iface) {
 	for kind, s := range i.vrrp {
 		if !slices.Contains(i.listen, kind) {
-			_ = s.Close()
-			delete(i.vrrp, kind)
+			e.forget(i, s)
 		}
 	}
 	if i.ears != nil && (len(i.listen) == 0 || i.ears.mac != i.news.link.MAC) {
@@ -460,61 +428,14 @@ func (e *elector) open(i *iface) {
 			continue
 		}
 		s, err := openVRRP(i.name, i.news.index, kind)
-		e.Trouble("VRRP socket on "+i.name, err)
 		if err == nil {
 			i.vrrp[kind] = s
-			go e.await(s)
-		}
-	}
-}
-
-// await announces packets until the socket is closed. It reads none: between it and the machine they could not be seen.
-func (e *elector) await(s *vrrpSocket) {
-	var woke time.Time
-	for {
-		if err := s.Await(); err != nil {
-			if !errors.Is(err, os.ErrClosed) {
-				e.post(socketLost{s, err})
+			if err = e.arrivals.Add(s); err != nil {
+				e.forget(i, s)
 			}
-			return
 		}
-		now, gather := time.Now(), time.Duration(e.gather.Load())
-		if now.Sub(woke) <= gather { // there was hardly a pause since the last ones
-			time.Sleep(gather)
-			now = time.Now()
-		}
-		woke = now
-		e.post(arrived{s})
-		select {
-		case <-s.taken:
-		case <-e.ended:
-			return
-		}
+		e.Trouble("VRRP socket on "+i.name, err)
 	}
-}
-
-// receive tells the machine of the packets that lie in a socket.
-func (e *elector) receive(s *vrrpSocket) {
-	now := instant()
-	err := s.Receive(e.buf, func(p vrrp.Packet) {
-		e.m.Step(now, node.Received{Interface: s.name, Packet: p})
-	})
-	if err != nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENOBUFS) { // the interface is down, and its socket goes on when it is up again
-		e.lost(s, err)
-	}
-}
-
-// fetch takes the packets that wait, before a silence is believed in: the one who announces them may not have had the processor yet.
-func (e *elector) fetch() {
-	if !e.waited(instant()) {
-		return
-	}
-	for _, i := range e.ifaces {
-		for _, s := range i.vrrp {
-			e.receive(s)
-		}
-	}
-	e.carryOut()
 }
 
 func (e *elector) send(a node.SendAdvert) {
@@ -545,8 +466,7 @@ func (e *elector) closeSockets(i *iface) {
 		_ = i.ears.Close()
 		i.ears = nil
 	}
-	for kind, s := range i.vrrp {
-		_ = s.Close()
-		delete(i.vrrp, kind)
+	for _, s := range i.vrrp {
+		e.forget(i, s)
 	}
 }

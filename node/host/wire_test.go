@@ -59,11 +59,20 @@ func TestAdvertOnTheWire(t *testing.T) {
 	wire.put("10.9.0.3", "224.0.0.18", 255, 112, "good")
 	buf := make([]byte, 2000)
 	var got []string
+	ears, err := newArrivals()
+	must(t, err)
+	must(t, ears.Add(s))
 	for len(got) < 2 {
-		must(t, s.Await())
-		must(t, s.Receive(buf, func(p vrrp.Packet) {
+		fds, err := ears.Wait()
+		must(t, err)
+		if !slices.Equal(fds, []int{s.fd}) {
+			t.Fatalf("packets wait in %v, not in %d", fds, s.fd)
+		}
+		_, err = s.Receive(buf, func(p vrrp.Packet) {
 			got = append(got, fmt.Sprintf("%s %s %d %s", p.Src, p.Dst, p.TTL, p.Payload))
-		}))
+		})
+		must(t, err)
+		ears.Again(s.fd)
 	}
 	if want := []string{"10.9.0.2 224.0.0.18 254 through a router", "10.9.0.3 224.0.0.18 255 good"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
@@ -86,14 +95,15 @@ func TestAdvertOnTheWire(t *testing.T) {
 	ended := make(chan error)
 	go func() {
 		for {
-			err := s.Await()
-			if err == nil {
-				err = s.Receive(buf, func(vrrp.Packet) {})
-			}
-			if err != nil && !errors.Is(err, unix.ENETDOWN) {
+			fds, err := ears.Wait()
+			if err != nil {
 				ended <- err
 				return
 			}
+			if _, err = s.Receive(buf, func(vrrp.Packet) {}); err != nil && !errors.Is(err, unix.ENETDOWN) {
+				t.Error(err)
+			}
+			ears.Again(fds[0])
 		}
 	}()
 	must(t, netlink.LinkSetDown(v0))
@@ -104,6 +114,7 @@ func TestAdvertOnTheWire(t *testing.T) {
 	eventually(t, 5*time.Second, func() bool {
 		return s.Send(vrrp.Packet{Src: netip.MustParseAddr("10.9.0.1"), Dst: group, Payload: []byte("again")}) == nil
 	}, func() string { return "the socket does not survive down and up" })
+	ears.Close()
 	must(t, s.Close())
 	if err := <-ended; !errors.Is(err, os.ErrClosed) {
 		t.Errorf("after Close: %v", err)
