@@ -31,7 +31,11 @@ func (s *Server) handleCheck(r *http.Request) (any, error) {
 func (s *Server) check(req CheckRequest) *CheckResult {
 	name := s.id.Load().Name
 	cfg, diags := config.Parse(req.Main, config.Files(req.Files), config.Options{ConfigID: name})
-	ifs, err := s.cfg.Interfaces()
+	namespace := ""
+	if cfg != nil {
+		namespace = cfg.Global.NetNamespace.V
+	}
+	ifs, err := s.cfg.Interfaces(namespace)
 	if err != nil {
 		diags = append(diags, config.Diagnostic{Severity: config.Warning, Code: diagNoList, Message: "cannot list this host's interfaces: " + err.Error()})
 	} else if cfg != nil {

@@ -12,7 +12,7 @@ import (
 // What a push asks every director: its interfaces, their networks, the programs it would run.
 func TestCheckAsksTheHost(t *testing.T) {
 	s := offlineServer(t, nil)
-	s.cfg.Interfaces = func() (map[string][]netip.Prefix, error) {
+	s.cfg.Interfaces = func(string) (map[string][]netip.Prefix, error) {
 		return map[string][]netip.Prefix{"eth0": {netip.MustParsePrefix("10.0.0.11/24")}}, nil
 	}
 	const good = "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 100\n virtual_ipaddress {\n  10.0.0.100\n }\n}\n"

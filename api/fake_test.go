@@ -254,7 +254,7 @@ func startMember(t *testing.T, st Storage, dir string, tune func(*Config, *membe
 	}
 	m := &member{name: id.Name, dir: dir, addr: id.Address, vrrp: newFakeWorker("vrrp"), checker: newFakeWorker("checker")}
 	cfg := Config{StateDir: dir, RunDir: shortDir(t), Version: "test", VRRP: m.vrrp, Checker: m.checker, Storage: st,
-		Interfaces: func() (map[string][]netip.Prefix, error) {
+		Interfaces: func(string) (map[string][]netip.Prefix, error) {
 			return map[string][]netip.Prefix{"eth0": nil, "lo": nil}, nil
 		}}
 	if tune != nil {

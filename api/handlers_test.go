@@ -28,7 +28,7 @@ func offlineServer(t testing.TB, st *memStorage) *Server {
 	if _, err := Init(InitOptions{Cluster: "lab", Name: "d1", Address: "127.0.0.1:8470", StateDir: dir, Storage: ms, Now: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := newServer(Config{StateDir: dir, OpenPatience: time.Millisecond, Interfaces: func() (map[string][]netip.Prefix, error) { return map[string][]netip.Prefix{"eth0": nil}, nil }})
+	s, err := newServer(Config{StateDir: dir, OpenPatience: time.Millisecond, Interfaces: func(string) (map[string][]netip.Prefix, error) { return map[string][]netip.Prefix{"eth0": nil}, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ type Config struct {
 
 	// For tests; nil means the real thing.
 	Now          func() time.Time
-	Interfaces   func() (map[string][]netip.Prefix, error) // host.Networks
+	Interfaces   func(namespace string) (map[string][]netip.Prefix, error) // host.NetworksIn
 	OpenPatience time.Duration
 }
 
@@ -79,7 +79,7 @@ func newServer(cfg Config) (*Server, error) {
 		s.now = time.Now
 	}
 	if s.cfg.Interfaces == nil {
-		s.cfg.Interfaces = host.Networks
+		s.cfg.Interfaces = host.NetworksIn
 	}
 	s.started = s.now()
 	s.id.Store(id)

@@ -55,7 +55,10 @@ var features = []feature{
 	{name: "address-options", done: true, level: Warning, why: "the address is added without it"},
 	{name: "garp-interval", done: true, level: Warning, why: "announcements are sent one right after the other"},
 	{name: "garp-extra", done: true, level: Warning, why: "addresses on other interfaces are not announced again and again"},
-	{name: "firewall", level: Warning, why: "no firewall rules are made"},
+	{name: "firewall", done: true, level: Warning, why: "the table is called quorate"},
+	{name: "iptables", level: Warning, never: true, why: "what no_accept needs is made with nftables, in a table of its own"},
+	{name: "nft-ifindex", level: Warning, never: true, why: "the firewall rules name addresses only, and no interface"},
+	{name: "nft-ipvs", level: Warning, never: true, why: "no firewall mark is set for a virtual_server_group"},
 
 	// Telling others.
 	{name: "mail", done: true, level: Warning, once: true, why: "mail is not sent yet"},
@@ -101,7 +104,7 @@ var features = []feature{
 	{name: "log-failures", level: Warning, why: "only changes of state are logged"},
 
 	// The machinery around it.
-	{name: "net-namespace", level: Error, why: "the host's own network would be changed"},
+	{name: "net-namespace", done: true, level: Error, why: "the host's own network would be changed"},
 	{name: "supplementary-groups", level: Warning, why: "only the group is set"},
 	{name: "scheduling", level: Warning, never: true, why: "the kernel keeps real-time processes from taking a CPU for themselves, and there is no BFD process"},
 	{name: "buffers", level: Warning, never: true, why: "clusterd sizes its own buffers"},

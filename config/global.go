@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -26,6 +27,27 @@ func globalRules() []rule {
 	const G = "global_defs"
 	rules := []rule{
 		{block: "", keyword: G, open: func(*ctx, *stmt) bool { return true }},
+		{block: G, keyword: "nftables", args: 1, set: func(c *ctx, s *stmt) {
+			if len(s.words) < 2 {
+				put(c, s, &c.cfg.Global.NFTTable, "keepalived", s.pos) // keepalived's own name for it
+				return
+			}
+			if w := s.words[1]; len(w.text) > 31 || w.text == "" {
+				c.bad(w, "nftables", "write a name of 1 to 31 bytes", fmt.Errorf("%q cannot be the name of a table", shorten(w.text)))
+			} else {
+				put(c, s, &c.cfg.Global.NFTTable, w.text, w.pos)
+			}
+		}},
+		{block: G, keyword: "nftables_priority", args: 1, set: integer(-1<<31, maxInt, g(func(g *Global) *Value[int] { return &g.NFTPriority }))},
+		{block: G, keyword: "nftables_counters", set: flag(b(func(g *Global) *Value[bool] { return &g.NFTCounters }))},
+		{block: "", keyword: "net_namespace", args: 1, set: text("name", s(func(g *Global) *Value[string] { return &g.NetNamespace }))},
+		{block: "", keyword: "net_namespace_ipvs", args: 1, set: func(c *ctx, s *stmt) {
+			name := ""
+			if len(s.words) > 1 {
+				name = s.words[1].text
+			}
+			put(c, s, &c.cfg.Global.NetNamespaceIPVS, name, s.pos)
+		}},
 		{block: G, keyword: "router_id", args: 1, set: text("name", s(func(g *Global) *Value[string] { return &g.RouterID }))},
 		{block: G, keyword: "notification_email", open: func(c *ctx, s *stmt) bool {
 			if len(s.children) == 0 {

@@ -90,7 +90,7 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	run := ts.MkAbs(name + ".run")
 	cfg := api.Config{StateDir: ts.MkAbs(name), RunDir: run, Version: "test", VRRP: vrrp, Checker: d.checker,
-		Interfaces: func() (map[string][]netip.Prefix, error) {
+		Interfaces: func(string) (map[string][]netip.Prefix, error) {
 			return map[string][]netip.Prefix{"eth0": nil, "lo": nil}, nil
 		}}
 	go func() { d.done <- api.Run(ctx, cfg) }()

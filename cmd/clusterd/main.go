@@ -37,6 +37,7 @@ type settings struct {
 	stateDir  string
 	runDir    string
 	pidFile   string
+	namespace string // -s: instead of net_namespace
 	worker    string // hidden: which worker this process is
 	test      bool
 	upgrade   bool
@@ -87,6 +88,7 @@ func command() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVarP(&s.file, "use-file", "f", "", "run standalone from this keepalived.conf")
+	f.StringVarP(&s.namespace, "namespace", "s", "", "network namespace to run in, instead of what net_namespace says")
 	f.StringVarP(&s.node, "config-id", "i", "", "what @ID lines compare with (default: node name, else host name up to the first dot)")
 	f.BoolVarP(&s.dontFork, "dont-fork", "n", false, "stay in the foreground")
 	f.BoolVarP(&s.test, "config-test", "t", false, "test the configuration and exit")

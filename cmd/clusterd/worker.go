@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"quorate/api"
 	"quorate/config"
 	"quorate/internal/buildinfo"
+	"quorate/ipvs"
+	"quorate/ipvs/kernel"
 	"quorate/node/host"
 )
 
@@ -32,10 +35,6 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	conn, err := host.InheritedConn("cluster")
-	if err != nil {
-		return err
-	}
 	var gens *host.Generations
 	warn := log
 	if once {
@@ -46,6 +45,27 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		gens = &host.Generations{Dir: s.generations()}
 		load = host.LoadActive(gens, name)
 	}
+	var global config.Global
+	first, gen, firstErr := load() // says where to run
+	if first != nil {
+		global = first.Global
+	}
+	again, used := load, false
+	load = func() (*config.Config, int64, error) {
+		if used {
+			return again()
+		}
+		used = true
+		return first, gen, firstErr
+	}
+	namespace := cmp.Or(s.namespace, global.NetNamespace.V)
+	if err := host.EnterNamespace(namespace); err != nil {
+		return &exitError{exitConfig, err}
+	}
+	conn, err := host.InheritedConn("cluster")
+	if err != nil {
+		return err
+	}
 	switch s.worker {
 	case startupScript:
 		host.RunStartupScript(ctx, load, log)
@@ -54,9 +74,10 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 	case "vrrp":
 		runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0))) // one goroutine decides; more processors would only pass work around
 		err = host.RunVRRP(ctx, host.VRRPConfig{Node: name, Load: load, Conn: conn, Generations: gens,
-			RunDir: s.runDir, Logger: log, Reload: reload, Dump: dumps(ctx), Show: s.dump})
+			RunDir: s.runDir, Logger: log, Reload: reload, Dump: dumps(ctx), Show: s.dump, Forced: s.namespace != ""})
 	case "checker":
-		err = host.RunChecker(ctx, host.CheckerConfig{Node: name, RunDir: s.runDir, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload})
+		err = host.RunChecker(ctx, host.CheckerConfig{Node: name, RunDir: s.runDir, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload,
+			Forced: s.namespace != "", OpenIPVS: ipvsIn(namespace, global.NetNamespaceIPVS)})
 	default:
 		return &exitError{exitFatal, fmt.Errorf("no such worker %q", s.worker)}
 	}
@@ -64,6 +85,21 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		return &exitError{exitConfig, err} // the parent stops too: nothing will repair the file
 	}
 	return err
+}
+
+// ipvsIn opens the table of the namespace that net_namespace_ipvs names; nil: the one that the checker is in.
+func ipvsIn(namespace string, v config.Value[string]) func(*slog.Logger) (ipvs.Backend, error) {
+	where := v.V
+	switch {
+	case !v.Set || v.V == namespace || v.V == "" && namespace == "":
+		return nil
+	case v.V == "":
+		where = host.ParentNamespace()
+	}
+	return func(log *slog.Logger) (b ipvs.Backend, err error) {
+		err = host.InNamespace(where, func() error { b, err = kernel.Open(log); return err })
+		return b, err
+	}
 }
 
 func (s *settings) runCluster(ctx context.Context, log *slog.Logger) error {
@@ -116,7 +152,7 @@ func test(s *settings) error {
 		return err
 	}
 	cfg, found, _ := config.LintTree(s.file, host.OSFiles{}, config.Options{ConfigID: name})
-	have, err := host.Networks()
+	have, err := host.NetworksIn(cmp.Or(s.namespace, cfg.Global.NetNamespace.V))
 	if err != nil {
 		return &exitError{exitFatal, fmt.Errorf("list the interfaces of this host: %w", err)}
 	}

@@ -24,6 +24,7 @@ type CheckerConfig struct {
 	Generations *Generations
 	Logger      *slog.Logger
 	Reload      <-chan struct{}
+	Forced      bool
 
 	// RunDir is where the worker notes which services it has put into the kernel, so that the next one removes those that
 	// left the configuration in between; empty: it notes nothing.
@@ -67,7 +68,7 @@ func runChecker(ctx context.Context, cfg CheckerConfig, m machine, status func()
 		reporter: reporter{log: log, node: cfg.Node, worker: "checker", conn: cfg.Conn},
 		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
 		inbox: make(chan any, inboxSize),
-		do:    s.act, news: func(any) {},
+		do:    s.act, news: func(any) {}, forced: cfg.Forced,
 		adopt: func(c *config.Config) { s.schedule(c.Global.CheckerSched) },
 		status: func() ([]node.InstanceStatus, []node.ServiceStatus, []string) {
 			var lacks []string

@@ -29,7 +29,7 @@
 //
 //  7. report.go, asynclog.go: journal entries become log lines in keepalived's words.
 //
-//  8. files.go: configuration files of this host as a config.Source. judge.go: what this host lacks for one.
+//  8. files.go: configuration files of this host as a config.Source. judge.go: what this host lacks for one. namespace.go: net_namespace.
 //
 // Rules every line here obeys:
 //

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 
 	"quorate/config"
@@ -21,14 +22,16 @@ import (
 )
 
 // ownTable counts the tables of ours in the kernel.
-func ownTable(t *testing.T) bool {
+func ownTable(t *testing.T) bool { t.Helper(); return hasTable(t, firewallTable) }
+
+func hasTable(t *testing.T, name string) bool {
 	t.Helper()
 	c, err := nftables.New()
 	must(t, err)
 	list, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
 	must(t, err)
 	for _, x := range list {
-		if x.Name == firewallTable {
+		if x.Name == name {
 			return true
 		}
 	}
@@ -65,8 +68,9 @@ func TestNoAccept(t *testing.T) {
 	run := client(t, v1, "ip addr add 10.9.0.9/24 dev v1; ip -6 addr add 2001:db8::9/64 dev v1 nodad")
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keepalived.conf")
+	global := ""
 	conf := func(no string) {
-		must(t, os.WriteFile(path, fmt.Appendf(nil, "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 200\n version 3\n advert_int 0.1\n %s\n virtual_ipaddress {\n 10.9.0.100\n }\n"+
+		must(t, os.WriteFile(path, fmt.Appendf(nil, global+"vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 200\n version 3\n advert_int 0.1\n %s\n virtual_ipaddress {\n 10.9.0.100\n }\n"+
 			" virtual_ipaddress_excluded {\n 2001:db8::100/64\n }\n}\nvrrp_instance VI_2 {\n interface eth0\n virtual_router_id 52\n priority 200\n version 3\n advert_int 0.1\n virtual_ipaddress {\n 10.9.0.101\n }\n}\n", no), 0o600))
 	}
 	var log *logBuffer
@@ -125,8 +129,39 @@ func TestNoAccept(t *testing.T) {
 	must(t, c.Process.Signal(syscall.SIGTERM))
 	_ = c.Wait()
 
+	// A table of another name, with counters, at another place; a killed worker's is not left behind when the next one has another.
+	global = "global_defs {\n nftables gate\n nftables_priority -7\n nftables_counters\n}\n"
 	conf("no_accept")
 	c = start()
+	refused(true)
+	nft, err := nftables.New()
+	must(t, err)
+	chains, err := nft.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	must(t, err)
+	dropped := uint64(0)
+	for _, ch := range chains {
+		rules, err := nft.GetRules(ch.Table, ch)
+		must(t, err)
+		for _, r := range rules {
+			for _, x := range r.Exprs {
+				if n, ok := x.(*expr.Counter); ok && ch.Table.Name == "gate" && *ch.Priority == -7 {
+					dropped += n.Packets
+				}
+			}
+		}
+	}
+	if dropped == 0 || ownTable(t) {
+		t.Errorf("%d packets counted in a table gate\n%s", dropped, log)
+	}
+	must(t, c.Process.Kill())
+	_ = c.Wait()
+	global = ""
+	conf("no_accept")
+	c = start()
+	refused(true)
+	if hasTable(t, "gate") {
+		t.Errorf("the table of the worker before is still there\n%s", log)
+	}
 	must(t, c.Process.Signal(syscall.SIGTERM))
 	if err := c.Wait(); err != nil || ownTable(t) {
 		t.Errorf("after the stop the table is there: %v, %v\n%s", ownTable(t), err, log)
@@ -145,7 +180,7 @@ func TestNoFirewall(t *testing.T) {
 	q.mu.Lock()
 	var broken atomic.Bool
 	broken.Store(true)
-	q.wall.replace = func([]netip.Addr) error {
+	q.wall.replace = func(tableStyle, []netip.Addr) error {
 		if broken.Load() {
 			return errors.New("operation not supported")
 		}

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"quorate/config"
 	"quorate/node"
 )
 
@@ -47,7 +48,9 @@ type installer struct {
 	held      []node.Held
 	unsaved   bool
 	refused   []netip.Addr // nil until it is known
-	wallDue   bool         // to be brought in line, or looked at
+	style     tableStyle
+	leftTable string // what a killed worker may have left under another name
+	wallDue   bool   // to be brought in line, or looked at
 	wantVMACs []node.VMAC
 	vmacsDue  bool
 	closed    bool
@@ -93,6 +96,7 @@ func newInstaller(out func(any), save func([]node.Held) error) (*installer, erro
 		wake: make(chan struct{}, 1), idle: make(chan struct{}),
 		wall:  firewall{replace: replaceTable},
 		slots: map[hostAddress]*slot{},
+		style: tableStyleOf(config.Global{}),
 	}
 	go q.run()
 	return q, nil
@@ -148,6 +152,19 @@ func (q *installer) Refuse(addrs []netip.Addr) {
 	q.kick()
 }
 
+// Style says what the firewall table is to be like, and which one a worker before this one had; empty: none.
+func (q *installer) Style(s tableStyle, left string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if left != "" && left != s.name {
+		q.leftTable = left
+	}
+	if q.style != s {
+		q.style, q.wallDue = s, q.wallDue || q.refused != nil
+		q.kick()
+	}
+}
+
 // CheckFirewall looks whether what is refused still is, and tries again what failed.
 func (q *installer) CheckFirewall() {
 	q.mu.Lock()
@@ -161,7 +178,10 @@ func (q *installer) CheckFirewall() {
 // guard brings the firewall in line: what is new before the next operations, what is over when there are none.
 func (q *installer) guard() {
 	q.mu.Lock()
-	want, due, quiet := q.refused, q.wallDue, len(q.order) == 0
+	want, due, quiet, style := q.refused, q.wallDue, len(q.order) == 0, q.style
+	if q.leftTable != "" {
+		q.wall.how, q.leftTable = tableStyle{name: q.leftTable}, ""
+	}
 	q.wallDue = due && !quiet
 	q.mu.Unlock()
 	if !due {
@@ -173,17 +193,18 @@ func (q *installer) guard() {
 		slices.SortFunc(want, netip.Addr.Compare)
 		want = slices.Compact(want)
 	}
-	err := q.wall.Set(want)
+	err := q.wall.Set(style, want)
 	if (err != nil) != q.wallFailed || gone && err == nil {
 		q.wallFailed = err != nil
-		q.out(firewallResult{err, gone})
+		q.out(firewallResult{err, gone, style.name})
 	}
 }
 
 // firewallResult tells of a change between working and not, and that the table was gone and is back.
 type firewallResult struct {
-	err  error
-	gone bool
+	err   error
+	gone  bool
+	table string
 }
 
 // Busy says whether a note waits to be written.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"quorate/ipvs"
@@ -22,14 +23,17 @@ type memory struct {
 	alive  *os.File
 	dirty  bool
 	beaten time.Duration
+	table  atomic.Pointer[string] // of the firewall, noted with the list
+	left   string                 // that of the worker before this one
 }
 
 // beatEvery is how old the last sign of life may be at least: with thousands of adverts a second it would cost more than they do.
 const beatEvery = 2 * time.Millisecond
 
 type heldFile struct {
-	Boot string      `json:"boot"`
-	Held []node.Held `json:"held"`
+	Boot  string      `json:"boot"`
+	Held  []node.Held `json:"held"`
+	Table string      `json:"firewall,omitempty"` // nftables table
 }
 
 func openMemory(dir string) (*memory, error) {
@@ -58,6 +62,7 @@ func (m *memory) recover() (node.Recovered, error) {
 	if h.Boot != bootID() {
 		return none, nil // addresses do not outlive their kernel
 	}
+	m.left = h.Table
 	var at [8]byte
 	if n, _ := m.alive.ReadAt(at[:], 0); n < len(at) {
 		return node.Recovered{Held: h.Held}, nil // it died before its first sign of life
@@ -78,7 +83,11 @@ func (m *memory) beat(now time.Duration) {
 
 // save replaces the list.
 func (m *memory) save(held []node.Held) error {
-	return replaceJSON(m.path(), heldFile{Boot: bootID(), Held: held})
+	f := heldFile{Boot: bootID(), Held: held}
+	if name := m.table.Load(); name != nil {
+		f.Table = *name
+	}
+	return replaceJSON(m.path(), f)
 }
 
 // replaceJSON writes a file anew. A rename is atomic; the file need not survive the kernel, so it is not synced.

@@ -33,6 +33,8 @@ type VRRPConfig struct {
 	Reload <-chan struct{}
 	Dump   <-chan Dump // asks for one of keepalived's files in TMPDIR
 	Show   bool        // log what runs once it does (-d)
+	// Forced says that the network namespace was given on the command line: net_namespace does not count.
+	Forced bool
 }
 
 // RunVRRP is the vrrp worker: it drives a node.Elector on this host until ctx ends, then releases
@@ -121,6 +123,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 	e.vips.Store(&map[netip.Addr]bool{})
 	e.worker = &worker{
 		census:   v.census,
+		forced:   cfg.Forced,
 		reporter: reporter{log: log, node: cfg.Node, worker: "vrrp", conn: cfg.Conn},
 		m:        m, load: cfg.Load, reload: cfg.Reload, gens: cfg.Generations, parse: parseAs(cfg.Node),
 		inbox: make(chan any, inboxSize),
@@ -179,6 +182,12 @@ func (e *elector) adopt(c *config.Config) {
 	e.gather.Store(int64(gatherFor(c)))
 	e.vips.Store(virtualAddresses(c))
 	e.install.Pace(pacesOf(c))
+	style, left := tableStyleOf(c.Global), ""
+	if e.memory != nil {
+		left, e.memory.left = e.memory.left, ""
+		e.memory.table.Store(&style.name)
+	}
+	e.install.Style(style, left)
 	if !slices.ContainsFunc(c.Instances, func(i *config.Instance) bool { return !i.Accept.V && i.Priority.V != vrrp.PriorityOwner }) {
 		e.install.Refuse(nil) // what a killed worker may have left
 	}
@@ -357,7 +366,7 @@ func (e *elector) take(v any) {
 	case firewallResult:
 		e.Trouble("firewall", v.err)
 		if v.gone {
-			e.Report(node.Entry{Event: "vrrp.repair", Warn: true, Detail: "the firewall table " + firewallTable + " was removed by someone else, made again"})
+			e.Report(node.Entry{Event: "vrrp.repair", Warn: true, Detail: "the firewall table " + v.table + " was removed by someone else, made again"})
 		}
 	case announceResult:
 		if v.err == nil || e.iface(v.dev).news.link.Up { // of a link that is down others tell

@@ -79,7 +79,7 @@ func (e *elector) recheck() {
 	}
 }
 
-// guarded says whether a route or rule that somebody took away is put back: not with no_track (keepalived 2.2.7, measured). Addresses
+// guarded says whether a route or rule that somebody took away is put back: not with no_track (keepalived.conf(5); 2.2.7, measured, keeps to it with addresses and rules, not with routes). Addresses
 // are up to the machine.
 func guarded(op change) bool {
 	switch op := op.(type) {

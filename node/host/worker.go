@@ -51,17 +51,21 @@ type worker struct {
 	setUp   func(bg context.Context, wg *sync.WaitGroup) error // before the first action
 	stopped func()                                             // after the machine's last actions
 
-	bg         context.Context // ends when the last action is carried out
-	ended      chan struct{}   // closed when nothing takes from inbox any more
-	current    *config.Config
-	generation int64
-	owed       *Message // a KindApplied that did not fit into the queue
-	dirty      bool     // status changed
-	late       time.Time
-	lateness   lateness
-	sched      scheduling
-	statuses   chan []func() []Message
-	loader     loader
+	bg        context.Context // ends when the last action is carried out
+	ended     chan struct{}   // closed when nothing takes from inbox any more
+	current   *config.Config
+	namespace string // net_namespace of the configuration this worker was started with
+	// ipvsNamespace is net_namespace_ipvs of that.
+	ipvsNamespace config.Value[string]
+	forced        bool // -s was given, and counts whatever the configuration says
+	generation    int64
+	owed          *Message // a KindApplied that did not fit into the queue
+	dirty         bool     // status changed
+	late          time.Time
+	lateness      lateness
+	sched         scheduling
+	statuses      chan []func() []Message
+	loader        loader
 }
 
 // post puts something into the inbox; it gives up when the worker ends.
@@ -121,6 +125,7 @@ func (w *worker) run(ctx context.Context) error {
 func (w *worker) begin() error {
 	cfg, gen, err := w.load()
 	if cfg != nil {
+		w.namespace, w.ipvsNamespace = cfg.Global.NetNamespace.V, cfg.Global.NetNamespaceIPVS
 		if err != nil {
 			w.Report(node.Entry{Event: "config.failed", Detail: err.Error(), Warn: true})
 		}
@@ -303,6 +308,9 @@ func (w *worker) tick(at time.Duration) {
 
 // take runs a configuration that was read in the background, or says why not; the old one then goes on.
 func (w *worker) take(l loaded) {
+	if l.err == nil && l.cfg != nil {
+		l.err = w.refuseNamespace(l.cfg)
+	}
 	if l.err == nil && l.cfg != nil && w.refuse != nil {
 		l.err = w.refuse(w.current, l.cfg)
 	}
