@@ -46,9 +46,10 @@ type Config struct {
 // Global is global_defs.
 type Global struct {
 	RouterID              Value[string]
-	NFTTable              Value[string] // nftables: the name of the table that refuses packets (no_accept); quorate
-	NFTPriority           Value[int]    // nftables_priority: of its chains, -1
-	NFTCounters           Value[bool]   // nftables_counters: its rules count
+	DisableLocalIGMP      Value[bool]   // disable_local_igmp
+	Nftables              Value[string] // nftables: the name of the table that refuses packets (no_accept); quorate
+	NftablesPriority      Value[int]    // nftables_priority: of its chains, -1
+	NftablesCounters      Value[bool]   // nftables_counters: its rules count
 	NetNamespace          Value[string] // net_namespace of the top level: the workers live in it
 	NetNamespaceIPVS      Value[string] // net_namespace_ipvs: Set and empty is the one clusterd was started in
 	NotificationEmail     []Value[string]

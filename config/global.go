@@ -29,17 +29,18 @@ func globalRules() []rule {
 		{block: "", keyword: G, open: func(*ctx, *stmt) bool { return true }},
 		{block: G, keyword: "nftables", args: 1, set: func(c *ctx, s *stmt) {
 			if len(s.words) < 2 {
-				put(c, s, &c.cfg.Global.NFTTable, "keepalived", s.pos) // keepalived's own name for it
+				put(c, s, &c.cfg.Global.Nftables, "keepalived", s.pos) // keepalived's own name for it
 				return
 			}
 			if w := s.words[1]; len(w.text) > 31 || w.text == "" {
 				c.bad(w, "nftables", "write a name of 1 to 31 bytes", fmt.Errorf("%q cannot be the name of a table", shorten(w.text)))
 			} else {
-				put(c, s, &c.cfg.Global.NFTTable, w.text, w.pos)
+				put(c, s, &c.cfg.Global.Nftables, w.text, w.pos)
 			}
 		}},
-		{block: G, keyword: "nftables_priority", args: 1, set: integer(-1<<31, maxInt, g(func(g *Global) *Value[int] { return &g.NFTPriority }))},
-		{block: G, keyword: "nftables_counters", set: flag(b(func(g *Global) *Value[bool] { return &g.NFTCounters }))},
+		{block: G, keyword: "nftables_priority", args: 1, set: integer(-1<<31, maxInt, g(func(g *Global) *Value[int] { return &g.NftablesPriority }))},
+		{block: G, keyword: "disable_local_igmp", set: flag(b(func(g *Global) *Value[bool] { return &g.DisableLocalIGMP }))},
+		{block: G, keyword: "nftables_counters", set: flag(b(func(g *Global) *Value[bool] { return &g.NftablesCounters }))},
 		{block: "", keyword: "net_namespace", args: 1, set: text("name", s(func(g *Global) *Value[string] { return &g.NetNamespace }))},
 		{block: "", keyword: "net_namespace_ipvs", args: 1, set: func(c *ctx, s *stmt) {
 			name := ""
@@ -124,6 +125,8 @@ func schedulingRules(worker string, of func(*ctx) *Scheduling) []rule {
 	return []rule{
 		{block: G, keyword: worker + "_priority", args: 1, set: integer(-20, 19, func(c *ctx) *Value[int] { return &of(c).Nice })},
 		{block: G, keyword: worker + "_rt_priority", args: 1, set: integer(1, 99, func(c *ctx) *Value[int] { return &of(c).RTPriority })},
+		{block: G, keyword: worker + "_rlimit_rttime", args: 1, set: rtTime(of)},
+		{block: G, keyword: worker + "_rlimit_rtime", args: 1, set: rtTime(of)},
 		{block: G, keyword: worker + "_no_swap", set: flag(func(c *ctx) *Value[bool] { return &of(c).NoSwap })},
 		{block: G, keyword: worker + "_cpu_affinity", args: anyWords, set: func(c *ctx, s *stmt) {
 			var cpus []int
@@ -140,6 +143,16 @@ func schedulingRules(worker string, of func(*ctx) *Scheduling) []rule {
 			}
 			put(c, s, &of(c).CPUs, cpus, s.words[1].pos)
 		}},
+	}
+}
+
+// rtTime reads microseconds.
+func rtTime(of func(*ctx) *Scheduling) setter {
+	return func(c *ctx, s *stmt) {
+		var n Value[int]
+		if integer(1, maxUint32, func(*ctx) *Value[int] { return &n })(c, s); n.Set {
+			put(c, s, &of(c).RTTime, time.Duration(n.V)*time.Microsecond, n.Pos)
+		}
 	}
 }
 

@@ -265,8 +265,10 @@ type FileCheck struct {
 // Scheduling is what a worker asks of the kernel's scheduler: vrrp_priority, vrrp_rt_priority, vrrp_cpu_affinity, vrrp_no_swap
 // and the same with checker_.
 type Scheduling struct {
-	Nice       Value[int]   // -20..19
-	RTPriority Value[int]   // 1..99, SCHED_RR; 0: not real-time
-	CPUs       Value[[]int] // it runs on these only; empty: on all
-	NoSwap     Value[bool]  // the vrrp worker's memory is locked in any case
+	Nice       Value[int] // -20..19
+	RTPriority Value[int] // 1..99, SCHED_RR; 0: not real-time
+	// RTTime is how long a real-time thread may run without ever sleeping (vrrp_rlimit_rttime, written in microseconds); not Set: no limit.
+	RTTime Value[time.Duration]
+	CPUs   Value[[]int] // it runs on these only; empty: on all
+	NoSwap Value[bool]  // the vrrp worker's memory is locked in any case
 }

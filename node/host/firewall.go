@@ -32,9 +32,9 @@ type tableStyle struct {
 
 // tableStyleOf never is the zero value.
 func tableStyleOf(g config.Global) tableStyle {
-	s := tableStyle{name: cmp.Or(g.NFTTable.V, firewallTable), priority: firewallPriority, counters: g.NFTCounters.V}
-	if g.NFTPriority.Set {
-		s.priority = g.NFTPriority.V
+	s := tableStyle{name: cmp.Or(g.Nftables.V, firewallTable), priority: firewallPriority, counters: g.NftablesCounters.V}
+	if g.NftablesPriority.Set {
+		s.priority = g.NftablesPriority.V
 	}
 	return s
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +26,13 @@ type scheduling struct {
 func (w *worker) schedule(want config.Scheduling, spare ...int) {
 	if want.NoSwap.V {
 		lockMemory(w.log)
+	}
+	if want.RTTime.Set && !w.rtWatched {
+		w.rtWatched = true
+		w.watchRealTime()
+	}
+	if want.RTPriority.V > 0 {
+		w.Trouble("real-time scheduling", nil)
 	}
 	text, err := w.sched.apply(want, spare...)
 	if text != "" {
@@ -90,8 +99,63 @@ func (s *scheduling) apply(want config.Scheduling, spare ...int) (string, error)
 	if errs != nil {
 		return "", errs[0]
 	}
+	if want.RTTime.Set || s.used.RTTime.Set {
+		if err := limitRealTime(want.RTTime.V); err != nil {
+			return "", err
+		}
+	}
 	s.used = want
 	return schedulingText(want), nil
+}
+
+// limitRealTime sets RLIMIT_RTTIME: at the limit comes SIGXCPU. 0 is none. The hard limit, at which keepalived is killed, stays: the
+// worker yields, and it could never be raised again without CAP_SYS_RESOURCE.
+func limitRealTime(most time.Duration) error {
+	var limit unix.Rlimit
+	err := unix.Getrlimit(unix.RLIMIT_RTTIME, &limit)
+	if err == nil {
+		if limit.Cur = limit.Max; most > 0 {
+			limit.Cur = min(limit.Max, uint64(most.Microseconds()))
+		}
+		err = unix.Setrlimit(unix.RLIMIT_RTTIME, &limit)
+	}
+	if err != nil {
+		return fmt.Errorf("limit of real-time CPU time: %w", err)
+	}
+	return nil
+}
+
+// overran says that a real-time thread has reached vrrp_rlimit_rttime.
+type overran struct{}
+
+// watchRealTime waits for the kernel's warnings.
+func (w *worker) watchRealTime() {
+	warned := make(chan os.Signal, 1)
+	signal.Notify(warned, unix.SIGXCPU)
+	go func() {
+		defer signal.Stop(warned)
+		for {
+			select {
+			case <-w.bg.Done():
+				return
+			case <-warned:
+				w.post(overran{})
+			}
+		}
+	}()
+}
+
+// yield ends real-time scheduling until the next configuration: the host needs its CPU.
+func (w *worker) yield() {
+	was := w.sched.used
+	if was.RTPriority.V == 0 {
+		return
+	}
+	next := was
+	next.RTPriority = config.Value[int]{}
+	_, err := w.sched.apply(next)
+	w.Trouble("real-time scheduling", fmt.Errorf("a thread ran for %v without a pause (%s_rlimit_rttime): this worker goes on with ordinary priority", was.RTTime.V, w.worker))
+	w.Trouble("scheduling", err)
 }
 
 func place(tid int, cpus *unix.CPUSet, attr *unix.SchedAttr) (errs []error) {
@@ -126,6 +190,9 @@ func schedulingText(s config.Scheduling) string {
 		text = fmt.Sprintf("real-time priority %d (SCHED_RR)", s.RTPriority.V)
 	case s.Nice.V != 0:
 		text = fmt.Sprintf("nice %d", s.Nice.V)
+	}
+	if s.RTTime.Set && s.RTPriority.V > 0 {
+		text += fmt.Sprintf(", at most %v without a pause", s.RTTime.V)
 	}
 	if len(s.CPUs.V) > 0 {
 		text += ", CPUs " + strings.Trim(fmt.Sprint(s.CPUs.V), "[]")

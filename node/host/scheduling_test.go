@@ -1,7 +1,9 @@
 package host
 
 import (
+	"context"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -67,6 +69,27 @@ func TestScheduling(t *testing.T) {
 	if r := <-out; r.ExitCode != 0 || readAll(file) != "0\n" {
 		t.Errorf("a script runs with policy %q: %+v", readAll(file), r)
 	}
+
+	// A thread that never sleeps: the kernel warns, and the worker gives up its place.
+	limited := config.Scheduling{RTPriority: val(5), RTTime: config.Value[time.Duration]{V: 20 * time.Millisecond, Set: true}}
+	log := &logBuffer{}
+	w := &worker{reporter: reporter{log: log.logger(), worker: "vrrp"}, inbox: make(chan any, 8), ended: make(chan struct{})}
+	bg, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w.bg = bg
+	w.schedule(limited, spawn.tid)
+	defer func() { _ = limitRealTime(0) }()
+	for end := time.Now().Add(5 * time.Second); len(w.inbox) == 0 && time.Now().Before(end); {
+		runtime.Gosched()
+	}
+	if len(w.inbox) == 0 {
+		t.Fatalf("no warning\n%s", log)
+	}
+	w.input(<-w.inbox)
+	if rr, _, _ := places(); rr != 0 || !strings.Contains(log.String(), "a thread ran for 20ms without a pause (vrrp_rlimit_rttime)") {
+		t.Errorf("%d threads are real-time still\n%s", rr, log)
+	}
+	must(t, limitRealTime(0))
 
 	if text, err := s.apply(config.Scheduling{Nice: val(-3)}, spawn.tid); err != nil || text != "nice -3" {
 		t.Errorf("%q %v", text, err)

@@ -194,6 +194,9 @@ func (e *elector) adopt(c *config.Config) {
 	if e.vmacs == nil && len(node.VirtualInterfaces(c)) == 0 {
 		e.install.VMACs(nil) // the same
 	}
+	if c.Global.DisableLocalIGMP.V { // no reports for 224.0.0.0/24, which switches forward anyhow (RFC 4541 2.1.2)
+		e.Trouble("disable_local_igmp", os.WriteFile("/proc/sys/net/ipv4/igmp_link_local_mcast_reports", []byte("0"), 0))
+	}
 	for _, i := range c.Instances {
 		if i.PromoteSecondaries.V { // or the kernel drops all addresses of a subnet with the first
 			path := "/proc/sys/net/ipv4/conf/" + i.Interface.V + "/promote_secondaries"

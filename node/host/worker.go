@@ -64,6 +64,7 @@ type worker struct {
 	late          time.Time
 	lateness      lateness
 	sched         scheduling
+	rtWatched     bool // SIGXCPU is listened for
 	statuses      chan []func() []Message
 	loader        loader
 }
@@ -213,6 +214,8 @@ func (w *worker) input(v any) {
 	switch v := v.(type) {
 	case node.Event:
 		w.step(v)
+	case overran:
+		w.yield()
 	case staged:
 		w.step(v.event())
 	case helloed:
