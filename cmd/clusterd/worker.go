@@ -15,8 +15,6 @@ import (
 	"quorate/api"
 	"quorate/config"
 	"quorate/internal/buildinfo"
-	"quorate/ipvs"
-	"quorate/ipvs/kernel"
 	"quorate/node/host"
 )
 
@@ -77,7 +75,7 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 			RunDir: s.runDir, Logger: log, Reload: reload, Dump: dumps(ctx), Show: s.dump, Forced: s.namespace != ""})
 	case "checker":
 		err = host.RunChecker(ctx, host.CheckerConfig{Node: name, RunDir: s.runDir, Load: load, Conn: conn, Generations: gens, Logger: log, Reload: reload,
-			Forced: s.namespace != "", OpenIPVS: ipvsIn(namespace, global.NetNamespaceIPVS)})
+			Forced: s.namespace != "", OpenIPVS: host.IPVSIn(namespace, global.NetNamespaceIPVS)})
 	default:
 		return &exitError{exitFatal, fmt.Errorf("no such worker %q", s.worker)}
 	}
@@ -85,21 +83,6 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		return &exitError{exitConfig, err} // the parent stops too: nothing will repair the file
 	}
 	return err
-}
-
-// ipvsIn opens the table of the namespace that net_namespace_ipvs names; nil: the one that the checker is in.
-func ipvsIn(namespace string, v config.Value[string]) func(*slog.Logger) (ipvs.Backend, error) {
-	where := v.V
-	switch {
-	case !v.Set || v.V == namespace || v.V == "" && namespace == "":
-		return nil
-	case v.V == "":
-		where = host.ParentNamespace()
-	}
-	return func(log *slog.Logger) (b ipvs.Backend, err error) {
-		err = host.InNamespace(where, func() error { b, err = kernel.Open(log); return err })
-		return b, err
-	}
 }
 
 func (s *settings) runCluster(ctx context.Context, log *slog.Logger) error {

@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"quorate/config"
+	"quorate/ipvs"
+	"quorate/ipvs/kernel"
 )
 
 // netnsDir is where ip-netns(8) keeps the namespaces that have a name.
@@ -76,8 +79,20 @@ func InNamespace(name string, f func() error) error {
 	return <-done
 }
 
-// ParentNamespace is that of the watchdog, which enters none.
-func ParentNamespace() string { return fmt.Sprintf("/proc/%d/ns/net", os.Getppid()) }
+// IPVSIn opens the table of the namespace that net_namespace_ipvs names; nil: the one that the checker is in.
+func IPVSIn(namespace string, v config.Value[string]) func(*slog.Logger) (ipvs.Backend, error) {
+	where := v.V
+	switch {
+	case !v.Set || v.V == namespace || v.V == "" && namespace == "":
+		return nil
+	case v.V == "":
+		where = fmt.Sprintf("/proc/%d/ns/net", os.Getppid()) // the watchdog enters none
+	}
+	return func(log *slog.Logger) (b ipvs.Backend, err error) {
+		err = InNamespace(where, func() error { b, err = kernel.Open(log); return err })
+		return b, err
+	}
+}
 
 // NetworksIn is Networks of a network namespace.
 func NetworksIn(name string) (list map[string][]netip.Prefix, err error) {
