@@ -87,12 +87,8 @@ func (f *formatter) physical(text string) {
 		f.depth = max(0, f.depth+opened-closed)
 		return
 	}
-	if code == "{" && comment == "" {
-		if n := len(f.out); n > 0 && f.out[n-1].comment == "" && f.out[n-1].code != "" && !f.out[n-1].verbatim && !strings.HasSuffix(f.out[n-1].code, "{") && !strings.HasSuffix(f.out[n-1].code, "}") {
-			f.out[n-1].code += " {"
-			f.depth++
-			return
-		}
+	if code == "{" && comment == "" && f.opens() {
+		return
 	}
 	if opened, closed := braces(code); opened == closed {
 		if !strings.HasPrefix(code, "}") {
@@ -100,11 +96,22 @@ func (f *formatter) physical(text string) {
 			return
 		}
 	}
+	code, rest := untilWhole(code)
+	if rest != "" {
+		if comment != "" {
+			rest += " " + comment
+		}
+		defer f.physical(rest)
+		comment = ""
+	}
 	segments := splitBraces(code)
 	for i, seg := range segments {
 		c := ""
 		if i == len(segments)-1 {
 			c = comment
+		}
+		if i == 0 && seg == "{" && c == "" && f.opens() {
+			continue
 		}
 		if seg == "}" {
 			f.depth = max(0, f.depth-1)
@@ -114,6 +121,23 @@ func (f *formatter) physical(text string) {
 			f.depth++
 		}
 	}
+}
+
+// opens puts a { behind the line before and reports whether it may stand there: not when
+// that line is read by some directors only, repeated, a definition, or a list of files.
+func (f *formatter) opens() bool {
+	n := len(f.out)
+	if n == 0 {
+		return false
+	}
+	l := &f.out[n-1]
+	if l.comment != "" || l.code == "" || l.verbatim || strings.IndexByte("@~$", l.code[0]) >= 0 || strings.HasPrefix(l.code, "include") ||
+		strings.HasSuffix(l.code, "{") || strings.HasSuffix(l.code, "}") {
+		return false
+	}
+	l.code += " {"
+	f.depth++
+	return true
 }
 
 // cutComment splits a line at its comment; ok is false when a quotation is open.
@@ -154,6 +178,20 @@ func eachBrace(s string, f func(i int)) {
 			}
 		}
 	}
+}
+
+// untilWhole cuts a line behind the brace behind which the rest must stay one line: it is a condition, a repetition, a
+// definition or an include, and holds for all of it.
+func untilWhole(s string) (code, rest string) {
+	code = s
+	eachBrace(s, func(i int) {
+		next := strings.TrimLeft(s[i+1:], blanks)
+		_, _, _, def := definition(next)
+		if rest == "" && (strings.HasPrefix(next, "@") || repeats(next) || def || strings.HasPrefix(next, "include")) {
+			code, rest = s[:i+1], next
+		}
+	})
+	return code, rest
 }
 
 func braces(s string) (opened, closed int) {

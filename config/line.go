@@ -46,27 +46,21 @@ func (l line) trim() line {
 	return l.slice(0, len(strings.TrimRight(l.text, blanks)))
 }
 
-// Bytes that stand for a character that has lost its meaning, because it came from
-// ${_HASH}, ${_BANG} or from a variable nobody defined. The reader refuses control
-// characters in files, so these cannot be written by anybody.
+// Bytes that stand for a character that has lost its meaning, because it came from a
+// variable nobody defined. The reader refuses control characters in files, so these
+// cannot be written by anybody.
 const (
-	plainHash   = '\x01'
-	plainBang   = '\x02'
 	plainOpen   = '\x03'
 	plainClose  = '\x04'
 	plainDollar = '\x05'
 )
 
 func plain(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return r >= plainHash && r <= plainDollar }) < 0 {
+	if strings.IndexFunc(s, func(r rune) bool { return r >= plainOpen && r <= plainDollar }) < 0 {
 		return s
 	}
 	return strings.Map(func(r rune) rune {
 		switch r {
-		case plainHash:
-			return '#'
-		case plainBang:
-			return '!'
 		case plainOpen:
 			return '{'
 		case plainClose:

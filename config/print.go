@@ -77,12 +77,10 @@ func written(w word) string {
 	return w.text
 }
 
-// rewritten is the rest of a line with its own quoting. Characters that had lost their
-// meaning come back in the notation that makes them lose it again.
+// rewritten is the rest of a line with its own quoting.
 func rewritten(s string) string {
-	if strings.IndexFunc(s, func(r rune) bool { return r >= plainHash && r <= plainDollar }) < 0 {
+	if strings.IndexFunc(s, func(r rune) bool { return r >= plainOpen && r <= plainDollar }) < 0 {
 		return s
 	}
-	return strings.NewReplacer(string(plainHash), "${_HASH}", string(plainBang), "${_BANG}",
-		string(plainOpen), "{", string(plainClose), "}", string(plainDollar), "$").Replace(s)
+	return strings.NewReplacer(string(plainOpen), "{", string(plainClose), "}", string(plainDollar), "$").Replace(s)
 }

@@ -142,7 +142,7 @@ func (r *reader) logical(l line, f *frame) {
 				return
 			}
 		}
-		next, changed, ok := r.substitute(l, f)
+		next, changed, ok := r.substitute(l, f, true)
 		if !ok {
 			return
 		}
@@ -174,7 +174,7 @@ func (r *reader) uncomment(l line) line {
 				continue
 			}
 			if i > 0 && l.text[i-1] == '\\' {
-				r.sink.warnf(l.posAt(i-1), "escaped-comment", "", "put the word in double quotes, or write ${_HASH} or ${_BANG}",
+				r.sink.warnf(l.posAt(i-1), "escaped-comment", "", "put the word in double quotes",
 					`\%c does not protect a comment character: keepalived loses the rest of the line, and so do we`, l.text[i])
 				i--
 			}
@@ -236,12 +236,8 @@ func (r *reader) split(l line, f *frame) {
 			if r.include(rest, f) {
 				return
 			}
-			if kw := firstWord(rest.text); kw == "~SEQ" || kw == "~SEQx" || kw == "~LST" {
-				r.sink.errorf(rest.pos, "bad-repetition", kw, "start a new line with it", "%s repeats a whole line and must stand at its start", kw)
-				for i < len(l.text) && l.text[i] != '{' && l.text[i] != '}' {
-					i++
-				}
-				start = i
+			if r.sequence(rest, f) {
+				return // it repeats what follows the brace
 			}
 		}
 		if i == len(l.text) {

@@ -49,13 +49,19 @@ func (r *reader) repeat(f *frame) {
 	}
 }
 
+// repeats reports whether a line that begins with text is a repetition.
+func repeats(text string) bool {
+	word := firstWord(text)
+	return word == "~LST" || word == "~SEQ" || word == "~SEQx"
+}
+
 // sequence starts a repetition and reports whether l was one.
 func (r *reader) sequence(l line, f *frame) bool {
-	word := firstWord(l.text)
-	isList := word == "~LST"
-	if !isList && word != "~SEQ" && word != "~SEQx" {
+	if !repeats(l.text) {
 		return false
 	}
+	word := firstWord(l.text)
+	isList := word == "~LST"
 	bad := func(at int, hint, format string, args ...any) bool {
 		r.sink.errorf(l.posAt(min(at, len(l.text)-1)), "bad-repetition", word, hint, "%s: %s", word, fmt.Sprintf(format, args...))
 		return true
@@ -72,7 +78,18 @@ func (r *reader) sequence(l line, f *frame) bool {
 	if end < 0 {
 		return bad(open, usage, "the ( is never closed")
 	}
-	args, ok := splitArgs(l.text[open+1 : end])
+	inside := l.slice(open+1, end)
+	if name := strings.IndexByte(inside.text, ',') + 1; !isList && name > 0 {
+		// The numbers may be variables (keepalived 2.2.7, measured).
+		numbers, changed, ok := r.substitute(inside.slice(name, len(inside.text)), f, false)
+		if !ok {
+			return true // and it was reported
+		}
+		if changed {
+			inside = inside.slice(0, name).join(numbers)
+		}
+	}
+	args, ok := splitArgs(inside.text)
 	if !ok {
 		return bad(open, usage, "a { is never closed")
 	}
@@ -156,7 +173,7 @@ func (rep *repetition) count(args [][]string, hex bool) (why string) {
 	for _, a := range args {
 		v, err := strconv.ParseInt(a[0], 0, 32)
 		if err != nil || len(a) > 1 {
-			return fmt.Sprintf("%q is not a number", shorten(strings.Join(a, ",")))
+			return fmt.Sprintf("%q is not a number", shorten(plain(strings.Join(a, ","))))
 		}
 		n = append(n, v)
 	}

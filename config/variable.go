@@ -82,11 +82,12 @@ func (r *reader) body(f *frame) []line {
 		if f.body == nil && !r.clean(l) {
 			continue
 		}
-		l = r.uncomment(l).trim()
-		more := strings.HasSuffix(l.text, `\`)
+		l = l.trim()
+		more := strings.HasSuffix(l.text, `\`) // also behind a comment: keepalived 2.2.7, measured
 		if more {
-			l = l.slice(0, len(l.text)-1).trim()
+			l = l.slice(0, len(l.text)-1)
 		}
+		l = r.uncomment(l).trim()
 		if l.text != "" {
 			lines = append(lines, l)
 		}
@@ -103,6 +104,9 @@ func (r *reader) skipBody(l line, f *frame) {
 	}
 }
 
+// maxHead is how far behind a brace substitute looks for what a segment begins with.
+const maxHead = 256
+
 // scan is a text being copied by substitute: the line itself, or inside it the value of
 // a variable, all of whose bytes stand where the variable was used.
 type scan struct {
@@ -113,8 +117,12 @@ type scan struct {
 
 // substitute replaces $NAME (before a blank, comma, closing parenthesis or the end) and
 // ${NAME} (anywhere, also inside quotes), values inside values too. ok is false when the
-// line had to be given up. Time and space are linear in what comes out.
-func (r *reader) substitute(l line, f *frame) (out line, changed, ok bool) {
+// line had to be given up. A variable of several lines is an error unless several says
+// that it may stand here. Time and space are linear in what comes out.
+//
+// A definition and a repetition keep their own variables, which are replaced when their
+// text is used; so does what comes behind a comment character.
+func (r *reader) substitute(l line, f *frame, several bool) (out line, changed, ok bool) {
 	if strings.IndexByte(l.text, '$') < 0 {
 		return l, false, true
 	}
@@ -122,21 +130,39 @@ func (r *reader) substitute(l line, f *frame) (out line, changed, ok bool) {
 		text   []byte
 		at     []Pos
 		quoted bool
+		begin  int  // of the segment behind the last brace
+		keep   bool // what is left is copied as it stands
 		stack  = []*scan{{line: l}}
 	)
+	segment := func() string { // what stands behind the last brace and conditions; its beginning, if it is long
+		head := text[begin:min(len(text), begin+maxHead)]
+		return skipConditions(strings.TrimLeft(string(head), blanks))
+	}
 	emit := func(s string, pos func(int) Pos) {
 		for k := range len(s) {
-			if s[k] == '"' {
+			text, at = append(text, s[k]), append(at, pos(k))
+			switch s[k] {
+			case '"':
 				quoted = !quoted
+			case '{', '}':
+				if !quoted && !repeats(segment()) { // the braces of ~LST({A,B}, ...) are none
+					begin = len(text)
+				}
+			case '#', '!':
+				keep = keep || !quoted
 			}
-			at = append(at, pos(k))
 		}
-		text = append(text, s...)
 	}
 	for len(stack) > 0 {
 		s := stack[len(stack)-1]
 		if s.i >= len(s.text) {
 			stack = stack[:len(stack)-1]
+			continue
+		}
+		if keep {
+			from := s.i
+			emit(s.text[from:], func(k int) Pos { return s.posAt(from + k) })
+			s.i = len(s.text)
 			continue
 		}
 		if n := strings.IndexByte(s.text[s.i:], '$'); n != 0 {
@@ -148,16 +174,15 @@ func (r *reader) substitute(l line, f *frame) (out line, changed, ok bool) {
 			s.i += n
 			continue
 		}
+		if _, _, _, def := definition(s.text[s.i:]); def && segment() == "" && len(text)-begin < maxHead || repeats(segment()) {
+			keep = true
+			continue
+		}
 		pos := s.posAt(s.i)
 		name, length, braced := r.reference(s.line, s.i)
 		if length == 0 {
-			// A definition behind a brace keeps its $; any other has lost its meaning, so
-			// that the text around it cannot make a name of it later.
-			dollar := string(plainDollar)
-			if _, _, _, ok := definition(s.text[s.i:]); ok {
-				dollar = "$"
-			}
-			emit(dollar, func(int) Pos { return pos })
+			// It has lost its meaning, so that the text around it cannot make a name of it later.
+			emit(string(plainDollar), func(int) Pos { return pos })
 			s.i++
 			continue
 		}
@@ -183,10 +208,16 @@ func (r *reader) substitute(l line, f *frame) (out line, changed, ok bool) {
 			continue
 		}
 		value, body, known := r.lookup(name, pos, f)
+		if (value == "#" || value == "!") && !quoted && len(text) > begin && !isBlank(text[len(text)-1]) {
+			r.sink.warnf(pos, "escaped-comment", "${"+name+"}", "put the word in double quotes", "${%s} begins a comment outside double quotes: keepalived loses the rest of the line, and so do we", name)
+		}
 		switch {
 		case !known:
 			r.undefined(pos, name, braced, quoted)
 			emit(asWritten, func(int) Pos { return pos })
+		case body != nil && !several:
+			r.sink.errorf(pos, "multi-line-use", "$"+name, "use a variable whose value is one number", "$%s has several lines", name)
+			return line{}, true, false
 		case body != nil:
 			for _, u := range stack {
 				if strings.Trim(u.text[u.i:], blanks) != "" {
@@ -260,9 +291,9 @@ func (r *reader) lookup(name string, at Pos, f *frame) (value string, body []lin
 	case "_INSTANCE":
 		return r.id, nil, true
 	case "_HASH":
-		return string(plainHash), nil, true
+		return "#", nil, true // begins a comment, but for quotes: keepalived 2.2.7, measured
 	case "_BANG":
-		return string(plainBang), nil, true
+		return "!", nil, true
 	case "_PWD":
 		return path.Dir(f.fileFrame().file), nil, true
 	case "_RANDOM":
