@@ -22,6 +22,8 @@ type linkNews struct {
 	link  node.Link
 	index int
 	epoch uint64 // of the installer, before the addresses were read
+	// gone are addresses that were deleted since the last reading, whoever did that and whether or not they are back.
+	gone []netip.Prefix
 }
 
 // links watches interfaces by netlink and delivers what changed.
@@ -36,7 +38,7 @@ type links struct {
 	// stamp is read before every reading and travels with it; nil: 0.
 	stamp func() uint64
 
-	gone map[int][]netip.Prefix // by index: deleted since the last reading of addresses; Run's alone
+	gone map[int][]netip.Prefix // by index: deleted since the last complete reading of addresses; Run's alone
 
 	mu      sync.Mutex
 	watched map[string]bool // value: news is owed even if nothing changed
@@ -200,27 +202,27 @@ func (l *links) deleted(u netlink.AddrUpdate) {
 // goneLimit bounds what is remembered of one interface.
 const goneLimit = 1 << 14
 
-// passed is the news of an interface as it was before the addresses went that no reading saw; ok is false if there are none.
-func (l *links) passed(was, n linkNews) (linkNews, bool) {
-	had, missed := map[netip.Prefix]bool{}, 0
-	for _, p := range slices.Concat(was.link.Addrs, was.link.Addrs6, n.link.Addrs, n.link.Addrs6) {
+// passed is what an interface was before addresses went that no reading saw: it had those in was, in now and those that are gone. ok is
+// false if there are none of the last.
+func passed(was, now node.Link, gone []netip.Prefix) (between node.Link, ok bool) {
+	had := map[netip.Prefix]bool{}
+	for _, p := range slices.Concat(was.Addrs, was.Addrs6, now.Addrs, now.Addrs6) {
 		had[p] = true
 	}
-	between := n
-	between.link.Addrs, between.link.Addrs6 = slices.Clone(n.link.Addrs), slices.Clone(n.link.Addrs6)
-	for _, p := range l.gone[n.index] {
+	between = now
+	between.Addrs, between.Addrs6 = slices.Clone(now.Addrs), slices.Clone(now.Addrs6)
+	for _, p := range gone {
 		if had[p] {
 			continue
 		}
-		had[p] = true
-		missed++
+		had[p], ok = true, true
 		if p.Addr().Is4() {
-			between.link.Addrs = append(between.link.Addrs, p)
+			between.Addrs = append(between.Addrs, p)
 		} else {
-			between.link.Addrs6 = append(between.link.Addrs6, p)
+			between.Addrs6 = append(between.Addrs6, p)
 		}
 	}
-	return between, missed > 0
+	return between, ok
 }
 
 func drain[T any](ch <-chan T) {
@@ -273,10 +275,8 @@ func (l *links) read(last map[string]linkNews, full bool) error {
 		l.watched[name] = false
 		l.mu.Unlock()
 		if full && interrupted == nil && n.index != 0 {
-			if between, ok := l.passed(last[name], n); ok {
-				l.out(between)
-				owed = true
-			}
+			n.gone = l.gone[n.index]
+			owed = owed || len(n.gone) > 0
 		}
 		if was, known := last[name]; known && !owed && sameNews(was, n) {
 			continue

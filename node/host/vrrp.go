@@ -97,7 +97,8 @@ type wish struct {
 type iface struct {
 	name   string
 	news   linkNews
-	listen []node.Socket // what the machine wants
+	gone   []netip.Prefix // addresses that were deleted while readings did not count
+	listen []node.Socket  // what the machine wants
 	vrrp   map[node.Socket]*vrrpSocket
 	ears   *monitor
 }
@@ -351,7 +352,13 @@ func (e *elector) take(v any) {
 		if i.news.index == v.index && v.index != 0 && !e.install.Settled(v.epoch) {
 			// Read while addresses were being added and removed: it cannot tell what others did. The rest is news.
 			v.link.Addrs, v.link.Addrs6 = was.Addrs, was.Addrs6
+			i.gone = append(i.gone, v.gone...)[:min(len(i.gone)+len(v.gone), goneLimit)]
 			e.links.Watch(i.name)
+		} else if between, ok := passed(was, v.link, append(i.gone, v.gone...)); ok && i.news.index == v.index {
+			i.gone = nil
+			e.step(between) // somebody may have deleted what was added a moment before
+		} else {
+			i.gone = nil
 		}
 		i.news = v
 		if was.Exists && was.Up != v.link.Up {

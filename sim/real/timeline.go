@@ -27,8 +27,8 @@ func (s *stage) timeline(sc *sim.Scenario) sim.Timeline {
 		}
 		for _, l := range h.loads {
 			strip := sim.Strip{Client: h.name, VIP: l.vip.String(), From: l.begun, Outages: slices.Clone(l.gaps)}
-			if end-l.last >= 3*l.every {
-				strip.Outages = append(strip.Outages, sim.Span{From: l.last, To: end, What: "no answer"})
+			if gap := l.gap(end); gap > 0 {
+				strip.Outages = append(strip.Outages, sim.Span{From: end - gap, To: end, What: "no answer"})
 			}
 			for _, o := range strip.Outages {
 				strip.Longest = max(strip.Longest, o.To-o.From)

@@ -2,9 +2,7 @@ package real
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -186,27 +184,31 @@ func (s *stage) saw(now time.Duration, _, at int, sent bool, data []byte) {
 		if nd, ok := wire.ParseND(f.IP, f.Payload); ok {
 			s.watch.frame(now, host.name, "garp", fmt.Sprintf("%v is at %v", nd.Target, nd.MAC))
 		}
-	case !sent && f.IP.Src.IsValid() && echoReply(f):
+	case !sent && f.IP.Src.IsValid():
+		seq, ok := echoReply(f)
+		if !ok {
+			return
+		}
 		for _, l := range host.loads {
 			if l.vip == f.IP.Src && f.IP.Dst == l.src {
-				l.answered(now, s.byMAC(f.Src))
+				l.answered(now, seq, s.byMAC(f.Src))
 			}
 		}
 	}
 }
 
-// echoReply reports whether a packet is the answer to a ping.
-func echoReply(f wire.Frame) bool {
+// echoReply returns the number of the ping that a packet answers.
+func echoReply(f wire.Frame) (uint64, bool) {
 	parse := wire.ParseEcho
 	switch {
 	case f.EtherType == wire.EtherIPv4 && f.IP.Protocol == wire.ProtoICMP:
 	case f.EtherType == wire.EtherIPv6 && f.IP.Protocol == wire.ProtoICMP6:
 		parse = wire.ParseEcho6
 	default:
-		return false
+		return 0, false
 	}
 	e, err := parse(f.Payload)
-	return err == nil && e.Type == wire.EchoReply
+	return uint64(e.Seq), err == nil && e.Type == wire.EchoReply
 }
 
 const maxFrames = 4000
@@ -230,179 +232,6 @@ func (s *stage) byMAC(m wire.MAC) string {
 		}
 	}
 	return cmp.Or(s.watch.where[m], "?")
-}
-
-// load is a client that asks a VIP at a steady rate; what it gets is read off the wire.
-type load struct {
-	vip     netip.Addr
-	port    uint16 // of connections; 0: echoes
-	host    *host
-	lost    int            // connections that came to nothing since the last fault
-	reasons map[string]int // and why
-	marked  time.Duration  // that fault
-	src     netip.Addr
-	every   time.Duration
-	s       *stage
-	begun   time.Duration
-	last    time.Duration
-	server  string
-	longest time.Duration // since the last fault
-	gaps    []sim.Span
-	conn    net.PacketConn
-	done    chan struct{}
-	once    sync.Once
-}
-
-func (s *stage) load(args []sim.Word, _ string) error {
-	h, err := s.host(args[0].Key)
-	if err != nil {
-		return err
-	}
-	vip, err := netip.ParseAddr(args[1].Key)
-	at, err2 := netip.ParseAddrPort(args[1].Key)
-	withPort := err2 == nil
-	if withPort {
-		vip, err = at.Addr(), nil
-	}
-	if err != nil {
-		return err
-	}
-	l := &load{vip: vip, host: h, every: 20 * time.Millisecond, s: s, done: make(chan struct{})}
-	for _, a := range args[2:] {
-		if l.every, err = time.ParseDuration(a.Value); err != nil {
-			return err
-		}
-	}
-	network := "ip4:icmp"
-	l.src = h.cards[0].base.Addr()
-	if vip.Is6() {
-		network, l.src = "ip6:ipv6-icmp", h.cards[0].six.Addr()
-	}
-	for _, c := range h.cards {
-		for _, own := range []netip.Prefix{c.base, c.six} {
-			if own.Contains(vip) {
-				l.src = own.Addr()
-			}
-		}
-	}
-	if withPort {
-		l.port = at.Port()
-	} else if err := h.Do(func() error { l.conn, err = net.ListenPacket(network, l.src.String()); return err }); err != nil {
-		return fmt.Errorf("client %s: %w", h.name, err)
-	}
-	l.begun = s.fabric.now()
-	l.last = l.begun
-	s.watch.Lock()
-	h.loads = append(h.loads, l)
-	s.watch.loads = append(s.watch.loads, l)
-	s.watch.Unlock()
-	if withPort {
-		go l.connect()
-		return nil
-	}
-	go l.run()
-	return nil
-}
-
-func (l *load) run() {
-	tick := time.NewTicker(l.every)
-	defer tick.Stop()
-	drain := make([]byte, 2048)
-	for seq := uint16(1); ; seq++ {
-		_, err := l.conn.WriteTo(wire.EchoMessage(wire.Echo{Type: wire.EchoRequest, ID: 7, Seq: seq}, l.vip.Is6()), &net.IPAddr{IP: l.vip.AsSlice()})
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		// Answers are counted on the wire; here they only must not pile up.
-		_ = l.conn.SetReadDeadline(time.Now().Add(time.Microsecond))
-		for {
-			if _, _, err := l.conn.ReadFrom(drain); err != nil {
-				break
-			}
-		}
-		select {
-		case <-l.done:
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-// connect opens a connection at every tick and asks one question.
-func (l *load) connect() {
-	tick := time.NewTicker(l.every)
-	defer tick.Stop()
-	for {
-		go func() {
-			begun := l.s.fabric.now()
-			server, err := l.host.ask(l.s.ctx, netip.AddrPortFrom(l.vip, l.port))
-			l.s.watch.Lock()
-			defer l.s.watch.Unlock()
-			if err == nil {
-				l.answered(l.s.fabric.now(), server)
-			} else if begun >= l.marked && l.s.ctx.Err() == nil {
-				if l.reasons == nil {
-					l.reasons = map[string]int{}
-				}
-				l.lost++
-				l.reasons[err.Error()]++
-			}
-		}()
-		select {
-		case <-l.done:
-			return
-		case <-tick.C:
-		}
-	}
-}
-
-func (l *load) stop() {
-	l.once.Do(func() {
-		close(l.done)
-		if l.conn != nil {
-			_ = l.conn.Close()
-		}
-	})
-}
-
-// connects reports whether a client opens connections: without IPVS they lead nowhere.
-func (s *stage) connects(name string) bool {
-	h, err := s.host(name)
-	return err == nil && slices.ContainsFunc(h.loads, func(l *load) bool { return l.port > 0 })
-}
-
-func (l *load) answered(now time.Duration, server string) {
-	if gap := now - l.last; gap >= 3*l.every {
-		l.longest = max(l.longest, gap)
-		l.gaps = append(l.gaps, sim.Span{From: l.last, To: now, What: "no answer"})
-	}
-	l.last, l.server = now, server
-}
-
-// outage is the longest pause since the last fault, a present one included.
-func (l *load) outage(now time.Duration) time.Duration {
-	if gap := now - l.last; gap >= 3*l.every {
-		return max(l.longest, gap)
-	}
-	return l.longest
-}
-
-func (s *stage) outages() map[string]time.Duration {
-	s.watch.Lock()
-	defer s.watch.Unlock()
-	out := map[string]time.Duration{}
-	for _, h := range s.hosts {
-		for _, l := range h.loads {
-			out[h.name] = max(out[h.name], 0)
-			for _, g := range l.gaps {
-				out[h.name] = max(out[h.name], g.To-g.From)
-			}
-			if gap := s.fabric.now() - l.last; gap >= 3*l.every {
-				out[h.name] = max(out[h.name], gap)
-			}
-		}
-	}
-	return out
 }
 
 // hear reports whether two hosts exchange frames of a class on a segment both ways and reliably.
