@@ -19,6 +19,7 @@ import (
 const (
 	stageWithin    = 50 * time.Millisecond
 	activateWithin = 200 * time.Millisecond
+	askBudget      = 5 * time.Second // api's, for a director that does not answer
 )
 
 // pushTries is how many directors an operator tries with one push, pushPause how long he waits between them.
@@ -188,10 +189,15 @@ func (p *push) read() {
 // stage has the members in reach accept the adverts of what is about to come.
 func (p *push) stage() {
 	m, when := p.m, wire.NewStream(p.w.opt.Seed, "stage/"+p.gen.ID)
+	all, refuses := stageWithin, ""
 	for _, h := range p.w.members {
 		took := when.Between(wire.Range{Max: stageWithin})
-		if h != m.h && !linked(m.h, h) {
+		if h != m.h && (!h.on || h.store != nil && h.store.paused() || !linked(m.h, h)) {
+			all = askBudget
 			continue
+		}
+		if h.disk.full && h.works() {
+			refuses = h.Name
 		}
 		conf := p.w.render(h, p.gen)
 		p.w.after(took, func() {
@@ -200,8 +206,13 @@ func (p *push) stage() {
 			}
 		})
 	}
-	p.w.after(stageWithin, func() {
-		if p.m == m && m.h.store == m {
+	p.w.after(all, func() {
+		switch {
+		case p.m != m || m.h.store != m:
+		case refuses != "":
+			p.w.refused++
+			p.end("refused, nothing was changed: %s cannot save a configuration: its disk is full", refuses)
+		default:
 			p.commit()
 		}
 	})

@@ -240,7 +240,7 @@ func (w *World) storeLanes() *StoreLanes {
 			s.Leaders = append(s.Leaders, Span{From: t.at, To: w.now, What: t.host, Why: fmt.Sprintf("term %d", t.term)})
 		}
 	}
-	s.None = gaps(s.Leaders, w.lanes.formed, w.now)
+	s.None = Gaps(s.Leaders, w.lanes.formed, w.now)
 	for _, h := range w.members {
 		m := Lane{Name: h.Name}
 		var spans []Span
@@ -270,8 +270,8 @@ func (w *World) storeLanes() *StoreLanes {
 	return s
 }
 
-// gaps are the stretches between from and to that no span covers. Spans are in the order of their beginnings.
-func gaps(spans []Span, from, to time.Duration) (list []Span) {
+// Gaps are the stretches between from and to that no span covers. Spans are in the order of their beginnings.
+func Gaps(spans []Span, from, to time.Duration) (list []Span) {
 	for _, s := range spans {
 		if s.From > from {
 			list = append(list, Span{From: from, To: s.From})

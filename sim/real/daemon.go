@@ -33,7 +33,7 @@ func (h *host) logPath() string { return filepath.Join(h.s.p.Dir, h.name+".log")
 
 // startDaemon starts the program that the director runs.
 func (h *host) startDaemon() error {
-	if h.conf == nil {
+	if h.conf == nil && !h.member {
 		return fmt.Errorf("%s has no configuration", h.name)
 	}
 	if err := os.MkdirAll(h.runDir(), 0o755); err != nil {
@@ -63,7 +63,9 @@ func (h *host) startDaemon() error {
 	default:
 		program = filepath.Join(h.s.p.BinDir, "clusterd")
 		args = []string{"-n", "-f", h.confPath(), "-i", h.name, "--run-dir", h.runDir(), "--log-format", "json"}
-		if len(h.conf.VirtualServers) == 0 {
+		if h.member {
+			args = []string{"-n", "--state-dir", h.stateDir(), "--run-dir", h.runDir(), "--log-format", "json"}
+		} else if len(h.conf.VirtualServers) == 0 {
 			args = append(args, "-P")
 		}
 	}
@@ -73,7 +75,7 @@ func (h *host) startDaemon() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	h.daemon, h.gone, h.ran, h.paused = cmd, make(chan struct{}), true, false
+	h.s.set(func() { h.daemon, h.gone, h.ran, h.paused = cmd, make(chan struct{}), true, false })
 	if st, err := os.Stat(h.logPath()); err == nil {
 		h.logged = st.Size()
 	}
@@ -113,7 +115,7 @@ func (h *host) ended() error {
 	case <-time.After(10 * time.Second):
 		return fmt.Errorf("the daemon of %s is still there after 10 s", h.name)
 	}
-	h.daemon = nil
+	h.s.set(func() { h.daemon = nil })
 	return nil
 }
 
@@ -186,6 +188,12 @@ func (h *host) crash() error {
 			return err
 		}
 		h.tables = append(h.tables, weights{at: h.s.fabric.now()})
+	}
+	if h.torn {
+		h.torn = false
+		if err := h.tear(); err != nil {
+			return err
+		}
 	}
 	return os.RemoveAll(h.runDir())
 }

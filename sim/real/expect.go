@@ -48,11 +48,16 @@ func (s *stage) expect(args []sim.Word, _ string) error {
 		f = s.expectEvent
 	case opt["rejected"].Op != "":
 		f = s.expectRejected
+	case opt["generation"].Op != "":
+		f = s.expectGeneration
 	default:
 		return skip{"expect " + args[0].Key + "=: not judged on real kernels"}
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		s.judge()
+		if err := s.settle(); err != nil {
+			return err
+		}
 		err := f(opt)
 		if err == nil || !errors.Is(err, sim.ErrExpect) || time.Now().After(end) {
 			return err
@@ -176,6 +181,10 @@ type logEntry struct {
 	Reason string    `json:"reason"`
 	Detail string    `json:"detail"`
 	Inst   string    `json:"instance"`
+	Msg    string    `json:"msg"`
+	Term   uint64    `json:"term"`
+	Self   bool      `json:"self"`
+	Part   string    `json:"part"`
 }
 
 // entering is what keepalived -D -l says of a transition.
@@ -210,7 +219,7 @@ func (h *host) events() (list []logEntry, err error) {
 			}
 			continue
 		}
-		if json.Unmarshal(lines.Bytes(), &e) == nil && e.Event != "" {
+		if json.Unmarshal(lines.Bytes(), &e) == nil && (e.Event != "" || e.Part == "store" && strings.HasPrefix(e.Msg, "cluster ")) {
 			list = append(list, e)
 		}
 	}
@@ -296,7 +305,10 @@ func (s *stage) check(args []sim.Word, _ string) error {
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		s.judge()
-		wrong := s.liveness()
+		if err := s.settle(); err != nil {
+			return err
+		}
+		wrong := append(s.liveness(), s.storeWrong()...)
 		if !live {
 			s.watch.Lock()
 			wrong = append(wrong, s.watch.broken...)

@@ -56,7 +56,7 @@ func (s *stage) slack(d time.Duration) time.Duration {
 func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	s := &stage{p: p, ctx: ctx}
+	s := &stage{p: p, ctx: ctx, cancel: cancel, cluster: clustered(sc), small: fills(sc)}
 	defer s.close()
 	var o Outcome
 	err := refuse(sc)
@@ -108,25 +108,23 @@ func Refuse(sc *sim.Scenario) string {
 
 // refuse finds out at once what would be found out only after a minute of playing.
 func refuse(sc *sim.Scenario) error {
+	cluster := clustered(sc)
 	for _, d := range sc.Directives {
 		verb, args, err := sim.Words(d.Text)
 		if err != nil {
 			return err
 		}
 		why := map[string]string{
-			"push":  "push: the directors of this backend run from files; push is played in virtual time",
-			"put":   "put: the directors of this backend have no store; it is played in virtual time",
-			"disk":  "disk: the directors of this backend have no store; its disk is played in virtual time",
-			"stage": "stage: the directors of this backend run from files; staging is played in virtual time",
+			"stage": "stage: a daemon learns of a configuration that is about to come from a push only, which is played; staging alone is played in virtual time",
 			"clock": "clock: namespaces share the clock of their host",
 		}[verb]
 		if why != "" {
 			return skip{why}
 		}
+		if why := refusePush(cluster, verb, args, d.Input); why != "" {
+			return skip{why}
+		}
 		for _, a := range args {
-			if verb == "expect" && a.Key == "generation" {
-				return skip{"expect " + a.Key + "= asks what only the machine knows"}
-			}
 			if verb == "run" {
 				if t, err := time.ParseDuration(a.Key); err == nil && t > 2*time.Minute {
 					return skip{"run " + a.Key + ": longer than two minutes of real time"}
@@ -141,6 +139,7 @@ func refuse(sc *sim.Scenario) error {
 type stage struct {
 	p      *Player
 	ctx    context.Context
+	cancel func()
 	lab    *netns.Lab
 	fabric *fabric
 	hosts  []*host
@@ -158,6 +157,18 @@ type stage struct {
 	serving sync.Mutex    // of programs of real servers
 	missed  int           // claims that this kernel cannot judge
 	build   *wire.Builder
+
+	// Of a scenario that pushes, see cluster.go.
+	cluster     bool
+	small       bool // disks are of a size that can be filled
+	members     []*host
+	generations map[string]generation // by id of the push
+	pushes      int
+	pushing     sync.WaitGroup
+	acked       []acked
+	committed   commit
+	tokens      int // that were made by put
+	news        []sim.Moment
 }
 
 // host is a namespace and what the scenario did to it.
@@ -169,6 +180,8 @@ type host struct {
 	program  string // what the director runs instead of clusterd, empty for that
 	director bool
 	server   bool             // a real server
+	member   bool             // of the cluster
+	torn     bool             // its last write, when its power fails
 	ports    map[int]*program // of it
 	tables   []weights        // of a director, as they changed
 	cards    []*card
@@ -252,6 +265,8 @@ func (s *stage) exec(d sim.Directive) error {
 }
 
 func (s *stage) close() {
+	s.cancel()
+	s.pushing.Wait()
 	for _, h := range s.hosts {
 		for _, l := range h.loads {
 			l.stop()
@@ -335,7 +350,10 @@ func (s *stage) makeWorld(args []sim.Word) error {
 	}
 	s.fabric.sight = s.saw
 	s.fabric.run()
-	return nil
+	if !s.cluster {
+		return nil
+	}
+	return s.form()
 }
 
 // parseConf reads the configuration as a director does.

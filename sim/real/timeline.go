@@ -45,6 +45,8 @@ func (s *stage) timeline(sc *sim.Scenario) sim.Timeline {
 			}
 		}))
 	}
+	t.Events = append(t.Events, s.news...)
+	t.Store = s.storeLanes(end)
 	for _, h := range s.watch.history {
 		t.Events = append(t.Events, sim.Moment{At: h.at, Kind: "kernel", Text: fmt.Sprintf("%v held by %v", h.vip, h.held)})
 	}
@@ -66,6 +68,12 @@ func (h *host) lane(end time.Duration) (sim.Lane, []sim.Moment) {
 	var moments []sim.Moment
 	for _, e := range list {
 		at := e.Time.Sub(h.s.fabric.start)
+		if e.Event == "" {
+			if e.Self {
+				moments = append(moments, sim.Moment{At: at, Host: h.name, Kind: "store", Text: fmt.Sprintf("leads the store in term %d", e.Term)})
+			}
+			continue
+		}
 		text := e.Inst + " " + e.Event
 		if e.From != "" {
 			text = fmt.Sprintf("%s %s→%s", e.Inst, e.From, e.To)
@@ -142,4 +150,58 @@ func (s *stage) serverLane(h *host, end time.Duration) sim.ServerLane {
 	}
 	lane.Close(end)
 	return lane
+}
+
+// storeLanes reads who led the store, and what each member ran, out of the members' logs; nil without a cluster.
+func (s *stage) storeLanes(end time.Duration) *sim.StoreLanes {
+	if len(s.members) == 0 {
+		return nil
+	}
+	lanes := &sim.StoreLanes{}
+	for _, h := range s.members {
+		list, err := h.events()
+		if err != nil {
+			continue // told with the director's lane
+		}
+		var leads, runs []sim.Span
+		shut := func(spans []sim.Span, at time.Duration) {
+			if n := len(spans); n > 0 && spans[n-1].To == end {
+				spans[n-1].To = at
+			}
+		}
+		var deaths []time.Duration
+		for _, c := range h.life {
+			if c.What == "crashed" || c.What == "killed" || c.What == "stopped" {
+				deaths = append(deaths, c.From)
+			}
+		}
+		for _, e := range list {
+			at := e.Time.Sub(s.fabric.start)
+			for len(deaths) > 0 && deaths[0] <= at {
+				shut(leads, deaths[0])
+				shut(runs, deaths[0])
+				deaths = deaths[1:]
+			}
+			switch m := appliedGeneration.FindStringSubmatch(e.Detail); {
+			case e.Part == "store":
+				if shut(leads, at); e.Self {
+					leads = append(leads, sim.Span{From: at, To: end, What: h.name, Why: fmt.Sprintf("term %d", e.Term)})
+				}
+			case e.Event == "config.applied" && m != nil:
+				shut(runs, at)
+				runs = append(runs, sim.Span{From: at, To: end, What: "generation " + m[1]})
+			}
+		}
+		for _, at := range deaths {
+			shut(leads, at)
+			shut(runs, at)
+		}
+		lanes.Leaders = append(lanes.Leaders, leads...)
+		lanes.Members = append(lanes.Members, sim.Lane{Name: h.name, Instances: []sim.Track{{Spans: runs}}})
+	}
+	slices.SortStableFunc(lanes.Leaders, func(a, b sim.Span) int { return cmp.Compare(a.From, b.From) })
+	if len(lanes.Leaders) > 0 {
+		lanes.None = sim.Gaps(lanes.Leaders, lanes.Leaders[0].From, end)
+	}
+	return lanes
 }

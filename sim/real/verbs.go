@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"quorate/config"
 	"quorate/sim"
 	"quorate/sim/wire"
 )
@@ -25,6 +26,9 @@ func verbs() map[string]verb {
 	return map[string]verb{
 		"world":   {true, func(s *stage, a []sim.Word, _ string) error { return s.makeWorld(a) }},
 		"conf":    {true, (*stage).configure},
+		"push":    {true, (*stage).push},
+		"put":     {false, (*stage).put},
+		"disk":    {true, (*stage).disk},
 		"load":    {false, (*stage).load},
 		"run":     {false, (*stage).runFor},
 		"stop":    {true, each((*host).stop)},
@@ -127,7 +131,7 @@ func (s *stage) recover(args []sim.Word, input string) error {
 				return err
 			}
 		}
-		if !h.on || h.director && h.daemon == nil && h.conf != nil {
+		if !h.on || h.director && h.daemon == nil && (h.conf != nil || h.member) {
 			if err := h.start(); err != nil {
 				return err
 			}
@@ -144,7 +148,7 @@ func (s *stage) pause(args []sim.Word, _ string) error {
 	if err := h.Kill(unix.SIGSTOP); err != nil {
 		return err
 	}
-	h.paused = true
+	s.set(func() { h.paused = true })
 	h.condition("paused")
 	if len(args) > 1 {
 		d, err := time.ParseDuration(args[1].Key)
@@ -157,7 +161,7 @@ func (s *stage) pause(args []sim.Word, _ string) error {
 }
 
 func (h *host) resume() error {
-	h.paused = false
+	h.s.set(func() { h.paused = false })
 	h.condition("")
 	return h.Kill(unix.SIGCONT)
 }
@@ -275,6 +279,9 @@ func (s *stage) configure(args []sim.Word, input string) error {
 		if err != nil {
 			return err
 		}
+		if h.member {
+			return skip{"conf " + h.name + ": a member of a cluster takes its configuration from pushes"}
+		}
 		c, err := parseConf(h.name, input)
 		if err != nil {
 			return err
@@ -284,13 +291,7 @@ func (s *stage) configure(args []sim.Word, input string) error {
 		}
 		s.set(func() {
 			h.conf = c
-			for _, i := range c.Instances {
-				for _, v := range slices.Concat(i.VIPs, i.ExcludedVIPs) {
-					if !slices.Contains(s.vips, v.Prefix.Addr()) {
-						s.vips = append(s.vips, v.Prefix.Addr())
-					}
-				}
-			}
+			s.addVIPs(c)
 			s.watch.look(s)
 		})
 		h.text = scriptLine.ReplaceAllStringFunc(input, func(m string) string {
@@ -319,6 +320,17 @@ func (s *stage) configure(args []sim.Word, input string) error {
 		}
 	}
 	return nil
+}
+
+// addVIPs has the watcher look at a configuration's VIPs; the lock is held.
+func (s *stage) addVIPs(c *config.Config) {
+	for _, i := range c.Instances {
+		for _, v := range slices.Concat(i.VIPs, i.ExcludedVIPs) {
+			if !slices.Contains(s.vips, v.Prefix.Addr()) {
+				s.vips = append(s.vips, v.Prefix.Addr())
+			}
+		}
+	}
 }
 
 func (h *host) confPath() string { return filepath.Join(h.s.p.Dir, h.name+".conf") }
