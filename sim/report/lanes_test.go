@@ -97,7 +97,7 @@ func TestStoreLanes(t *testing.T) {
 			t.Errorf("%s ran %q", m.Name, got)
 		}
 	}
-	full, _ := builtIn(t, "disk-full")
+	full, _ := builtIn(t, "store-disk-full")
 	if c := full.Store.Members[0].Condition; len(c) != 1 || !strings.Contains(c[0].What, "disk full") || c[0].To >= full.End {
 		t.Errorf("d1's store: %+v", c)
 	}
