@@ -38,7 +38,31 @@ func (w *worker) schedule(want config.Scheduling, spare ...int) {
 	if text != "" {
 		w.log.Info("scheduling: " + text)
 	}
+	if err != nil && want.RTPriority.V > 0 && !want.RTPriority.Set { // nobody asked for it
+		w.log.Info("adverts this frequent want real-time priority: on busy processors there may be false elections", "error", err)
+		err = nil
+	}
 	w.Trouble("scheduling", err)
+}
+
+const (
+	hurriedBelow    = 100 * time.Millisecond
+	hurriedPriority = 10
+)
+
+// hurried is what the vrrp worker asks of the scheduler: with adverts more frequent than hurriedBelow real-time priority,
+// unless the file says something else. Three of them are less than an ordinary process may have to wait on a busy machine.
+func hurried(c *config.Config) config.Scheduling {
+	want := c.Global.VRRPSched
+	if want.Nice.Set || want.RTPriority.Set {
+		return want
+	}
+	for _, i := range c.Instances {
+		if i.AdvertInt.V < hurriedBelow {
+			want.RTPriority.V = hurriedPriority
+		}
+	}
+	return want
 }
 
 // lockMemory keeps what this worker has touched in memory: an advert must not wait for a swapped page.

@@ -101,3 +101,26 @@ func TestScheduling(t *testing.T) {
 		t.Errorf("%q %v", text, err)
 	}
 }
+
+// Adverts more frequent than ten a second are sent in real time, unless the file says otherwise.
+func TestHurried(t *testing.T) {
+	val := func(n int) config.Value[int] { return config.Value[int]{V: n, Set: true} }
+	for _, tt := range []struct {
+		said      config.Scheduling
+		intervals []time.Duration
+		want      string
+	}{
+		{config.Scheduling{}, []time.Duration{100 * time.Millisecond}, "ordinary priority"},
+		{config.Scheduling{}, []time.Duration{time.Second, 50 * time.Millisecond}, "real-time priority 10 (SCHED_RR)"},
+		{config.Scheduling{RTPriority: val(3)}, []time.Duration{50 * time.Millisecond}, "real-time priority 3 (SCHED_RR)"},
+		{config.Scheduling{Nice: val(0)}, []time.Duration{50 * time.Millisecond}, "ordinary priority"},
+	} {
+		c := &config.Config{Global: config.Global{VRRPSched: tt.said}}
+		for _, d := range tt.intervals {
+			c.Instances = append(c.Instances, &config.Instance{AdvertInt: config.Value[time.Duration]{V: d}})
+		}
+		if got := schedulingText(hurried(c)); got != tt.want {
+			t.Errorf("%+v, adverts every %v: %s, want %s", tt.said, tt.intervals, got, tt.want)
+		}
+	}
+}

@@ -220,7 +220,7 @@ func (s *vrrpSocket) Receive(buf []byte, each func(vrrp.Packet)) (more bool, err
 	for range receiveBatch {
 		p, ok, err := s.receiveOne(s.listener(), buf)
 		switch {
-		case err == unix.EAGAIN, err == unix.EINTR:
+		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
 			return false, nil
 		case err != nil:
 			return false, fmt.Errorf("receive on %s: %w", s.name, err)

@@ -176,7 +176,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 
 // adopt comes before the machine sees a configuration.
 func (e *elector) adopt(c *config.Config) {
-	e.schedule(c.Global.VRRPSched, e.scripts.spawn.tid)
+	e.schedule(hurried(c), e.scripts.spawn.tid)
 	e.scripts.SetIdentity(identityOf(c.Global))
 	e.fifos.Configure(c.Global)
 	e.mailer.Configure(c.Global)
