@@ -74,7 +74,8 @@ func (h *Host) feedWorker(ev node.Event) {
 	c.feeding = true
 	for steps := 0; len(c.pending) > 0; steps++ {
 		if steps > restingSteps {
-			panic(fmt.Sprintf("sim: the checker of %s does not come to rest at %v after %d steps", h.Name, h.w.now, steps))
+			h.w.raiseStorm("the checker of %s does not come to rest after %d steps at one instant, its actions cause each other", h.Name, steps)
+			break
 		}
 		ev := c.pending[0]
 		c.pending = c.pending[:copy(c.pending, c.pending[1:])]

@@ -74,8 +74,8 @@
 //
 // Invariants look at kernels, never at what a machine believes of itself (see judge.go):
 // S1, at most one kernel among those that hear each other holds a VIP, with the time
-// the protocol needs as bound; S3, the store has one leader per term and one log, executes every entry once and forgets nothing that was
-// acknowledged (judge_store.go); S4, adverts that leave are lawful; S5, IPVS tables are what checks say (judge_services.go); S6, members of a sync group change
+// the protocol needs as bound; S3, the store has one leader per term and one log, executes every entry once, applies only what is on a majority of disks and forgets nothing that was
+// acknowledged (judge_store.go; this is also all there is of an invariant about majorities, S2: VRRP asks none); S4, adverts that leave are lawful; S5, IPVS tables are what checks say (judge_services.go); S6, members of a sync group change
 // together, and what is told of transitions is in order; L1, every VIP that can have
 // an owner has one, and the clients' neighbour entries point at it. Plain VRRP breaks S1 and
 // L1 in situations that the scenarios name; there they say "check violated".

@@ -318,7 +318,8 @@ func (h *Host) feed(ev node.Event) {
 	p.feeding = true
 	for steps := 0; len(p.pending) > 0; steps++ {
 		if steps > restingSteps {
-			panic(fmt.Sprintf("sim: %s does not come to rest at %v after %d steps: its actions cause each other", h.Name, h.w.now, steps))
+			h.w.raiseStorm("%s does not come to rest after %d steps at one instant, its actions cause each other", h.Name, steps)
+			break
 		}
 		ev := p.pending[0]
 		p.pending = p.pending[:copy(p.pending, p.pending[1:])] // keeps its memory
@@ -464,9 +465,8 @@ func (h *Host) countAdvert(payload []byte) {
 	if h.w.now-s.second > time.Second {
 		s.second, s.inIt = h.w.now, 0
 	}
-	if s.inIt++; s.inIt > advertBudget && h.w.storm == "" {
-		h.w.storm = fmt.Sprintf("L2 VIOLATED: %s has sent %d adverts of VRID %d within %s: a storm", h.Name, s.inIt, s.vrid, seconds(h.w.now-s.second))
-		h.w.note("", EventViolation, h.w.storm)
+	if s.inIt++; s.inIt > advertBudget {
+		h.w.raiseStorm("%s has sent %d adverts of VRID %d within %s", h.Name, s.inIt, s.vrid, seconds(h.w.now-s.second))
 	}
 }
 

@@ -13,10 +13,12 @@ import (
 
 // storeJudge is S3: what the replicated store promises, judged on the disks and on what members have applied.
 //
-//	one leader      in each term
+//	one leader      in each term, and it has what was committed before
 //	one log         an entry that was applied anywhere is the same on every disk that applies it
 //	exactly once    after entry i every member holds what a model holds that has executed the entries up to i, each once
+//	on a majority   of disks, synced, is every entry that anybody applies: before that nobody may be told that it is safe
 //	never lost      what was acknowledged is in that log
+//	never given up  a store ends with its daemon or its disk, not of itself
 //	never back      a director activates committed generations only, and none that is older than the one it runs
 type storeJudge struct {
 	broken int
@@ -31,6 +33,8 @@ type logEntry struct {
 	term  uint64
 	data  []byte
 	state wire.Hash
+	// by is the term that the member was in which applied it: its leader, or one before, has committed it.
+	by uint64
 }
 
 // acked is a write that somebody was told is safe.
@@ -65,7 +69,22 @@ func (j *judge) leads(m *storeMember) {
 		j.violated("%s and %s both lead in term %d", other.Name, m.h.Name, term)
 	}
 	j.store.leader[term] = m.h
+	j.complete(m, term)
 	j.w.note(m.h.Name, EventStore, fmt.Sprintf("leads the store in term %d", term))
+}
+
+// complete is Raft's leader completeness: whoever leads has every entry that was committed in an earlier term.
+func (j *judge) complete(m *storeMember, term uint64) {
+	for k := len(j.store.log) - 1; k >= 0; k-- {
+		index, want := uint64(k+firstIndex), j.store.log[k]
+		if want.by >= term {
+			continue // perhaps committed after this one was elected
+		}
+		if !m.h.disk.has(index, want.term) {
+			j.violated("%s leads in term %d without entry %d of term %d, which was committed before", m.h.Name, term, index, want.term)
+		}
+		return // what precedes an entry is the same wherever the entry is
+	}
 }
 
 // applied compares what a member has applied with the canonical log and with the model.
@@ -88,7 +107,8 @@ func (j *judge) applied(m *storeMember) {
 			}
 			s.model.Apply(c.Txn)
 		}
-		s.log = append(s.log, logEntry{e.GetTerm(), e.GetData(), stateOf(s.model)})
+		by, _ := m.rep.Leads()
+		s.log = append(s.log, logEntry{e.GetTerm(), e.GetData(), stateOf(s.model), by})
 	}
 	if at < firstIndex {
 		return
@@ -99,6 +119,15 @@ func (j *judge) applied(m *storeMember) {
 	} else if stateOf(m.rep.KV()) != want.state {
 		j.violated("%s holds revision %d after entry %d, which is not what the log says", m.h.Name, m.rep.KV().Rev(), at)
 	}
+	var have []string
+	for _, h := range j.w.members {
+		if h.disk.has(at, want.term) {
+			have = append(have, h.Name)
+		}
+	}
+	if 2*len(have) <= len(j.w.members) {
+		j.violated("%s applies entry %d, which is on the disks of %v only: %d of %d", m.h.Name, at, have, len(have), len(j.w.members))
+	}
 }
 
 // stateOf is the fingerprint of a state.
@@ -106,6 +135,15 @@ func stateOf(m *cluster.Machine) wire.Hash {
 	h := wire.NewHash()
 	h.Bytes(m.Snapshot())
 	return h
+}
+
+// has reports whether an entry is synced, or part of a snapshot that is.
+func (d *disk) has(index, term uint64) bool {
+	if index <= d.state.Snapshot.GetMetadata().GetIndex() {
+		return true
+	}
+	e := d.entry(index)
+	return e != nil && e.GetTerm() == term
 }
 
 // entry returns what a disk has at an index.

@@ -29,6 +29,19 @@ const (
 	taskTick           // the deadline a store asked for
 )
 
+// describe says what it is, for people.
+func (t *task) describe() string {
+	switch t.kind {
+	case taskFrame:
+		return "a frame to " + t.host.Name
+	case taskWake:
+		return "a timer of " + t.host.Name
+	case taskTick:
+		return "a tick of the store of " + t.host.Name
+	}
+	return "a task of the world"
+}
+
 func (t *task) before(u *task) bool {
 	if t.at != u.at {
 		return t.at < u.at

@@ -37,7 +37,9 @@ type storeMember struct {
 	wakeAt  time.Duration
 	led     uint64 // the last term in which it was leader
 	leads   bool
-	seen    int64 // the newest generation it has taken note of
+	second  time.Duration // when the present second of the budget began
+	inIt    int           // messages sent in it
+	seen    int64         // the newest generation it has taken note of
 }
 
 // storePort is where members listen: api.DefaultPort.
@@ -45,6 +47,9 @@ const storePort = wire.PortRaft
 
 // inboxSize is how many messages wait for a member whose disk syncs or whose process is paused, see raftstore's recvQueue.
 const inboxSize = 1024
+
+// storeBudget is how many messages a member may send in a second; an idle leader of four sends 30.
+const storeBudget = 5_000
 
 // requestTimeout is raftstore's.
 const requestTimeout = 5 * time.Second
@@ -108,6 +113,7 @@ func (h *Host) openStore() {
 		err = m.rep.Campaign()
 	}
 	if err != nil {
+		h.w.judge.violated("the store of %s does not start from its disk: %v", h.Name, err)
 		h.storeFailed(err)
 		return
 	}
@@ -148,8 +154,11 @@ func (m *storeMember) feed(ev replica.Event) {
 
 // proceed takes what has waited.
 func (m *storeMember) proceed() {
-	for m.h.store == m && !m.busy && !m.paused() {
+	for steps := 0; m.h.store == m && !m.busy && !m.paused(); steps++ {
 		switch {
+		case steps > restingSteps:
+			m.h.w.raiseStorm("the store of %s does not come to rest after %d steps at one instant", m.h.Name, steps)
+			return
 		case m.synced:
 			m.synced = false
 			m.rep.Step(m.h.mono(), replica.Saved{})
@@ -159,16 +168,29 @@ func (m *storeMember) proceed() {
 			m.rep.Step(m.h.mono(), ev)
 		default:
 			if at, _ := m.rep.Deadline(); at > m.h.mono() {
+				m.arm()
 				return
 			}
 			m.rep.Step(m.h.mono(), replica.Tick{})
 		}
-		m.work()
+		m.drain()
 	}
 }
 
-// work carries out the replica's actions until it rests or waits for the disk.
+// work carries out what the replica wants, takes what has come meanwhile, and schedules the next tick.
 func (m *storeMember) work() {
+	m.drain()
+	switch {
+	case m.h.store != m || m.busy:
+	case len(m.inbox) > 0:
+		m.proceed()
+	default:
+		m.arm()
+	}
+}
+
+// drain carries out the replica's actions until it rests or waits for the disk.
+func (m *storeMember) drain() {
 	m.working = true
 	for acts := m.rep.Ready(); len(acts) > 0; acts = m.rep.Ready() {
 		for _, a := range acts {
@@ -179,11 +201,6 @@ func (m *storeMember) work() {
 	}
 	m.working = false
 	m.h.w.judge.leads(m)
-	if len(m.inbox) > 0 && !m.busy {
-		m.proceed()
-		return
-	}
-	m.arm()
 }
 
 func (m *storeMember) act(a replica.Action) {
@@ -224,6 +241,8 @@ func (m *storeMember) act(a replica.Action) {
 	case replica.Stop:
 		if a.Err == nil {
 			a.Err = errors.New("closed")
+		} else {
+			w.judge.violated("the store of %s gives up: %v", m.h.Name, a.Err) // nothing here may remove a member or spoil its log
 		}
 		m.h.storeFailed(a.Err)
 	}
@@ -298,6 +317,13 @@ const maxStoreMessage = 65000
 
 // send puts a message on the wire of the first segment.
 func (m *storeMember) send(msg *raftpb.Message) {
+	now := m.h.w.now
+	if now-m.second > time.Second {
+		m.second, m.inIt = now, 0
+	}
+	if m.inIt++; m.inIt > storeBudget {
+		m.h.w.raiseStorm("%s has sent %d messages of the store within %s", m.h.Name, m.inIt, seconds(now-m.second))
+	}
 	size := proto.Size(msg)
 	b := make([]byte, 5, 5+size)
 	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, msg)

@@ -49,14 +49,15 @@ type Machine interface {
 	Held() []node.Held
 }
 
-// Limits. Reaching one is a mistake in a machine or a scenario, never normal operation.
+// Limits. Reaching one is a mistake in a machine or a scenario, never normal operation: see raiseStorm.
 const (
 	maxNodes     = 199
 	maxClients   = 50
 	maxReal      = 30
 	maxLANs      = 8
-	restingSteps = 10_000 // steps of one machine within one event before it counts as a loop
-	instantTasks = 1 << 20
+	restingSteps = 10_000  // steps of one machine within one event before it counts as a loop
+	windowTasks  = 1 << 20 // in window
+	window       = time.Second
 )
 
 // World is everything there is: hosts, wires and the queue of what happens next.
@@ -86,6 +87,9 @@ type World struct {
 	lanes   storeLog // for the picture
 	// storm, once set, ends the run: a host that answers an answer would keep it busy for ever.
 	storm string
+	// windowAt is when the present window of windowTasks began, inWindow how many there were.
+	windowAt time.Duration
+	inWindow int
 	// disturbed is when something was last done to the world, or a director got a configuration.
 	disturbed time.Duration
 	// members are the directors that have the replicated store; none until somebody uses it.
@@ -314,21 +318,28 @@ func (w *World) Trace() (hash uint64, tasks, frames uint64) {
 
 // Run lets time pass until the given instant.
 func (w *World) Run(until time.Duration) {
-	same, at := 0, w.now
-	for {
+	for w.storm == "" {
 		t, ok := w.queue.pop(until)
-		if !ok || w.storm != "" {
+		if !ok {
 			break
 		}
-		if t.at != at {
-			same, at = 0, t.at
-		} else if same++; same > instantTasks {
-			panic(fmt.Sprintf("sim: more than %d tasks at %v: something answers itself without delay", instantTasks, t.at))
+		if t.at-w.windowAt > window {
+			w.windowAt, w.inWindow = t.at, 0
+		} else if w.inWindow++; w.inWindow > windowTasks {
+			w.raiseStorm("%d things have happened within %s, the last one %s: something answers itself", w.inWindow, seconds(t.at-w.windowAt), t.describe())
 		}
 		w.now = t.at
 		w.perform(&t)
 	}
 	w.now = max(w.now, until)
+}
+
+// raiseStorm ends the run: something goes on without end, at one instant or faster and faster, and nothing after it would mean anything.
+func (w *World) raiseStorm(format string, args ...any) {
+	if w.storm == "" {
+		w.storm = "L2 VIOLATED: " + fmt.Sprintf(format, args...) + ": a storm"
+		w.note("", EventViolation, w.storm)
+	}
 }
 
 func (w *World) perform(t *task) {

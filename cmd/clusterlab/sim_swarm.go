@@ -66,7 +66,14 @@ prints as a scenario. Exit status 1: something was found, or a large search neve
 			if o.worker {
 				return c.swarmWork(cmd.Context(), o)
 			}
-			if o.minutes > 0 && !cmd.Flags().Changed("seeds") {
+			switch {
+			case o.seeds < 1:
+				return console.Usagef("--seeds %d: expected at least 1", o.seeds)
+			case o.minutes < 0:
+				return console.Usagef("--minutes %v: expected a time", o.minutes)
+			case o.sample < 0:
+				return console.Usagef("--sample %d: expected 0 for none, or n for every n-th", o.sample)
+			case o.minutes > 0 && !cmd.Flags().Changed("seeds"):
 				o.seeds = 0 // as many as there is time for
 			}
 			return c.swarm(cmd.Context(), o)
@@ -163,12 +170,13 @@ func (c *cli) swarm(ctx context.Context, o swarmOptions) error {
 	if o.seeds > 0 {
 		jobs = min(jobs, o.seeds)
 	}
-	stop := func() {}
-	if o.minutes > 0 {
-		ctx, stop = context.WithTimeout(ctx, time.Duration(o.minutes*float64(time.Minute)))
-	}
-	defer stop()
 	found := &search{coverage: map[string]int{}}
+	whole := ctx
+	if o.minutes > 0 {
+		var stop func()
+		ctx, stop = context.WithTimeout(ctx, time.Duration(o.minutes*float64(time.Minute)))
+		defer stop()
+	}
 	if err := c.swarmFork(ctx, o, jobs, found); err != nil {
 		return err
 	}
@@ -184,6 +192,9 @@ func (c *cli) swarm(ctx context.Context, o swarmOptions) error {
 	case found.done >= coverFrom && len(never) > 0:
 		r.Result = report.Fail
 		r.Reason = "never happened: " + strings.Join(never, "; ")
+	case whole.Err() != nil || found.done == 0:
+		r.Result = report.Fail
+		r.Reason = fmt.Sprintf("interrupted after %d seeds, none of which failed", found.done)
 	}
 	if c.Output == "table" {
 		console.Say(c.Out, "%d seeds in %.1fs by %d processes: %.0f seeds/s, %.0f virtual seconds per second\n", found.done, wall.Seconds(), jobs,
@@ -250,7 +261,7 @@ func (c *cli) swarmFork(ctx context.Context, o swarmOptions, jobs int, found *se
 		})
 	}
 	wg.Wait()
-	if len(found.failed) > 0 {
+	if len(found.failed) > 0 || ctx.Err() != nil {
 		return nil
 	}
 	return errors.Join(errs...)
@@ -294,6 +305,9 @@ func (s *search) listen(ctx context.Context, cmd *exec.Cmd, failed func()) error
 
 // swarmShow cuts a failing seed down and shows it, or leaves it in a directory.
 func (c *cli) swarmShow(o swarmOptions, f swarmNote) error {
+	if o.out == "" && c.Output != "table" {
+		return nil // nobody would see it
+	}
 	text := sim.Random(f.Seed)
 	fails := func(text string) error { _, _, err := swarmPlay(text); return err }
 	if errors.Is(fails(text), sim.ErrExpect) {
@@ -307,8 +321,6 @@ func (c *cli) swarmShow(o swarmOptions, f swarmNote) error {
 		console.Say(c.Err, "seed %d fails: %s\n", f.Seed, path)
 		return os.WriteFile(path, []byte(text), 0o644)
 	}
-	if c.Output == "table" {
-		console.Say(c.Out, "\n---- seed %d, cut down; save it and play it with clusterctl sim run FILE\n%s----\n", f.Seed, text)
-	}
+	console.Say(c.Out, "\n---- seed %d, cut down; save it and play it with clusterctl sim run FILE\n%s----\n", f.Seed, text)
 	return nil
 }
