@@ -224,6 +224,8 @@ func (c *Reader) nextNG() (Frame, error) {
 		switch kind {
 		case 1:
 			err = c.describe(body)
+		case 9, 0xbad, 0x40000bad: // journal entries and custom blocks have numbers in Wireshark
+			c.n++
 		case 2, 3, 6:
 			f, ok, perr := c.packet(kind, body)
 			if ok {

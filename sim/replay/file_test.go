@@ -143,12 +143,16 @@ func TestContainers(t *testing.T) {
 	if strings.Count(want, "ok") < 60 || strings.Count(want, "reject") != 20 {
 		t.Fatal(want)
 	}
+	priority := rewrap(t, name, func(f []byte) []byte { return slices.Concat(f[:12], []byte{0x81, 0, 0xe0, 0}, f[12:]) })
+	old := rewrap(t, name, func(f []byte) []byte { return slices.Concat(f[:12], []byte{0x91, 0, 0, 5, 0x81, 0, 0, 5}, f[12:]) })
 	for what, file := range map[string][]byte{
 		"big endian nanoseconds":    pcapOf(binary.BigEndian, magicNano, 1, plain),
 		"link type with FCS length": pcapOf(binary.LittleEndian, magicMicro, 1|4<<28, plain),
 		"pcapng":                    ngOf(t, layers.LinkTypeEthernet, plain),
 		"two VLAN tags":             pcapOf(binary.LittleEndian, magicMicro, 1, tagged),
 		"two VLAN tags in pcapng":   ngOf(t, layers.LinkTypeEthernet, tagged),
+		"priority tag":              pcapOf(binary.LittleEndian, magicMicro, 1, priority),
+		"two old VLAN tags":         pcapOf(binary.LittleEndian, magicMicro, 1, old),
 		"Linux cooked":              pcapOf(binary.LittleEndian, magicMicro, uint32(LinkSLL), sll),
 		"Linux cooked in pcapng":    ngOf(t, layers.LinkTypeLinuxSLL, sll),
 		"Linux cooked 2":            pcapOf(binary.LittleEndian, magicMicro, uint32(LinkSLL2), sll2),
@@ -163,6 +167,9 @@ func TestContainers(t *testing.T) {
 	if lines[0].Interface != "vlan100/vlan7" {
 		t.Error(lines[0].Interface)
 	}
+	if lines, _ = decode(t, pcapOf(binary.LittleEndian, magicMicro, 1, priority), Options{}); lines[0].Interface != "" { // is no VLAN
+		t.Error(lines[0].Interface)
+	}
 	lines, _ = decode(t, pcapOf(binary.LittleEndian, magicMicro, uint32(LinkSLL2), sll2), Options{})
 	if lines[0].Interface != "if3" || lines[0].MAC.String() != "02:99:00:00:00:0b" {
 		t.Error(lines[0].Interface, lines[0].MAC)
@@ -174,9 +181,15 @@ func TestContainers(t *testing.T) {
 		}
 		return slices.Clone(f[14:])
 	})
-	lines, _ = decode(t, pcapOf(binary.LittleEndian, magicMicro, uint32(LinkRaw), raw), Options{})
-	if len(lines) != 65 {
-		t.Error(len(lines))
+	bsd := make([][]byte, len(raw))
+	for n, b := range raw {
+		bsd[n] = append([]byte{0, 0, 0, 2}, b...)
+	}
+	for link, frames := range map[LinkType][][]byte{LinkRaw: raw, linkRawBSD: raw, linkRawOBSD: raw, LinkIPv4: raw, LinkNull: bsd, LinkLoop: bsd} {
+		lines, s := decode(t, pcapOf(binary.LittleEndian, magicMicro, uint32(link), frames), Options{})
+		if len(lines) != 65 || s.Owners[0].MAC != "" {
+			t.Error(link, len(lines))
+		}
 	}
 }
 
@@ -247,6 +260,12 @@ func TestDamaged(t *testing.T) {
 		{nil, "the file is empty"},
 		{[]byte("virtual_server 10.0.0.1 80 {"), `it is text, beginning with "virtual_server 1"`},
 		{[]byte{0x1f, 0x8b, 8, 0}, "gzip"},
+		{[]byte{0x28, 0xb5, 0x2f, 0xfd, 0, 0}, "unpack it first (zstd -d)"},
+		{[]byte("\xfd7zXZ\x00\x00"), "unpack it first (xz -d)"},
+		{[]byte("snoop\x00\x00\x00\x00\x00\x00\x02"), "editcap -F pcapng"},
+		{[]byte{0x34, 0xcd, 0xb2, 0xa1, 2, 0, 4, 0}, "editcap -F pcapng"},
+		{[]byte{0x7f, 'E', 'L', 'F', 2, 1, 1}, "it begins with 7f 45 4c 46 02 01 01; record a capture with tcpdump -w FILE"},
+		{[]byte("x"), "it is text"},
 		{huge, "more than any capture holds"},
 		{[]byte{0x0a, 0x0d, 0x0d, 0x0a, 0xff, 0xff, 0xff, 0xff, 0x4d, 0x3c, 0x2b, 0x1a}, "section header of"},
 		{[]byte{0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 1, 2, 3, 4}, "byte order"},

@@ -155,12 +155,12 @@ var packetCases = []struct {
 	{"fewer octets than addresses", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, edited(m2, func(b []byte) { b[3] = 9 }), nil))}, "vrrp 51 v2 reject length: 20 octets, version 2 with 9 addresses has 52"},
 	{"interval 0", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, edited(m2, func(b []byte) { b[5], b[7] = 0, b[7]+1 }), nil))}, "vrrp 51 v2 reject interval: interval 0"},
 	{"an IP packet cut on the way", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2, nil)[:36])}, "vrrp 51 v2 reject length: the IP header says 40 octets, there are 36"},
-	{"a lone fragment", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2[:16], moreAt(0, true)))}, "vrrp 51 v2 reject fragment: octets 0 to 16 of a packet, which counts once the rest is there"},
-	{"fragments in order", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2[:8], moreAt(0, true))), eth4(1, ip4(addr4, to, 255, 112, m2[8:], moreAt(8, false)))},
+	{"a lone fragment", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2[:16], moreAt(1, 0, true)))}, "vrrp 51 v2 reject fragment: octets 0 to 16 of a packet, which counts once the rest is there"},
+	{"fragments in order", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2[:8], moreAt(2, 0, true))), eth4(1, ip4(addr4, to, 255, 112, m2[8:], moreAt(2, 8, false)))},
 		"vrrp 51 v2 ok priority 100, interval 1s, 10.0.0.100; first advert of VRID 51; put together from fragments, packets [1 2]"},
-	{"fragments in the wrong order", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2[16:], moreAt(16, false))), eth4(1, ip4(addr4, to, 255, 112, m2[8:16], moreAt(8, true))),
-		eth4(1, ip4(addr4, to, 255, 112, m2[:8], moreAt(0, true)))}, "vrrp 51 v2 ok priority 100"},
-	{"overlapping fragments", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2[:16], moreAt(0, true))), eth4(1, ip4(addr4, to, 255, 112, m2[8:], moreAt(8, false)))},
+	{"fragments in the wrong order", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2[16:], moreAt(3, 16, false))), eth4(1, ip4(addr4, to, 255, 112, m2[8:16], moreAt(3, 8, true))),
+		eth4(1, ip4(addr4, to, 255, 112, m2[:8], moreAt(3, 0, true)))}, "vrrp 51 v2 ok priority 100"},
+	{"overlapping fragments", nil, [][]byte{eth4(1, ip4(addr4, to, 255, 112, m2[:16], moreAt(4, 0, true))), eth4(1, ip4(addr4, to, 255, 112, m2[8:], moreAt(4, 8, false)))},
 		"vrrp reject fragment: octets 8 to 20 overlap a fragment seen before (packet 1)"},
 	{"IPv6 fragments", nil, [][]byte{eth6(1, ip6(addr6, t6, 255, 44, slices.Concat([]byte{112, 0, 0, 1, 0, 0, 0, 9}, m6[:16]))),
 		eth6(1, ip6(addr6, t6, 255, 44, slices.Concat([]byte{112, 0, 0, 16, 0, 0, 0, 9}, m6[16:])))}, "vrrp 51 v3 ok priority 100"},
@@ -198,8 +198,10 @@ func messageOnly(m []byte) []byte {
 	})
 }
 
-func moreAt(offset int, more bool) func([]byte) []byte {
+// moreAt makes it a fragment of the packet with that identification.
+func moreAt(packet byte, offset int, more bool) func([]byte) []byte {
 	return func(h []byte) []byte {
+		h[4] = packet
 		v := uint16(offset / 8)
 		if more {
 			v |= 0x2000
