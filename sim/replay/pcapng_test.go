@@ -102,7 +102,7 @@ func everything(order binary.AppendByteOrder) []byte {
 	f.simple(eth4(1, ip))
 	f.packet(6, 0, 1_700_000_002_000000, append(eth4(1, ip), make([]byte, 6)...), 5)
 	f.packet(6, 0, 1_700_000_003_000000, eth4(1, ip), 9)
-	f.block(5, make([]byte, 12)) // statistics
+	f.block(5, make([]byte, 12))     // statistics
 	f.block(0xbad, []byte("custom")) // this one and the next two have numbers in Wireshark
 	f.block(0x40000bad, []byte("no copy"))
 	f.block(9, []byte("__REALTIME_TIMESTAMP=1700000004000000\n"))

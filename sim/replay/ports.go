@@ -174,7 +174,7 @@ func (d *Decoder) joinPorts(s *Summary) {
 				continue
 			}
 			t := TwoOwners{VRID: a.VRID, Family: a.Family, Interface: a.Interface, Owners: []string{a.Src, b.Src}, From: b.From, To: a.To,
-				VIPs: []string{}, interval: max(a.interval, b.interval)}
+				VIPs: []string{}, Meaning: "each was heard on other ports: the network between them was parted, or the adverts of one were filtered", interval: max(a.interval, b.interval)}
 			if b.From.Time.Before(a.From.Time) {
 				t.From, t.Owners = a.From, []string{b.Src, a.Src}
 			}

@@ -11,7 +11,7 @@ import (
 	"github.com/cockroachdb/datadriven"
 )
 
-// TestCaptures decodes every capture of keepalived 2.2.7 and FRR 8.4.4, once without a password. `go test -run
+// TestCaptures decodes every capture of keepalived 2.2.7, FRR 8.4.4 and the simulator (31), once without a password. `go test -run
 // TestCaptures ./sim/replay -rewrite` regenerates; commit only what you can explain.
 //
 //	decode NAME [auth-pass=PASSWORD]
@@ -26,15 +26,19 @@ func TestCaptures(t *testing.T) {
 				d.ScanArgs(t, "auth-pass", &o.AuthPass)
 				o.CheckAH = true
 			}
-			return show(t, readFile(t, name+".pcap"), o)
+			file := name + ".pcap"
+			if _, err := os.Stat("testdata/captures/" + file); err != nil {
+				file += "ng"
+			}
+			return show(t, readFile(t, file), o)
 		})
 	})
-	files, err := filepath.Glob("testdata/captures/*.pcap")
+	files, err := filepath.Glob("testdata/captures/*")
 	if err != nil || len(files) < 40 {
 		t.Fatal(len(files), err)
 	}
 	for _, f := range files {
-		if name := strings.TrimSuffix(filepath.Base(f), ".pcap"); !done[name] {
+		if name := strings.TrimSuffix(filepath.Base(f), filepath.Ext(f)); !done[name] {
 			t.Errorf("%s has no golden file", name)
 		}
 	}

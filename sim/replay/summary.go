@@ -119,7 +119,8 @@ type TwoOwners struct {
 	To        Instant  `json:"to"`
 	Seconds   float64  `json:"seconds"`
 	// VIPs that both claim; empty when two clusters use one VRID for different addresses.
-	VIPs []string `json:"vips"`
+	VIPs    []string `json:"vips"`
+	Meaning string   `json:"meaning"`
 
 	interval time.Duration
 }
@@ -179,7 +180,7 @@ func (d *Decoder) Summary() Summary {
 		}
 		s.TwoOwners = append(s.TwoOwners, TwoOwners{VRID: t.a.r.key.vrid, Family: t.a.r.family(), Interface: t.a.r.key.port,
 			Owners: []string{t.a.src.String(), t.b.src.String()}, From: d.instant(t.a.r, t.from, t.fromN), To: d.instant(t.a.r, t.to, t.toN),
-			Seconds: (t.to - t.from).Seconds(), VIPs: texts(both), interval: max(t.a.interval, t.b.interval)})
+			Seconds: (t.to - t.from).Seconds(), VIPs: texts(both), Meaning: t.meaning(), interval: max(t.a.interval, t.b.interval)})
 	}
 	for _, f := range d.refusals {
 		s.Refusals = append(s.Refusals, *f)
@@ -217,6 +218,21 @@ func texts(list []netip.Addr) []string {
 		out[i] = a.String()
 	}
 	return out
+}
+
+// meaning says why neither gives way: of two that run the same, the worse one would if it heard the other.
+func (t *two) meaning() string {
+	worse, better := t.a, t.b
+	if worse.outranks(better) {
+		worse, better = better, worse
+	}
+	switch {
+	case t.a.f != t.b.f || t.a.foreign || t.b.foreign:
+		return "each refuses the adverts of the other: see Conflicts"
+	case t.to-t.from < min(worse.interval/2, sameDatagram):
+		return fmt.Sprintf("%v had not heard %v until then: the network had been parted or had lost adverts, or both started at once", worse.src, better.src)
+	}
+	return fmt.Sprintf("%v does not hear %v, or it would give way: a broken or one-way link, multicast filtered by a switch or firewall, or virtual MAC modes that do not match", worse.src, better.src)
 }
 
 // explain says what a conflict means and what to do, by its most telling reason.

@@ -143,8 +143,8 @@ func (s Summary) Write(out io.Writer, style Style) error {
 		if vips == "" {
 			vips = "different addresses"
 		}
-		w.say("  %s: %s of %s: %s, %.6f s%s\n", id(t.Interface, t.VRID, t.Family), strings.Join(t.Owners, " and "), vips,
-			w.span(t.From, t.To), t.Seconds, w.where(t.Interface))
+		w.say("  %s: %s of %s: %s, %.6f s%s\n      %s\n", id(t.Interface, t.VRID, t.Family), strings.Join(t.Owners, " and "), vips,
+			w.span(t.From, t.To), t.Seconds, w.where(t.Interface), t.Meaning)
 	}
 	if len(s.Notes) > 0 {
 		w.section("Notes", len(s.Notes))
@@ -162,7 +162,7 @@ func (s Summary) short() string {
 	if s.Adverts == 0 {
 		return "no VRRP seen"
 	}
-	parts := []string{count(len(s.Conflicts), "conflict")}
+	parts := []string{none(len(s.Conflicts), "conflict")}
 	longest := 0.0
 	for _, t := range s.TwoOwners {
 		longest = max(longest, t.Seconds)
@@ -171,7 +171,7 @@ func (s Summary) short() string {
 	case 0:
 		parts = append(parts, "never two owners")
 	default:
-		parts = append(parts, fmt.Sprintf("two owners %s, for %.3f s at most", times(n), longest))
+		parts = append(parts, fmt.Sprintf("two owners %s, for %s at most", times(n), human(time.Duration(longest*float64(time.Second)))))
 	}
 	changes := 0
 	for _, e := range s.Elections {
@@ -179,7 +179,7 @@ func (s Summary) short() string {
 			changes++
 		}
 	}
-	parts = append(parts, count(changes, "change")+" of owner")
+	parts = append(parts, none(changes, "change")+" of owner")
 	return strings.Join(parts, "; ")
 }
 
@@ -189,4 +189,11 @@ func count(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func none(n int, what string) string {
+	if n == 0 {
+		return "no " + what
+	}
+	return count(n, what)
 }

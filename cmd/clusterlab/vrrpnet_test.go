@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"quorate/internal/console"
+	"quorate/internal/testenv"
+	"quorate/sim/netns"
+	"quorate/sim/replay"
+)
+
+// watch is a vrrp decode that runs in a host of a lab.
+type watch struct {
+	out, errs lockedBuffer
+	seen      int // how much of out was waited for
+	end       context.CancelFunc
+	done      chan int
+}
+
+func watchOn(t *testing.T, h *netns.Host, args ...string) *watch {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	w := &watch{end: cancel, done: make(chan int, 1)}
+	go func() {
+		code := -1
+		if err := h.Do(func() error {
+			code = execute(ctx, append([]string{"vrrp", "decode", "-o", "json"}, args...), console.Streams{In: strings.NewReader(""), Out: &w.out, Err: &w.errs})
+			return nil
+		}); err != nil {
+			t.Error(err)
+		}
+		w.done <- code
+	}()
+	t.Cleanup(cancel)
+	w.until(t, &w.errs, "listening on", 1)
+	return w
+}
+
+// until waits for n lines with a pattern that were not there when the last wait ended.
+func (w *watch) until(t *testing.T, b *lockedBuffer, pattern string, n int) {
+	t.Helper()
+	re := regexp.MustCompile(pattern)
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		text := b.String()
+		if b == &w.out {
+			text = text[w.seen:]
+		}
+		if len(re.FindAllStringIndex(text, n)) == n {
+			w.seen = len(w.out.String())
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("no %s %d times in\n%s%s", pattern, n, w.errs.String(), text)
+		}
+	}
+}
+
+// summary is the last line.
+func (w *watch) summary(t *testing.T) (s replay.Summary) {
+	t.Helper()
+	lines := bytes.Split(bytes.TrimSpace([]byte(w.out.String())), []byte("\n"))
+	if err := json.Unmarshal(lines[len(lines)-1], &struct {
+		Owners    *[]replay.Owner
+		Elections *[]replay.Election
+		Conflicts *[]replay.Conflict
+		TwoOwners *[]replay.TwoOwners `json:"two_owners"`
+	}{&s.Owners, &s.Elections, &s.Conflicts, &s.TwoOwners}); err != nil {
+		t.Fatalf("%v: %s", err, lines[len(lines)-1])
+	}
+	return s
+}
+
+// TestDecodeKeepalived watches real keepalived from a third host, through a start, a kill, a return, a clean stop and a stranger: the
+// summary on Ctrl-C tells each with its cause, and the file that -w wrote tells the same.
+func TestDecodeKeepalived(t *testing.T) {
+	testenv.NeedRoot(t)
+	testenv.Need(t, "keepalived")
+	lab, err := netns.New(netns.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	var log lockedBuffer // of the daemons
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(log.String())
+		}
+	})
+	dir := t.TempDir()
+	hosts := map[string]*netns.Host{}
+	for n, name := range []string{"d1", "d2", "stranger", "monitor"} {
+		if hosts[name], err = lab.AddHost(name, fmt.Sprintf("10.9.0.%d/24", n+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	starts := 0
+	start := func(name string, prio int, vip string) *netns.Cmd {
+		conf := filepath.Join(dir, name+".conf")
+		text := fmt.Sprintf("global_defs {\n vrrp_version 3\n}\nvrrp_instance V {\n interface eth0\n state BACKUP\n virtual_router_id 7\n priority %d\n advert_int 0.2\n virtual_ipaddress {\n %s\n }\n}\n", prio, vip)
+		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		starts++ // a killed one leaves its file, and a process of that number while nobody has waited for it
+		program, _ := testenv.Find("keepalived")
+		cmd := hosts[name].Command(t.Context(), program, "-n", "-l", "-P", "-f", conf, "-p", filepath.Join(dir, fmt.Sprint(starts, ".pid")), "-r", filepath.Join(dir, fmt.Sprint(starts, ".vrrp")))
+		cmd.WaitDelay = time.Second
+		cmd.Stdout, cmd.Stderr = &log, &log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	kill := func(name string) {
+		// Stopped first: a child whose parent was killed first would say priority 0.
+		if err := errors.Join(hosts[name].Kill(unix.SIGSTOP), hosts[name].Kill(unix.SIGKILL)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	saved := filepath.Join(dir, "saved.pcapng")
+	w := watchOn(t, hosts["monitor"], "-i", "eth0", "-w", saved)
+
+	d1 := start("d1", 150, "10.9.0.100")
+	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 2)
+	_ = start("d2", 100, "10.9.0.100")
+	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 6)
+	kill("d1")
+	_ = d1.Wait()
+	w.until(t, &w.out, `"src":"10.9.0.2","verdict":"ok","reason":"priority 100`, 2)
+	d1 = start("d1", 150, "10.9.0.100")
+	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 4)
+	_ = start("stranger", 120, "10.9.0.200")
+	w.until(t, &w.out, `"src":"10.9.0.3","verdict":"reject","reason":"addr_list`, 2)
+	kill("stranger")
+	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 6)
+	if err := d1.Process.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 0`, 1)
+	w.until(t, &w.out, `"src":"10.9.0.2","verdict":"ok","reason":"priority 100`, 4)
+	w.end() // Ctrl-C
+	if code := <-w.done; code != 0 {
+		t.Errorf("exit %d: %s", code, w.errs.String())
+	}
+	s := w.summary(t)
+	var story []string
+	for _, e := range s.Elections {
+		story = append(story, strings.TrimPrefix(e.Owner, "10.9.0.")+" "+e.Cause)
+	}
+	// A loaded machine may make one of them late, which is another election; what was done must be in it in this order.
+	at := 0
+	for _, want := range []string{"1 first-heard", "2 master-down", "1 preempt", "2 priority-zero"} {
+		n := slices.Index(story[at:], want)
+		if n < 0 {
+			t.Fatalf("no %q at its place in %q", want, story)
+		}
+		at += n + 1
+	}
+	n := slices.IndexFunc(s.Conflicts, func(c replay.Conflict) bool { return c.Foreign.Src == "10.9.0.3" })
+	if n < 0 || !slices.Contains(s.Conflicts[n].Reasons, "addr_list") || s.Conflicts[n].Foreign.MAC != hosts["stranger"].MAC().String() ||
+		s.Conflicts[n].Owner.Src != "10.9.0.1" || s.Conflicts[n].Remedy == "" {
+		t.Errorf("%+v", s.Conflicts)
+	}
+	if n := slices.IndexFunc(s.TwoOwners, func(o replay.TwoOwners) bool { return slices.Contains(o.Owners, "10.9.0.3") }); n < 0 {
+		t.Errorf("%+v", s.TwoOwners)
+	}
+
+	code, out, errs := run(t, nil, "vrrp", "decode", "-r", saved, "-o", "json")
+	if code != 0 || !sameStory(out, w.out.String()) {
+		t.Errorf("exit %d: %s; the file says\n%s\nlive was\n%s", code, errs, out, w.out.String())
+	}
+}
+
+// sameStory compares two outputs apart from the name of the interface, which a file has and a live capture of one does not need.
+func sameStory(a, b string) bool {
+	return strings.ReplaceAll(a, `"interface":"eth0",`, "") == b
+}
