@@ -63,6 +63,10 @@ func (c *ctx) addressLine(item *stmt, kw string) (Address, bool) {
 			if _, err := number(v.text, 0, 255); err != nil && !c.oneOf(v, kw+" scope", "global", "link", "host", "site", "nowhere") {
 				return a, false
 			}
+			if a.Prefix.Addr().Is6() {
+				c.warnf(w.pos, "ignored", kw, "delete it", "the kernel finds the scope of an IPv6 address by itself")
+				a.Scope = ""
+			}
 		case "peer":
 			if p, ok := c.prefix(v, kw+" peer"); !ok || p.Addr().Is4() != a.Prefix.Addr().Is4() {
 				if ok {

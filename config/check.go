@@ -19,6 +19,23 @@ func (c *ctx) finish() {
 	c.checkTrackers()
 	c.checkTrackGroups()
 	c.checkLinkDelays()
+	c.checkVMACs()
+}
+
+// checkVMACs: of two virtual interfaces with one name the second gets the usual one (keepalived 2.2.7, measured).
+func (c *ctx) checkVMACs() {
+	seen := map[string]*Instance{}
+	for _, i := range c.cfg.Instances {
+		if i.UseVMAC == nil || i.UseVMAC.Name == "" {
+			continue
+		}
+		if old := seen[i.UseVMAC.Name]; old != nil {
+			c.warnf(i.UseVMAC.Pos, "duplicate-name", "use_vmac", "choose another name, or none", "vrrp_instance %s has a virtual interface %s already; this name is not used, as keepalived does", old.Name, i.UseVMAC.Name)
+			i.UseVMAC.Name = ""
+			continue
+		}
+		seen[i.UseVMAC.Name] = i
+	}
 }
 
 // checkVRIDs: two virtual routers with one id on one network would answer each other.

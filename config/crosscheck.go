@@ -47,8 +47,12 @@ func (c *ctx) finishRouter(i *Instance) {
 			c.warnf(p.Pos, "own-address", "unicast_peer", "delete it", "%s is this director's own address (unicast_src_ip)", p.Addr)
 		}
 	}
+	if i.UseVMAC != nil && !i.Interface.Set && len(i.UnicastPeers) > 0 {
+		c.warnf(i.UseVMAC.Pos, "ignored", "use_vmac", "add: interface NAME", "vrrp_instance %s has no interface that a virtual one could sit on", i.Name)
+		i.UseVMAC = nil
+	}
 	if len(i.UnicastPeers) > 0 && i.UseVMAC != nil && !i.VMACXmitBase.Set {
-		c.infof(i.UseVMAC.Pos, "adjusted", "use_vmac", "write: vmac_xmit_base", "with unicast_peer adverts are sent from the base interface, as vmac_xmit_base says")
+		c.warnf(i.UseVMAC.Pos, "adjusted", "use_vmac", "write: vmac_xmit_base", "with unicast_peer adverts are sent from the base interface, as vmac_xmit_base says")
 		i.VMACXmitBase.V = true
 	}
 	if i.VMACXmitBase.Set && i.UseVMAC == nil {
@@ -58,7 +62,7 @@ func (c *ctx) finishRouter(i *Instance) {
 		c.ah(i)
 	}
 	if i.TrackSrcIP.V && !i.McastSrcIP.Set && !i.UnicastSrcIP.Set {
-		c.warnf(i.TrackSrcIP.Pos, "ignored", "track_src_ip", "add: mcast_src_ip ADDRESS or unicast_src_ip ADDRESS", "track_src_ip needs a source address that is written in the file")
+		c.infof(i.TrackSrcIP.Pos, "ignored", "track_src_ip", "add: mcast_src_ip ADDRESS or unicast_src_ip ADDRESS", "track_src_ip needs a source address that is written in the file")
 	}
 	c.weights(i)
 }

@@ -49,9 +49,9 @@ func (d Diagnostic) Advice() bool {
 }
 
 var advice = []string{
-	"address-not-owned", "ah-trap", "check-too-slow", "close-priorities", "duplicate-address", "duplicate-keyword", "first-address", "include-no-match", "missing-keyword",
-	"mixed-families", "no-effect", "no-effect-yet", "nopreempt-weight", "own-address", "quorum-without-sorry", "readable-secret",
-	"server-is-vip", "short-advert-int", "weight-too-small",
+	"address-not-owned", "ah-trap", "check-too-slow", "close-priorities", "default-priority", "duplicate-address", "duplicate-keyword", "first-address",
+	"include-no-match", "mixed-families", "no-effect", "no-effect-yet", "nopreempt-weight", "own-address", "quorum-without-sorry", "readable-secret",
+	"server-is-service", "server-is-vip", "short-advert-int", "surplus-words", "weight-too-small",
 }
 
 // Diagnostics are the findings of one reading, in the order of Sort.

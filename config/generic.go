@@ -168,6 +168,11 @@ func (c *ctx) statementValue(v spec, k *keyword, s *stmt) (used int, ok bool) {
 			return 2, ok
 		}
 		return 1, true
+	case "umask": // "IXUSR | IWGRP" as well
+		if _, err := strconv.ParseUint(words[0].text, 8, 32); err == nil {
+			return 1, c.umask(words[0], k.name)
+		}
+		return len(words), c.umask(word{text: strings.Join(texts(words), ""), pos: words[0].pos}, k.name)
 	case "user":
 		return 2, true
 	case "fifo":
@@ -329,7 +334,7 @@ func (c *ctx) umask(w word, kw string) bool {
 		return true
 	}
 	for name := range strings.SplitSeq(w.text, "|") {
-		if !c.oneOf(word{text: name, pos: w.pos}, kw, "IRUSR", "IWUSR", "IXUSR", "IRGRP", "IWGRP", "IXGRP", "IROTH", "IWOTH", "IXOTH", "IRWXU", "IRWXG", "IRWXO") {
+		if !c.oneOf(word{text: strings.Trim(name, blanks), pos: w.pos}, kw, "IRUSR", "IWUSR", "IXUSR", "IRGRP", "IWGRP", "IXGRP", "IROTH", "IWOTH", "IXOTH", "IRWXU", "IRWXG", "IRWXO") {
 			return false
 		}
 	}

@@ -165,6 +165,10 @@ func smtpServer(c *ctx, s *stmt) {
 		return
 	}
 	v := host.text
+	if strings.Contains(v, "/") {
+		c.bad(host, s.keyword(), "write an address or a name, and behind a blank the port", fmt.Errorf("%q is neither an address nor a name", shorten(v)))
+		return
+	}
 	if len(s.words) > 2 {
 		if _, ok := c.port(s.words[2], s.keyword()); !ok {
 			return

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -102,6 +103,28 @@ func closeGARPGroup(c *ctx, s *stmt) {
 	if !g.Interface.Set && len(g.Interfaces) == 0 {
 		c.warnf(s.pos, "missing-keyword", "garp_group", "add: interfaces { IF IF }", "garp_group has no interface and means nothing")
 	}
+	again := func(name Value[string], before []Value[string]) bool {
+		listed := func(v Value[string]) bool { return v.V == name.V }
+		found := slices.ContainsFunc(before, listed)
+		for _, o := range c.cfg.GARPGroups[:len(c.cfg.GARPGroups)-1] {
+			found = found || listed(o.Interface) || slices.ContainsFunc(o.Interfaces, listed)
+		}
+		if found {
+			c.warnf(name.Pos, "duplicate-name", "garp_group", "list it once", "%s is in a garp_group already; this one is left out, as keepalived does", name.V)
+		}
+		return found
+	}
+	before := []Value[string]{}
+	if g.Interface.Set && again(g.Interface, nil) {
+		g.Interface = Value[string]{}
+	} else if g.Interface.Set {
+		before = append(before, g.Interface)
+	}
+	g.Interfaces = slices.DeleteFunc(g.Interfaces, func(name Value[string]) bool {
+		found := again(name, before)
+		before = append(before, name)
+		return found
+	})
 	if !g.GARPInterval.Set && !g.GNAInterval.Set {
 		c.warnf(s.pos, "missing-keyword", "garp_group", "add: garp_interval SECONDS", "garp_group has no interval and means nothing")
 	}

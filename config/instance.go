@@ -168,7 +168,7 @@ func closeInstance(c *ctx, s *stmt) {
 			i.Priority.V = 255
 		}
 		if !written("priority") {
-			c.warnf(s.pos, "missing-keyword", "priority", "add: @NAME priority NUMBER for each director", "vrrp_instance %s has no priority, %d is used", i.Name, i.Priority.V)
+			c.warnf(s.pos, "default-priority", "priority", "add: @NAME priority NUMBER for each director", "vrrp_instance %s has no priority, %d is used", i.Name, i.Priority.V)
 		}
 	}
 	if i.State.V == "MASTER" || i.Priority.V == 255 {
@@ -206,7 +206,7 @@ func (c *ctx) finishInstance(i *Instance) {
 	}
 	if i.Family.V == 6 {
 		if i.Version.Set && i.Version.V == 2 {
-			c.warnf(i.Version.Pos, "adjusted", "version", "write: version 3", "version 2 has no IPv6; vrrp_instance %s uses version 3", i.Name)
+			c.infof(i.Version.Pos, "adjusted", "version", "write: version 3", "version 2 has no IPv6; vrrp_instance %s uses version 3", i.Name)
 			i.Version.V = 3
 		}
 		def(&i.Version, 3)

@@ -100,7 +100,7 @@ func timerExpired(c *ctx, s *stmt) {
 // peer reads IP [min_ttl N] [max_ttl N].
 func peer(c *ctx, item *stmt) {
 	const kw = "unicast_peer"
-	w := item.words[0]
+	w := c.bare(item.words[0], kw)
 	a, err := netip.ParseAddr(w.text)
 	if err != nil || a.Is4In6() {
 		c.bad(w, kw, "write the IP address of another router", fmt.Errorf("%q is not an IP address", shorten(w.text)))

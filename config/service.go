@@ -276,8 +276,9 @@ func (c *ctx) rememberService(v *VirtualServer) {
 		if f.named == nil {
 			f.named = map[string]Pos{}
 		}
-		if at, again = f.named[v.String()]; !again {
-			f.named[v.String()] = v.Pos
+		name := fmt.Sprint(v, " ", v.Protocol.V, " ", v.IPFamily.V)
+		if at, again = f.named[name]; !again {
+			f.named[name] = v.Pos
 		}
 	}
 	if again {
@@ -292,7 +293,8 @@ func (c *ctx) rememberService(v *VirtualServer) {
 	}
 	for _, r := range v.RealServers {
 		if r.Addr.V == v.Addr.V {
-			c.errorf(r.Addr.Pos, "server-is-service", "real_server", "write the address of the server itself", "real_server %s is the address of virtual_server %s: packets would come back to the director for ever", r.Addr.V, v)
+			// The kernel hands such packets to a process of its own when the address is there, and sends them round in circles when not.
+			c.warnf(r.Addr.Pos, "server-is-service", "real_server", "write the address of the server itself", "real_server %s is the address of virtual_server %s itself: the director that owns it would answer, and no other server", r.Addr.V, v)
 			continue
 		}
 		if n := len(f.backends); n == 0 || len(f.backends[n-1]) == cap(f.backends[n-1]) {

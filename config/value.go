@@ -88,8 +88,8 @@ func seconds(s string, places int, lo, hi time.Duration) (time.Duration, error) 
 	if whole+frac == "" || strings.Trim(whole+frac, "0123456789") != "" || len(strings.TrimLeft(whole, "0")) > 18 {
 		return 0, fmt.Errorf("%q is not a number of seconds", shorten(s))
 	}
-	if dotted && len(strings.TrimRight(frac, "0")) > places {
-		if places == 0 {
+	if dotted && (places == 0 || len(strings.TrimRight(frac, "0")) > places) {
+		if places == 0 { // not even 1.0: keepalived 2.2.7, measured
 			return 0, fmt.Errorf("%q is not a whole number of seconds", shorten(s))
 		}
 		return 0, fmt.Errorf("%q has more than %d decimal places", shorten(s), places)
@@ -276,15 +276,25 @@ func address(field ipOf) setter {
 	}
 }
 
+// bare takes off a prefix length, which keepalived lets stand behind an address and which means nothing (2.2.7, measured).
+func (c *ctx) bare(w word, kw string) word {
+	if p, err := netip.ParsePrefix(w.text); err == nil {
+		c.infof(w.pos, "ignored", kw, "write: "+p.Addr().String(), "the prefix length of %s means nothing here", w.text)
+		w.text = p.Addr().String()
+	}
+	return w
+}
+
 // ip reads an address of either family.
 func (c *ctx) ip(w word, kw string) (netip.Addr, bool) {
+	w = c.bare(w, kw)
 	a, err := netip.ParseAddr(w.text)
 	if err != nil || a.Zone() != "" || a.Is4In6() {
 		hint := "write an address such as 192.168.2.240 or 2001:db8::240"
 		if ap, err := netip.ParseAddrPort(w.text); err == nil {
 			hint = fmt.Sprintf("the port is a word of its own: %s %d", ap.Addr(), ap.Port())
 		} else if host, _, ok := strings.Cut(w.text, "/"); ok && isAddr(host) {
-			hint = "write it without a prefix length: " + host
+			hint = "write: " + host
 		} else if strings.ContainsFunc(w.text, unicode.IsLetter) && !strings.Contains(w.text, ":") {
 			hint = "write an address, such as 192.168.2.240: names are not looked up"
 		}

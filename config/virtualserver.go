@@ -214,7 +214,7 @@ func granularity(c *ctx, s *stmt) {
 	put(c, s, &c.vs.PersistenceGranularity, mask, w.pos)
 	bits := binary.BigEndian.Uint32(mask.AsSlice())
 	if n := leadingOnes(bits); bits<<n != 0 {
-		c.warnf(w.pos, "bad-value", s.keyword(), "write a netmask such as 255.255.255.0", "%s has holes", mask)
+		c.infof(w.pos, "bad-value", s.keyword(), "write a netmask such as 255.255.255.0", "%s has holes", mask)
 	} else {
 		c.vs.PersistenceBits = n
 	}
