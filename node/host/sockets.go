@@ -20,6 +20,10 @@ type vrrpSocket struct {
 	fd    int          // non-blocking
 	tap   *frameSocket // then it receives, and fd only sends and has joined the group
 	ttl   int          // of unicast packets, as last set
+
+	src, dst netip.Addr // of the last advert, and what they are to the kernel
+	oob      []byte
+	to       unix.Sockaddr
 }
 
 // openVRRP opens a socket. One for a multicast group is bound to that, so that unicast adverts and those for other
@@ -148,30 +152,38 @@ func (s *vrrpSocket) Send(p vrrp.Packet) error {
 	if s.Group.IsValid() {
 		flags |= unix.MSG_DONTROUTE
 	}
-	var to unix.Sockaddr
-	var oob []byte
 	payload := p.Payload
-	switch {
-	case s.IPv6:
-		oob = unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(s.index), Addr: p.Src.As16()})
-		to = &unix.SockaddrInet6{Addr: p.Dst.As16(), ZoneId: uint32(s.index)}
-	case s.AH:
+	if s.AH {
 		if payload = p.Whole(); payload == nil {
 			return fmt.Errorf("advert on %s from %s: no header to authenticate", s.name, p.Src)
 		}
-		to = &unix.SockaddrInet4{Addr: p.Dst.As4()}
-	default:
-		oob = unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(s.index), Spec_dst: p.Src.As4()})
-		to = &unix.SockaddrInet4{Addr: p.Dst.As4()}
+	}
+	if s.to == nil || p.Src != s.src || p.Dst != s.dst { // most have one instance, or many with the same addresses
+		s.address(p.Src, p.Dst)
 	}
 	err := s.setTTL(s.fd, p)
 	for again := err == nil; again; again = err == unix.EINTR {
-		err = unix.Sendmsg(s.fd, payload, oob, to, flags)
+		err = unix.Sendmsg(s.fd, payload, s.oob, s.to, flags)
 	}
 	if err != nil {
 		return fmt.Errorf("send advert on %s from %s: %w", s.name, p.Src, err)
 	}
 	return nil
+}
+
+// address prepares for sending from src to dst.
+func (s *vrrpSocket) address(src, dst netip.Addr) {
+	s.src, s.dst, s.oob = src, dst, nil
+	switch {
+	case s.IPv6:
+		s.oob = unix.PktInfo6(&unix.Inet6Pktinfo{Ifindex: uint32(s.index), Addr: src.As16()})
+		s.to = &unix.SockaddrInet6{Addr: dst.As16(), ZoneId: uint32(s.index)}
+	case s.AH:
+		s.to = &unix.SockaddrInet4{Addr: dst.As4()}
+	default:
+		s.oob = unix.PktInfo4(&unix.Inet4Pktinfo{Ifindex: int32(s.index), Spec_dst: src.As4()})
+		s.to = &unix.SockaddrInet4{Addr: dst.As4()}
+	}
 }
 
 // SendFrom transmits an advert from a virtual Ethernet address. One that is too large for a frame goes out as all others do,
@@ -233,24 +245,16 @@ func (s *vrrpSocket) Receive(buf []byte, each func(vrrp.Packet)) (more bool, err
 
 // receiveOne takes a packet without waiting; what is none is not ok.
 func (s *vrrpSocket) receiveOne(fd int, buf []byte) (p vrrp.Packet, ok bool, err error) {
-	if s.tap != nil {
-		n, from, err := unix.Recvfrom(fd, buf, unix.MSG_DONTWAIT)
-		if err != nil {
-			return p, false, err
-		}
-		if ll, isLink := from.(*unix.SockaddrLinklayer); !isLink || ll.Pkttype != unix.PACKET_MULTICAST {
-			return p, false, nil
-		}
-		p, ok = parseFrame(buf[:n], s.IPv6)
-		return p, ok, nil
-	}
-	if !s.IPv6 {
+	if s.tap != nil || !s.IPv6 {
 		n, err := unix.Read(fd, buf) // Recvfrom would make a second system call for the sender, which is in the header
-		if err != nil {
-			return p, false, err
+		switch {
+		case err != nil:
+		case s.tap != nil:
+			p, ok = parseFrame(buf[:n], s.IPv6)
+		default:
+			p, ok = parseIPv4(buf[:n])
 		}
-		p, ok = parseIPv4(buf[:n])
-		return p, ok, nil
+		return p, ok, err
 	}
 	var oob [128]byte
 	n, oobn, _, from, err := unix.Recvmsg(fd, buf, oob[:], unix.MSG_DONTWAIT)

@@ -75,6 +75,9 @@ func advertFilter(kind node.Socket) []bpf.Instruction {
 		bpf.LoadExtension{Num: bpf.ExtVLANTagPresent},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0, SkipTrue: 1},
 		bpf.RetConstant{Val: 0},
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.PACKET_MULTICAST, SkipTrue: 1}, // to the group by its Ethernet address, too
+		bpf.RetConstant{Val: 0},
 		bpf.LoadAbsolute{Off: 12, Size: 2},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: kindOf, SkipTrue: 1},
 		bpf.RetConstant{Val: 0},

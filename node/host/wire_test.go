@@ -47,6 +47,10 @@ func TestAdvertOnTheWire(t *testing.T) {
 			t.Errorf("from %s\n got %s\nwant %s", src, got, want)
 		}
 	}
+	advert := vrrp.Packet{Src: netip.MustParseAddr("10.9.0.1"), Dst: group, Payload: []byte("advert!!")}
+	if n := testing.AllocsPerRun(100, func() { must(t, s.Send(advert)) }); n != 0 {
+		t.Errorf("an advert that is sent costs %v allocations", n)
+	}
 	if err := s.Send(vrrp.Packet{Src: netip.MustParseAddr("10.9.0.9"), Dst: group, Payload: []byte("x")}); err == nil {
 		t.Error("sent from an address this host does not have")
 	}
@@ -76,6 +80,17 @@ func TestAdvertOnTheWire(t *testing.T) {
 	}
 	if want := []string{"10.9.0.2 224.0.0.18 254 through a router", "10.9.0.3 224.0.0.18 255 good"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	for range 100 {
+		wire.put("10.9.0.3", "224.0.0.18", 255, 112, "again")
+	}
+	heard := 0
+	if n := testing.AllocsPerRun(99, func() {
+		if _, ok, err := s.receiveOne(s.fd, buf); ok && err == nil {
+			heard++
+		}
+	}); heard != 100 || n != 0 {
+		t.Errorf("%d adverts heard, %v allocations for each", heard, n)
 	}
 	// The driver looks into the socket itself before it believes in a silence: no reader runs here.
 	wire.put("10.9.0.4", "224.0.0.18", 255, 112, "unread")
