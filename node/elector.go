@@ -203,6 +203,8 @@ func (e *Elector) report(en Entry) {
 // configure matches instances by interface and VRID, as keepalived does at a reload, so that
 // renaming one keeps its state; what did not change goes on undisturbed.
 func (e *Elector) configure(c Configure) {
+	from := len(e.out)
+	defer func() { e.keepWanted(from) }()
 	e.generation = c.Generation
 	e.logUnknown = c.Config.Global.LogUnknownVRIDs.V
 	e.configureTrackers(c.Config)
@@ -279,6 +281,49 @@ func (e *Elector) configure(c Configure) {
 	}
 	e.evaluate()
 	e.report(Entry{Event: "config.applied", Detail: fmt.Sprintf("%s: %d vrrp instances, %s", c, len(e.instances), e.trackersText())})
+}
+
+// keepWanted takes back the removals of what a configuration has only moved, from one instance or static line to another: it
+// stays where it is all the while. from is where the actions of the configuration begin.
+func (e *Elector) keepWanted(from int) {
+	type place struct{ dev, what string }
+	addrs, lines := map[place][]config.Address{}, map[string]bool{}
+	want := func(dev string, a config.Address) {
+		at := place{dev, a.Prefix.String()}
+		addrs[at] = append(addrs[at], a)
+	}
+	all := e.static.paths
+	for _, a := range e.static.addrs {
+		want(a.Dev, a)
+	}
+	for _, i := range e.instances {
+		for _, a := range i.held {
+			want(i.dev(a), a)
+		}
+		all.routes, all.rules = slices.Concat(all.routes, i.heldPaths.routes), slices.Concat(all.rules, i.heldPaths.rules)
+	}
+	for _, r := range all.routes {
+		lines["route "+r.Text] = true
+	}
+	for _, r := range all.rules {
+		lines["rule "+r.Key()] = true
+	}
+	begun := e.out[from:]
+	e.out = append(e.out[:from:from], slices.DeleteFunc(slices.Clone(begun), func(a Action) bool {
+		switch a := a.(type) {
+		case RemoveAddress:
+			same := func(b config.Address) bool {
+				a.Address.Dev, b.Dev = "", "" // the place says
+				return a.Address.SameAs(b)
+			}
+			return slices.ContainsFunc(addrs[place{a.Interface, a.Address.Prefix.String()}], same)
+		case RemoveRoute:
+			return lines["route "+a.Route.Text]
+		case RemoveRule:
+			return lines["rule "+a.Rule.Key()]
+		}
+		return false
+	})...)
 }
 
 // listen tells the driver which sockets an interface needs, if that has changed.

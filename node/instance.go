@@ -157,6 +157,12 @@ func (i *instance) reconfigure(e *Elector, c *config.Instance, g *config.Global)
 	i.staged = nil
 	i.findOwn(e)
 	next.AltAddrs = i.alternates()
+	held, was := i.held, i.m.State()
+	defer func() {
+		if was == vrrp.Master && i.m.State() == vrrp.Master && slices.Equal(prev.Addrs, next.Addrs) { // else the machine has all announced
+			i.announceNew(e, held)
+		}
+	}()
 	if prev.AltAddrs = next.AltAddrs; reflect.DeepEqual(prev, next) {
 		if i.m.State() == vrrp.Master {
 			i.acquire(e) // labels, excluded addresses and the like are no business of the protocol
@@ -164,6 +170,17 @@ func (i *instance) reconfigure(e *Elector, c *config.Instance, g *config.Global)
 		return
 	}
 	i.step(e, vrrp.Reconfigure{Config: next})
+}
+
+// announceNew announces what a reload has added to the addresses that are not advertised.
+func (i *instance) announceNew(e *Elector, before []config.Address) {
+	for range i.cfg.GARPMasterRepeat.V {
+		for _, v := range i.held {
+			if !containsAddress(before, v) {
+				e.emit(SendARP{Interface: i.dev(v), Addr: v.Prefix.Addr()})
+			}
+		}
+	}
 }
 
 // stage accepts the address list of a generation that some members will activate before this one.

@@ -41,6 +41,12 @@ func hasTable(t *testing.T, name string) bool {
 // client is a process in a namespace of its own, at the other end of v1.
 func client(t *testing.T, v1 netlink.Link, setup string) (run func(words string) error) {
 	t.Helper()
+	return clientAs(t, v1, "v1", setup)
+}
+
+// clientAs has the other end under another name.
+func clientAs(t *testing.T, v1 netlink.Link, name, setup string) (run func(words string) error) {
+	t.Helper()
 	c := exec.Command("sleep", "300")
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
 	must(t, c.Start())
@@ -53,7 +59,7 @@ func client(t *testing.T, v1 netlink.Link, setup string) (run func(words string)
 		}
 		return nil
 	}
-	must(t, run("ip link set lo up; ip link set v1 up; "+setup))
+	must(t, run("ip link set lo up; ip link set "+name+" up; "+setup))
 	return run
 }
 
