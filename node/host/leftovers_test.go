@@ -129,7 +129,7 @@ func TestLeftovers(t *testing.T) {
 	for k, next := range []string{
 		plain,
 		"vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 200\n version 3\n advert_int 0.1\n virtual_ipaddress {\n 10.9.0.240\n }\n}\n",                         // the same router with something else
-		"vrrp_instance VI_2 {\n interface eth0\n virtual_router_id 52\n priority 10\n version 3\n advert_int 40\n virtual_ipaddress {\n 10.9.0.240\n }\n}\n",                          // one that stays BACKUP
+		"vrrp_instance VI_2 {\n interface eth0\n virtual_router_id 52\n priority 10\n version 3\n advert_int 40\n virtual_ipaddress {\n 10.9.0.240\n }\n}\n",                           // one that stays BACKUP
 		"vrrp_instance VI_1 {\n interface eth1\n virtual_router_id 51\n priority 200\n version 3\n advert_int 0.1\n mcast_src_ip 10.9.0.1\n virtual_ipaddress {\n 10.9.0.240\n }\n}\n", // elsewhere
 	} {
 		c = start(everythingConf)

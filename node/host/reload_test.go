@@ -64,7 +64,7 @@ func TestReloadLeavesTheRestAlone(t *testing.T) {
 	must(t, err)
 	run := clientAs(t, c1, "v1c", "ip addr add 10.9.0.9/24 dev v1c")
 
-	type settings struct{ global, top, priority, version, interval, more, vips, excluded, routes, rules, tail string }
+	type settings struct{ global, top, priority, interval, more, vips, excluded, routes, rules, tail string }
 	now := settings{priority: "200", interval: "0.2", vips: "10.9.0.100\n10.9.0.101/24", excluded: "10.9.0.120", routes: "10.30.0.0/16 via 10.9.0.77 dev eth0\n10.31.0.0/16 dev eth0",
 		rules: "from 10.30.0.0/16 table 5 preference 100"}
 	path := filepath.Join(t.TempDir(), "keepalived.conf")
@@ -190,7 +190,7 @@ func TestReloadLeavesTheRestAlone(t *testing.T) {
 	sent, _ := strconv.Atoi(m[1])
 	got, _ := strconv.Atoi(m[2])
 	t.Logf("%d reloads, %d packets, %d lost", len(steps), sent, sent-got)
-	if sent-got > 1 || sent < 200 { // the one in flight when ping ends
+	if sent-got > 1 || sent < 50 { // the one in flight when ping ends
 		t.Errorf("a client lost %d of %d packets\n%s", sent-got, sent, log)
 	}
 	if len(farewells) > 0 {
