@@ -55,11 +55,35 @@ func (e *Elector) link(ev Link) {
 	}
 	e.listen(l)
 	e.evaluate()
+	if was.Exists && ev.Exists && ev.Up && was.MAC != ev.MAC {
+		e.announceFrom(ev)
+	}
 	had, has := addressSet(was.all()), addressSet(ev.all())
 	for _, i := range e.instances {
 		i.repair(e, ev, had, has)
 	}
 	e.repairStatic(was, ev, had, has)
+}
+
+// announceFrom announces what is on an interface whose Ethernet address has changed: neighbours send to the old one still.
+func (e *Elector) announceFrom(l Link) {
+	n := 0
+	for _, i := range e.instances {
+		if i.m.State() != vrrp.Master {
+			continue
+		}
+		for range i.cfg.GARPMasterRepeat.V {
+			for _, v := range i.all { // also those that are the host's own
+				if i.dev(v) == l.Name {
+					e.emit(SendARP{Interface: l.Name, Addr: v.Prefix.Addr()})
+					n++
+				}
+			}
+		}
+	}
+	if n > 0 {
+		e.report(Entry{Instance: l.Name, Event: "link.mac", Detail: fmt.Sprintf("the Ethernet address is %s now, the virtual addresses are announced with it", MAC(l.MAC))})
+	}
 }
 
 // linkWord says how an interface is.

@@ -165,10 +165,12 @@ func (op routeOp) ways(b []byte) ([]byte, error) {
 	}
 	if r.Dev != "" {
 		index, err := interfaceIndex(r.Dev)
-		if err != nil {
+		switch {
+		case err == nil:
+			b = attribute(b, unix.RTA_OIF, ne.AppendUint32(nil, index))
+		case !op.remove:
 			return nil, err
-		}
-		b = attribute(b, unix.RTA_OIF, ne.AppendUint32(nil, index))
+		} // gone with its interface, or that has another name now: then the rest finds it
 	}
 	b = encapsulation(b, r.Encap)
 	if len(r.Nexthops) == 0 {
@@ -179,7 +181,10 @@ func (op routeOp) ways(b []byte) ([]byte, error) {
 		start, index, flags := len(legs), uint32(0), byte(0)
 		if n.Dev != "" {
 			var err error
-			if index, err = interfaceIndex(n.Dev); err != nil {
+			if index, err = interfaceIndex(n.Dev); err != nil && op.remove {
+				return b, nil
+			}
+			if err != nil {
 				return nil, err
 			}
 		}

@@ -95,12 +95,14 @@ type wish struct {
 
 // iface is what the driver has open on an interface.
 type iface struct {
-	name   string
-	news   linkNews
-	gone   []netip.Prefix // addresses that were deleted while readings did not count
-	listen []node.Socket  // what the machine wants
-	vrrp   map[node.Socket]*vrrpSocket
-	ears   *monitor
+	name string
+	news linkNews
+	// lastIndex is the latest that was not 0: an interface that is gone may have been renamed.
+	lastIndex int
+	gone      []netip.Prefix // addresses that were deleted while readings did not count
+	listen    []node.Socket  // what the machine wants
+	vrrp      map[node.Socket]*vrrpSocket
+	ears      *monitor
 }
 
 // showAll asks for a log of all that runs.
@@ -361,6 +363,9 @@ func (e *elector) take(v any) {
 			i.gone = nil
 		}
 		i.news = v
+		if v.index != 0 {
+			i.lastIndex = v.index
+		}
 		if was.Exists && was.Up != v.link.Up {
 			e.log.Info("Netlink reports " + i.name + map[bool]string{true: " up", false: " down"}[v.link.Up])
 		}

@@ -19,6 +19,18 @@ func (e *elector) index(name string) int {
 	return 0
 }
 
+// lastIndex is that of the interface which had the name last, if it is still there under another one; else 0.
+func (e *elector) lastIndex(name string) int {
+	was := e.iface(name).lastIndex
+	if was == 0 {
+		return 0
+	}
+	if i, err := net.InterfaceByIndex(was); err != nil || i.Name == name {
+		return 0
+	}
+	return was
+}
+
 // want queues what is to become of something.
 func (e *elector) want(op change) {
 	_, address := op.(addressOp)
@@ -35,7 +47,10 @@ func (e *elector) try(w *wish, again bool) {
 	e.wishSeq++
 	w.seq = e.wishSeq
 	if op, ok := w.op.(addressOp); ok {
-		if op.index = e.index(op.dev); op.index == 0 {
+		if op.index = e.index(op.dev); op.index == 0 && op.remove {
+			op.index = e.lastIndex(op.dev) // renamed: the address is still there, and answered for
+		}
+		if op.index == 0 {
 			if op.remove {
 				e.settled(w, nil) // gone with its interface
 			} else {
