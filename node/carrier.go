@@ -98,8 +98,8 @@ func (i *instance) matches(c *config.Instance) bool {
 	return i.cfg.Interface.V == c.Interface.V && i.cfg.VRID.V == c.VRID.V && i.cfg.Version.V == c.Version.V && i.is6() == is6(c)
 }
 
-// vrrpConfig translates the tree.
-func vrrpConfig(c *config.Instance, g *config.Global) vrrp.Config {
+// vrrpConfig translates the tree. Who is on probation takes nothing from another owner; an address owner has no choice.
+func vrrpConfig(c *config.Instance, g *config.Global, probation bool) vrrp.Config {
 	v := vrrp.Config{
 		Name:                 c.Name,
 		Version:              uint8(c.Version.V),
@@ -108,7 +108,7 @@ func vrrpConfig(c *config.Instance, g *config.Global) vrrp.Config {
 		AdvertInt:            c.AdvertInt.V,
 		AuthPass:             c.AuthPass.V,
 		Addrs:                addrs(c.VIPs),
-		NoPreempt:            c.NoPreempt.V,
+		NoPreempt:            c.NoPreempt.V || probation && c.Priority.V != vrrp.PriorityOwner,
 		PreemptDelay:         c.PreemptDelay.V,
 		DownTimerAdverts:     c.DownTimerAdverts.V,
 		LowerPrioNoAdvert:    c.LowerPrioNoAdvert.V,

@@ -62,6 +62,8 @@ func (c *causes) trigger() string {
 		return "probe " + string(ev.ID)
 	case TableRead, TableFailed:
 		return "table of the kernel"
+	case Probation:
+		return "crashes of the workers before"
 	case Shutdown:
 		return "stop"
 	}

@@ -16,28 +16,30 @@ import (
 // scripts they track, the addresses they hold.
 type Elector struct {
 	causes
-	now        time.Duration
-	generation int64
-	instances  []*instance
-	due        []time.Duration       // deadline of each instance, never for none
-	byVRID     map[vridKey]*instance // whom a packet is for
-	vips       map[netip.Addr]bool   // every virtual address of ours, held or not
-	groups     []*group
-	trackers   []*tracker
-	watching   bool // files or processes
-	links      map[string]*link
-	delayed    []*link // those of interface_up_down_delays
-	unknown    uint64  // packets for a VRID nobody here runs
-	logUnknown bool    // log_unknown_vrids
-	recovered  Recovered
-	static     static
-	refusing   []netip.Addr // as last told to the driver
-	refuseTold bool
-	vmacs      []VMAC
-	census     census
-	answers    []answer // to claims of our addresses
-	stopped    bool
-	out        []Action
+	now         time.Duration
+	generation  int64
+	instances   []*instance
+	due         []time.Duration       // deadline of each instance, never for none
+	byVRID      map[vridKey]*instance // whom a packet is for
+	vips        map[netip.Addr]bool   // every virtual address of ours, held or not
+	groups      []*group
+	trackers    []*tracker
+	watching    bool // files or processes
+	links       map[string]*link
+	delayed     []*link // those of interface_up_down_delays
+	unknown     uint64  // packets for a VRID nobody here runs
+	logUnknown  bool    // log_unknown_vrids
+	recovered   Recovered
+	probation   time.Duration // its end
+	onProbation bool
+	static      static
+	refusing    []netip.Addr // as last told to the driver
+	refuseTold  bool
+	vmacs       []VMAC
+	census      census
+	answers     []answer // to claims of our addresses
+	stopped     bool
+	out         []Action
 }
 
 // vridKey finds the instance a packet is for.
@@ -66,6 +68,10 @@ func (e *Elector) Step(now time.Duration, ev Event) {
 		e.configure(ev)
 	case Recovered:
 		e.recovered = ev
+	case Probation:
+		e.onProbation, e.probation = true, e.now+ev.For
+		e.report(Entry{Event: "vrrp.probation", Warn: true, Detail: fmt.Sprintf(
+			"the worker before this one crashed, and those before it: for %v no address is taken from another owner, only those that nobody has", ev.For)})
 	case Stage:
 		for _, ci := range ev.Config.Instances {
 			for _, i := range e.instances {
@@ -130,6 +136,7 @@ func (e *Elector) Deadline() (time.Duration, bool) {
 	for _, a := range e.answers {
 		consider(a.due, a.due != never)
 	}
+	consider(e.probation, e.onProbation)
 	return next, found
 }
 
@@ -148,6 +155,9 @@ func (e *Elector) Waited(now time.Duration) bool {
 func (e *Elector) tick() {
 	if len(e.answers) > 0 {
 		e.answerClaims()
+	}
+	if e.onProbation && e.now >= e.probation {
+		e.endProbation()
 	}
 	for _, t := range e.trackers {
 		t.tick(e)
@@ -218,7 +228,7 @@ func (e *Elector) configure(c Configure) {
 	for _, ci := range c.Config.Instances {
 		at := slices.IndexFunc(old, func(i *instance) bool { return i.matches(ci) && i.names.equal(names[ci]) })
 		if at < 0 {
-			next = append(next, newInstance(ci, &c.Config.Global, names[ci], groups[ci.Name]))
+			next = append(next, newInstance(ci, &c.Config.Global, names[ci], groups[ci.Name], e.onProbation))
 			continue
 		}
 		i := old[at]

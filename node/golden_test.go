@@ -22,6 +22,7 @@ import (
 //
 //	conf [generation=N] [none] [causes]   input: keepalived.conf; configures both machines for node d1
 //	left IP:PORT …                 what a killed checker worker had put into the kernel
+//	probation seconds=N               workers crashed one after the other
 //	recovered vip=(IP,…) silent_ms=N   what a killed worker held, and how long ago it lived
 //	killed silent_ms=N             the worker died and another one starts, knowing what it held
 //	stage                          input: the keepalived.conf that is about to be activated
@@ -88,6 +89,8 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 		d.s.Step(d.now, ev)
 	case "waited":
 		return fmt.Sprintf("%t\n", d.e.Waited(d.now+time.Duration(number("in_ms", 0))*time.Millisecond))
+	case "probation":
+		d.e.Step(d.now, Probation{For: time.Duration(number("seconds", 60)) * time.Second})
 	case "recovered":
 		ev := Recovered{Alive: d.now - time.Duration(number("silent_ms", 100))*time.Millisecond}
 		for _, a := range td.CmdArgs {

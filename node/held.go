@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"quorate/config"
+	"quorate/vrrp"
 )
 
 // Recovered tells, before the first Configure, what the worker before this one held when it last lived. An instance
@@ -13,6 +14,23 @@ import (
 type Recovered struct {
 	Alive time.Duration // instant at which it was last known to work
 	Held  []Held
+}
+
+// Probation tells, before the first Configure, that workers before this one crashed one after the other. Until this one has lived for a
+// while it takes no address from another owner: it would lose it at once, again and again.
+type Probation struct{ For time.Duration }
+
+func (Probation) event() {}
+
+func (e *Elector) endProbation() {
+	e.timer(e.now)
+	e.onProbation = false
+	for _, i := range e.instances {
+		c := vrrpConfig(i.cfg, i.global, false)
+		c.AltAddrs = i.alternates()
+		i.step(e, vrrp.Reconfigure{Config: c})
+	}
+	e.report(Entry{Event: "vrrp.probation", Detail: "no crash for a while: priorities count again"})
 }
 
 // Held is something on the host that was added: an address, a route or a rule.

@@ -67,8 +67,8 @@ const (
 	noteKinds = 64 // senders times reasons remembered per instance; forged sources must not grow it
 )
 
-func newInstance(c *config.Instance, g *config.Global, n vmacNames, static []string) *instance {
-	i := &instance{m: vrrp.New(vrrpConfig(c, g)), at: -1, names: n, extraAt: never, static: static}
+func newInstance(c *config.Instance, g *config.Global, n vmacNames, static []string, probation bool) *instance {
+	i := &instance{m: vrrp.New(vrrpConfig(c, g, probation)), at: -1, names: n, extraAt: never, static: static}
 	i.setConfig(c, g)
 	return i
 }
@@ -145,7 +145,7 @@ func (i *instance) dev(a config.Address) string { return i.names.dev(i.cfg, a) }
 // reconfigure keeps the state. Members that run the generation before for a moment longer still send its
 // address list; it stays accepted until the next change.
 func (i *instance) reconfigure(e *Elector, c *config.Instance, g *config.Global) {
-	prev, next := vrrpConfig(i.cfg, i.global), vrrpConfig(c, g)
+	prev, next := vrrpConfig(i.cfg, i.global, e.onProbation), vrrpConfig(c, g, e.onProbation)
 	if !i.started {
 		i.leftover = append(i.leftover, i.all...)
 		i.leftPaths = i.leftPaths.and(i.paths())

@@ -118,7 +118,7 @@ func run(ctx context.Context, s *settings) error {
 		return err
 	}
 	if s.worker != "" {
-		return runWorker(ctx, s, log)
+		return workerStatus(runWorker(ctx, s, log))
 	}
 	if s.upgrade {
 		return s.replaceRunning(ctx)
@@ -259,6 +259,7 @@ func watch(ctx context.Context, s *settings, log *slog.Logger) error {
 	add := func(name string) { cfg.Workers = append(cfg.Workers, host.Worker{Name: name, Args: args}) }
 	if !s.checkOnly {
 		add("vrrp")
+		cfg.Workers[0].StandIn = standIn
 	}
 	if !s.vrrpOnly {
 		add("checker")
@@ -285,6 +286,7 @@ func watch(ctx context.Context, s *settings, log *slog.Logger) error {
 const (
 	startupScript  = "startup-script"
 	shutdownScript = "shutdown-script"
+	standIn        = "stand-in" // while the vrrp worker waits after a row of crashes
 )
 
 // once runs a process that ends by itself. The parent reads no configuration, so that none can make it fail.

@@ -18,6 +18,18 @@ import (
 	"quorate/node/host"
 )
 
+// workerStatus is how a worker ends: the parent must be able to tell what it chose from a crash.
+func workerStatus(err error) error {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &exit):
+		return &exitError{host.PermanentExit(exitFatal), err}
+	}
+	return &exitError{host.PermanentExit(exit.code), exit.err}
+}
+
 // runWorker is the whole life of a worker process.
 func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 	ctx, reload := signals(ctx)
@@ -69,6 +81,8 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		host.RunStartupScript(ctx, load, log)
 	case shutdownScript:
 		host.RunShutdownScript(ctx, load, log)
+	case standIn:
+		err = host.RunStandIn(ctx, s.runDir, log)
 	case "vrrp":
 		runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0))) // one goroutine decides; more processors would only pass work around
 		err = host.RunVRRP(ctx, host.VRRPConfig{Node: name, Load: load, Conn: conn, Generations: gens,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -86,6 +87,19 @@ func (a *addresses) Add(index int, dev string, c config.Address) error {
 // Remove takes it away; one that is not there, on an interface that may be gone, is fine.
 func (a *addresses) Remove(index int, dev string, c config.Address) error {
 	return a.one(addressOp{remove: true, index: index, dev: dev, addr: c})
+}
+
+// RemoveAll carries out any number of removals.
+func (a *addresses) RemoveAll(ops []change) error {
+	var errs []error
+	for part := range slices.Chunk(ops, addressBatch) {
+		for _, err := range a.Apply(part) {
+			if !errors.Is(err, errAsWanted) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (a *addresses) one(op change) error {

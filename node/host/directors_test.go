@@ -35,13 +35,19 @@ func parse(path string) (*config.Config, error) {
 // directorProcess is a director in a process and network namespace of its own, on an eth0 that the
 // test moves in.
 func directorProcess(address, path string, runDir ...string) int {
+	if err := awaitEth0(address, true); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return vrrpProcess(path, runDir...)
+}
+
+// vrrpProcess is a vrrp worker.
+func vrrpProcess(path string, runDir ...string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := awaitEth0(address, true)
-	if err == nil {
-		err = RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: strings.Join(runDir, ""), Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
-			Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
-	}
+	err := RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: strings.Join(runDir, ""), Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+		Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
 	if err != nil {
 		fmt.Println(err)
 		return 1

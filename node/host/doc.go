@@ -4,8 +4,8 @@
 //
 // Read in this order.
 //
-//  1. watchdog.go, upgrade.go, oneshot.go (startup_script and shutdown_script): Watch is the parent process. It starts the workers, starts a dead one again, and
-//     owns the socket pairs between them, so that one worker's death is no event for the others.
+//  1. watchdog.go, crash.go, upgrade.go, oneshot.go (startup_script and shutdown_script): Watch is the parent process. It starts the workers, starts a dead one again, and
+//     owns the socket pairs between them, so that one worker's death is no event for the others. standin.go runs while a worker that crashes at every start waits for its next one.
 //
 //  2. ipc.go, conn.go, parts.go: what workers say to each other, and how. One JSON message per
 //     SOCK_SEQPACKET packet; Send never waits, and everything that matters is said again.

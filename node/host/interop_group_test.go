@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -94,13 +95,16 @@ func TestInteropEqualPriority(t *testing.T) {
 	}
 }
 
-// childOf is the VRRP process of a keepalived.
+// childOf is the VRRP process of a keepalived, or of ours.
 func childOf(t *testing.T, parent int) int {
 	t.Helper()
 	pid := 0
 	eventually(t, 5*time.Second, func() bool {
-		n, _ := fmt.Sscan(readAll(fmt.Sprintf("/proc/%d/task/%d/children", parent, parent)), &pid)
-		return n == 1
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent)) // whichever thread started it
+		return slices.ContainsFunc(tasks, func(path string) bool {
+			n, _ := fmt.Sscan(readAll(path), &pid)
+			return n == 1
+		})
 	}, func() string { return "no VRRP process" })
 	return pid
 }

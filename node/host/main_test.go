@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -28,7 +29,33 @@ func TestMain(m *testing.M) {
 }
 
 func testWorker(name string, args []string) int {
+	if name == "stand-in" { // crashy CONFIG RUNDIR FILE
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		if err := RunStandIn(ctx, args[2], slog.New(slog.NewTextHandler(os.Stdout, nil))); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		return 0
+	}
 	switch args[0] {
+	case "crashing": // crashing ADDRESS CONFIG RUNDIR FILE: a director and its watchdog; while FILE exists each vrrp worker panics
+		if err := awaitEth0(args[1], true); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		err := Watch(context.Background(), WatchConfig{Standalone: true, Settled: 3 * time.Second, Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+			Workers: []Worker{{Name: "vrrp", Args: append([]string{"crashy"}, args[2:]...), StandIn: "stand-in"}}})
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		return 0
+	case "crashy": // crashy CONFIG RUNDIR FILE
+		if _, err := os.Stat(args[3]); err == nil {
+			panic("the file is there")
+		}
+		return vrrpProcess(args[1], args[2])
 	case "exit": // exit CODE
 		var code int
 		_, _ = fmt.Sscan(args[1], &code)
@@ -53,7 +80,7 @@ func testWorker(name string, args []string) int {
 			}
 		}
 	case "watchdog": // watchdog FILE: the real thing, with its signals
-		if err := Watch(context.Background(), WatchConfig{Workers: []Worker{{"vrrp", []string{"steady", args[1]}}}}); err != nil {
+		if err := Watch(context.Background(), WatchConfig{Workers: []Worker{{Name: "vrrp", Args: []string{"steady", args[1]}}}}); err != nil {
 			return 1
 		}
 		return 0

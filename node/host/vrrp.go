@@ -150,6 +150,9 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 			e.adopted = true
 			m.Step(instant(), found)
 		}
+		if d := onProbation(); d > 0 {
+			m.Step(instant(), node.Probation{For: d})
+		}
 		e.memory, e.held = mem, v.held
 		e.after = e.remember
 	}

@@ -22,6 +22,8 @@ import (
 type Worker struct {
 	Name string   // vrrp, checker, cluster
 	Args []string // after --worker=NAME
+	// StandIn is the worker that runs, with the same arguments, while this one crashes again and again and waits to be started. Empty: none.
+	StandIn string
 }
 
 // WatchConfig says what Watch runs.
@@ -30,10 +32,12 @@ type WatchConfig struct {
 	// Pairs names the workers that talk to each other: each pair gets a socket pair that
 	// outlives both, see InheritedConn.
 	Pairs [][2]string
-	// Standalone gives exit statuses 1, 2 and 4 of a young worker keepalived's meaning: the
-	// configuration cannot work, so the parent stops with the same status. In a cluster the next
+	// Standalone gives a young worker's PermanentExit of 1, 2 or 4 keepalived's meaning: the
+	// configuration cannot work, so the parent stops with that status. In a cluster the next
 	// generation may repair it, so the worker is started again.
 	Standalone bool
+	// Settled is how long a worker must have run for its crashes to be over. 0: a minute.
+	Settled time.Duration
 	// Ready is the worker whose NotifyReady makes systemd consider the service started. Empty: the first.
 	Ready  string
 	Logger *slog.Logger
@@ -54,27 +58,6 @@ type ExitError struct {
 
 func (e *ExitError) Error() string {
 	return fmt.Sprintf("worker %s exited with status %d, a permanent failure", e.Worker, e.Code)
-}
-
-// Restart delays: the first death costs nothing, then 0.1 s, doubling. A worker that has run for a minute starts the
-// series anew. keepalived waits a second from the second death on, by which time a vrrp worker
-// that is killed again could not adopt its addresses any more.
-const (
-	firstMoments = 5 * time.Second
-	settled      = time.Minute
-	backoffMin   = 100 * time.Millisecond
-	backoffMax   = 30 * time.Second
-)
-
-// backoff is the delay before a restart, given the delay before (negative: none yet) and how long the worker ran.
-func backoff(last, ran time.Duration) time.Duration {
-	switch {
-	case last < 0 || ran >= settled:
-		return 0
-	case last == 0:
-		return backoffMin
-	}
-	return min(2*last, backoffMax)
 }
 
 // Watch starts the workers and keeps them running until SIGTERM, SIGINT or the end of ctx; then it
@@ -103,6 +86,8 @@ type child struct {
 	started time.Time
 	delay   time.Duration // before the latest restart; -1: never restarted
 	timer   *time.Timer
+	crashes int       // in a row
+	standIn *exec.Cmd // nil: none runs
 }
 
 type inherited struct {
@@ -120,6 +105,7 @@ type watchdog struct {
 	children []*child
 	deaths   chan death
 	starts   chan *child
+	steady   chan *exec.Cmd // has run for as long as Settled
 	ready    chan string
 	done     chan struct{} // closed when nobody reads the channels above any more
 	stopping bool
@@ -149,6 +135,7 @@ func watch(ctx context.Context, cfg WatchConfig, sigs <-chan os.Signal) error {
 			if s == syscall.SIGHUP {
 				w.Logger.Info("Reloading ...")
 				w.signal(syscall.SIGHUP, func(*child) bool { return true })
+				w.hurry() // it may have been the configuration
 				continue
 			}
 			if s == SignalUpgrade {
@@ -176,6 +163,8 @@ func watch(ctx context.Context, cfg WatchConfig, sigs <-chan os.Signal) error {
 				w.Logger.Error("worker cannot be started", "worker", c.Name, "error", err)
 				w.again(c, 0)
 			}
+		case cmd := <-w.steady:
+			w.settled(cmd)
 		case name := <-w.ready:
 			if name == w.Ready && !w.told {
 				w.told = true
@@ -193,6 +182,9 @@ func (w *watchdog) prepare() error {
 	if w.Logger == nil {
 		w.Logger = slog.Default()
 	}
+	if w.Settled == 0 {
+		w.Settled = time.Minute
+	}
 	if w.StopTimeout == 0 {
 		w.StopTimeout = 5 * time.Second
 	}
@@ -204,6 +196,7 @@ func (w *watchdog) prepare() error {
 	}
 	w.deaths = make(chan death)
 	w.starts = make(chan *child)
+	w.steady = make(chan *exec.Cmd)
 	w.ready = make(chan string)
 	w.done = make(chan struct{})
 	for _, wk := range w.Workers {
@@ -243,6 +236,7 @@ func (w *watchdog) closePairs() {
 }
 
 func (w *watchdog) start(c *child) error {
+	w.dismiss(c)
 	r, pw, err := os.Pipe()
 	if err != nil {
 		return err
@@ -257,7 +251,7 @@ func (w *watchdog) start(c *child) error {
 	cmd := &exec.Cmd{
 		Path:       w.Executable,
 		Args:       append([]string{"clusterd: " + c.Name, "--worker=" + c.Name}, c.Args...),
-		Env:        append(workerEnv(), envReady+"=3", envConns+"="+strings.Join(words, ",")),
+		Env:        append(append(workerEnv(), envReady+"=3", envConns+"="+strings.Join(words, ",")), w.probation(c)...),
 		Stdin:      nil,
 		Stdout:     os.Stdout,
 		Stderr:     os.Stderr,
@@ -275,6 +269,9 @@ func (w *watchdog) start(c *child) error {
 	}
 	c.cmd, c.started = cmd, time.Now()
 	w.Logger.Info("worker started", "worker", c.Name, "pid", cmd.Process.Pid)
+	if c.crashes >= loopAfter {
+		time.AfterFunc(w.Settled, func() { deliver(w, w.steady, cmd) })
+	}
 	go func() { // ends when the worker said "ready" or died
 		defer func() { _ = r.Close() }()
 		if b, err := io.ReadAll(io.LimitReader(r, 6)); err == nil && len(b) > 0 {
@@ -299,7 +296,7 @@ func deliver[T any](w *watchdog, ch chan<- T, v T) {
 func workerEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "NOTIFY_SOCKET=") || strings.HasPrefix(s, "WATCHDOG_") ||
-			strings.HasPrefix(s, envConns+"=") || strings.HasPrefix(s, envReady+"=")
+			strings.HasPrefix(s, envConns+"=") || strings.HasPrefix(s, envReady+"=") || strings.HasPrefix(s, envProbation+"=")
 	})
 }
 
@@ -317,20 +314,13 @@ func (w *watchdog) died(d death) error {
 		w.Logger.Info("worker stopped", "worker", d.c.Name, "pid", pid, "how", how)
 		return nil
 	}
-	if w.Standalone && ran < firstMoments && (code == 1 || code == 2 || code == 4) {
-		w.Logger.Error("worker failed permanently", "worker", d.c.Name, "pid", pid, "how", how)
+	if code := code - permanentExit; w.Standalone && ran < firstMoments && (code == 1 || code == 2 || code == 4) {
+		w.Logger.Error("worker failed permanently", "worker", d.c.Name, "pid", pid, "how", fmt.Sprintf("exited with status %d", code))
 		return &ExitError{Worker: d.c.Name, Code: code}
 	}
 	delay := w.again(d.c, ran)
-	w.Logger.Error("worker died", "worker", d.c.Name, "pid", pid, "how", how,
-		"ran", ran.Round(time.Millisecond), "restart_in", delay)
+	w.crashed(d.c, "worker", d.c.Name, "pid", pid, "how", how, "ran", ran.Round(time.Millisecond), "restart_in", delay)
 	return nil
-}
-
-func (w *watchdog) again(c *child, ran time.Duration) time.Duration {
-	c.delay = backoff(c.delay, ran)
-	c.timer = time.AfterFunc(c.delay, func() { deliver(w, w.starts, c) })
-	return c.delay
 }
 
 func signalName(s *os.ProcessState) string {
@@ -370,6 +360,7 @@ func (w *watchdog) end(s syscall.Signal, which func(*child) bool) {
 		if c.timer != nil {
 			c.timer.Stop()
 		}
+		w.dismiss(c)
 	}
 	w.signal(s, which)
 	limit := time.NewTimer(w.StopTimeout)
@@ -380,6 +371,7 @@ func (w *watchdog) end(s syscall.Signal, which func(*child) bool) {
 			_ = w.died(d) // only logs while stopping
 		case <-w.ready:
 		case <-w.starts: // the timer was faster; it stays dead
+		case <-w.steady:
 		case <-limit.C:
 			for _, c := range w.children {
 				if c.cmd != nil && which(c) {

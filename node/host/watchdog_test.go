@@ -55,7 +55,7 @@ func TestBackoff(t *testing.T) {
 	var got []string
 	last := time.Duration(-1)
 	for _, ran := range []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 59 * time.Second, time.Minute, 0} {
-		last = backoff(last, ran)
+		last = backoff(last, ran >= time.Minute)
 		got = append(got, last.String())
 	}
 	want := "0s 100ms 200ms 400ms 800ms 1.6s 3.2s 6.4s 12.8s 25.6s 30s 30s 0s 100ms"
@@ -66,7 +66,7 @@ func TestBackoff(t *testing.T) {
 
 func TestWatchSignals(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "events")
-	sigs, result, log := start(t, WatchConfig{Workers: []Worker{{"vrrp", []string{"steady", file}}}})
+	sigs, result, log := start(t, WatchConfig{Workers: []Worker{{Name: "vrrp", Args: []string{"steady", file}}}})
 	has := func(want string) func() bool {
 		return func() bool { return strings.Contains(readAll(file), want) }
 	}
@@ -91,7 +91,7 @@ func TestWatchSignals(t *testing.T) {
 
 func TestWatchRestarts(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "events")
-	_, _, log := start(t, WatchConfig{Workers: []Worker{{"vrrp", []string{"steady", file}}, {"checker", []string{"kill"}}}})
+	_, _, log := start(t, WatchConfig{Workers: []Worker{{Name: "vrrp", Args: []string{"steady", file}}, {Name: "checker", Args: []string{"kill"}}}})
 	starts := func() int { return strings.Count(readAll(file), "start") }
 	eventually(t, 10*time.Second, func() bool { return starts() == 1 }, log.String)
 	var pid int
@@ -112,7 +112,7 @@ func TestWatchRestarts(t *testing.T) {
 func TestWatchPermanentFailure(t *testing.T) {
 	for _, code := range []int{1, 2, 4} {
 		_, result, _ := start(t, WatchConfig{Standalone: true, Workers: []Worker{
-			{"vrrp", []string{"steady", filepath.Join(t.TempDir(), "events")}}, {"checker", []string{"exit", fmt.Sprint(code)}}}})
+			{Name: "vrrp", Args: []string{"steady", filepath.Join(t.TempDir(), "events")}}, {Name: "checker", Args: []string{"exit", fmt.Sprint(PermanentExit(code))}}}})
 		var ee *ExitError
 		if err := <-result; !errors.As(err, &ee) || ee.Code != code || ee.Worker != "checker" {
 			t.Errorf("exit %d: got %v", code, err)
@@ -121,8 +121,8 @@ func TestWatchPermanentFailure(t *testing.T) {
 	for _, tt := range []struct {
 		standalone bool
 		code       string
-	}{{true, "3"}, {true, "0"}, {false, "1"}} {
-		_, result, log := start(t, WatchConfig{Standalone: tt.standalone, Workers: []Worker{{"vrrp", []string{"exit", tt.code}}}})
+	}{{true, "103"}, {true, "0"}, {true, "2"}, {false, "101"}} { // 2 is Go's own, of a panic
+		_, result, log := start(t, WatchConfig{Standalone: tt.standalone, Workers: []Worker{{Name: "vrrp", Args: []string{"exit", tt.code}}}})
 		eventually(t, 10*time.Second, func() bool { return strings.Count(log.String(), "worker died") >= 2 }, log.String)
 		select {
 		case err := <-result:
@@ -134,7 +134,7 @@ func TestWatchPermanentFailure(t *testing.T) {
 
 func TestWatchKillsTheDeaf(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "events")
-	sigs, result, log := start(t, WatchConfig{StopTimeout: 200 * time.Millisecond, Workers: []Worker{{"vrrp", []string{"deaf", file}}}})
+	sigs, result, log := start(t, WatchConfig{StopTimeout: 200 * time.Millisecond, Workers: []Worker{{Name: "vrrp", Args: []string{"deaf", file}}}})
 	eventually(t, 10*time.Second, func() bool { return readAll(file) != "" }, log.String)
 	sigs <- syscall.SIGINT
 	if err := <-result; err != nil {
@@ -149,7 +149,7 @@ func TestWatchKillsTheDeaf(t *testing.T) {
 func TestWatchPairOutlivesWorkers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "heard")
 	_, _, log := start(t, WatchConfig{
-		Workers: []Worker{{"vrrp", []string{"echo", "cluster"}}, {"cluster", []string{"drive", "vrrp", file}}},
+		Workers: []Worker{{Name: "vrrp", Args: []string{"echo", "cluster"}}, {Name: "cluster", Args: []string{"drive", "vrrp", file}}},
 		Pairs:   [][2]string{{"vrrp", "cluster"}},
 	})
 	eventually(t, 20*time.Second, func() bool { return strings.Contains(readAll(file), "applied 2") },
@@ -168,7 +168,7 @@ func TestWatchTellsSystemd(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	t.Setenv("NOTIFY_SOCKET", sock)
 	file := filepath.Join(t.TempDir(), "events")
-	sigs, result, log := start(t, WatchConfig{Workers: []Worker{{"vrrp", []string{"steady", file}}}})
+	sigs, result, log := start(t, WatchConfig{Workers: []Worker{{Name: "vrrp", Args: []string{"steady", file}}}})
 	read := func() string {
 		b := make([]byte, 100)
 		if err := l.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
