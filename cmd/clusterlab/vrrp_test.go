@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"quorate/internal/console"
@@ -154,9 +157,148 @@ func TestDecodeLive(t *testing.T) {
 	if code := <-done; code != 0 {
 		t.Errorf("exit %d: %s", code, errs.String())
 	}
-	for _, want := range []string{`"interface":"vlan7, untagged","src":"10.99.0.11"`, `"src":"10.99.0.11","verdict":"ok"`, `"verdict":"reject","reason":"addr_list`, `{"kind":"summary"`} {
+	for _, want := range []string{`vlan7`, `"src":"10.99.0.11","verdict":"ok"`, `"verdict":"reject","reason":"addr_list`, `{"kind":"summary"`} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %s in\n%s", want, out.String())
 		}
+	}
+}
+
+// The filter of a live capture lets through every frame that the decoder has a line for, behind up to two VLAN tags, and keeps
+// other traffic from the decoder.
+func TestLiveFilter(t *testing.T) {
+	files, err := filepath.Glob(captures + "*")
+	if err != nil || len(files) < 40 {
+		t.Fatal(len(files), err)
+	}
+	vm := func(cooked bool) *bpf.VM {
+		v, err := bpf.NewVM(liveFilter(cooked))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	withHeader, without := vm(false), vm(true)
+	pass := func(v *bpf.VM, b []byte) bool {
+		n, err := v.Run(b)
+		return err == nil && n >= len(b)
+	}
+	tag := func(b []byte) []byte { return slices.Concat(b[:12], []byte{0x81, 0, 0, 7}, b[12:]) }
+	seen := 0
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := replay.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := replay.New(replay.Options{})
+		for f, err := range r.Frames() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, ok := d.Frame(f); !ok {
+				continue
+			}
+			seen++
+			if b := f.Data; !pass(withHeader, b) || !pass(withHeader, tag(b)) || !pass(withHeader, tag(tag(b))) || b[12] != 8 && !pass(without, b[14:]) {
+				t.Errorf("%s frame %d is not let through", name, f.N)
+			}
+		}
+		_ = f.Close()
+	}
+	if seen < 1000 {
+		t.Error(seen)
+	}
+	udp := slices.Concat(make([]byte, 12), []byte{8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 17}, make([]byte, 40))
+	echo := slices.Concat(make([]byte, 12), []byte{0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 58, 255}, make([]byte, 32), []byte{128, 0, 0, 0, 0, 0, 0, 0})
+	for _, b := range [][]byte{udp, echo, make([]byte, 60), make([]byte, 3)} {
+		if pass(withHeader, b) || len(b) > 14 && (pass(without, b[14:]) || pass(withHeader, tag(b))) {
+			t.Errorf("% x is let through", b)
+		}
+	}
+}
+
+// What ends a capture: -c, --duration, the context; and what -q, -t and -w do.
+func TestDecodeFlags(t *testing.T) {
+	const file = captures + "15-split-brain-br0.pcap"
+	code, out, errs := run(t, nil, "vrrp", "decode", "-r", file, "-c", "3", "-t", "ud")
+	if code != 0 || errs != "" || !strings.HasPrefix(out, "    1 2026-11-20 21:46:02.629") || !strings.Contains(out, "3 frames, 3 packets") {
+		t.Errorf("exit %d %s\n%s", code, errs, out)
+	}
+	if code, out, _ = run(t, nil, "vrrp", "decode", "-r", file, "-q"); code != 0 || strings.Contains(out, "gratuitous") || !strings.Contains(out, "In short: no conflict; two owners once, for 400µs at most") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if code, out, _ = run(t, nil, "sim", "replay", file); code != 0 || !strings.Contains(out, "In short:") {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	if code, out, _ = run(t, nil, "--color", "always", "vrrp", "decode", "-r", captures+"14-vrid-conflict-vips.pcap"); code != 0 || strings.Count(out, "\x1b[1;31mreject\x1b[0m") != 7 {
+		t.Errorf("exit %d\n%s", code, out)
+	}
+	for _, args := range [][]string{{"-t", "x", "-r", file}, {"-c", "-1", "-r", file}, {"-w", "x", "-r", file}, {"--duration", "-1s", "-r", file}} {
+		if code, _, errs := run(t, nil, append([]string{"vrrp", "decode"}, args...)...); code != 2 || errs == "" {
+			t.Errorf("%q: exit %d %q", args, code, errs)
+		}
+	}
+	code, out, errs = run(t, nil, "vrrp", "decode", "-r", "/dev/null")
+	if code != 1 || !strings.Contains(errs, "/dev/null: neither pcap nor pcapng: the file is empty") {
+		t.Errorf("exit %d %s%s", code, errs, out)
+	}
+}
+
+// A capture that is still being written to a pipe is shown as it comes, and Ctrl-C ends it with the summary.
+func TestDecodePipe(t *testing.T) {
+	file, err := os.ReadFile(captures + "01-v2-noauth.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, w := io.Pipe()
+	defer func() { _ = w.Close() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var out, errs lockedBuffer
+	done := make(chan int, 1)
+	go func() {
+		done <- execute(ctx, []string{"vrrp", "decode", "-r", "-"}, console.Streams{In: in, Out: &out, Err: &errs})
+	}()
+	if _, err := w.Write(file[:800]); err != nil { // in the middle of the 13th
+		t.Fatal(err)
+	}
+	for ctx.Err() == nil && !strings.Contains(out.String(), "\n   12 ") {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if code := <-done; code != 0 || errs.String() != "" || !strings.Contains(out.String(), "12 frames, 12 packets") {
+		t.Errorf("exit %d %s\n%s", code, errs.String(), out.String())
+	}
+}
+
+// Without the right to listen the error says which right, and with the wrong name which names there are.
+func TestDecodeLiveRefused(t *testing.T) {
+	code, _, errs := run(t, nil, "vrrp", "decode", "-i", "no-such-card")
+	if code != 2 || !strings.Contains(errs, "there is no interface no-such-card") || !strings.Contains(errs, "lo, ") {
+		t.Errorf("exit %d %s", code, errs)
+	}
+	type result struct {
+		code int
+		errs string
+	}
+	done := make(chan result)
+	go func() { // a thread without rights, which ends with this
+		runtime.LockOSThread()
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&head, &none[0]); err != nil {
+			done <- result{-1, err.Error()}
+			return
+		}
+		var out, errs bytes.Buffer
+		code := execute(t.Context(), []string{"vrrp", "decode", "-i", "lo"}, console.Streams{In: strings.NewReader(""), Out: &out, Err: &errs})
+		done <- result{code, errs.String()}
+	}()
+	if r := <-done; r.code == 0 || !strings.Contains(r.errs, "needs root or CAP_NET_RAW") {
+		t.Errorf("exit %d %s", r.code, r.errs)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -171,10 +172,11 @@ func ended(pid int) bool {
 	return strings.HasPrefix(state, "Z") && len(threads) == 1
 }
 
-// signal sends a signal to every process and returns them.
+// signal sends a signal to every process and returns them. The youngest come first: when a parent dies before them, stopped
+// children get SIGCONT as an orphaned process group (POSIX _exit), and their death signal with it, and run once more.
 func (h *Host) signal(sig syscall.Signal) ([]Process, error) {
 	list, err := h.Processes()
-	for _, p := range list {
+	for _, p := range slices.Backward(list) {
 		if err := unix.Kill(p.PID, sig); err != nil && !errors.Is(err, unix.ESRCH) {
 			return nil, fmt.Errorf("lab: host %s: %v to process %d %v: %w", h.name, sig, p.PID, p.Args, err)
 		}

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 // TestCaptures ./sim/replay -rewrite` regenerates; commit only what you can explain.
 //
 //	decode NAME [auth-pass=PASSWORD]
+//	json NAME
 func TestCaptures(t *testing.T) {
 	done := map[string]bool{}
 	datadriven.Walk(t, "testdata/golden", func(t *testing.T, path string) {
@@ -29,6 +31,9 @@ func TestCaptures(t *testing.T) {
 			file := name + ".pcap"
 			if _, err := os.Stat("testdata/captures/" + file); err != nil {
 				file += "ng"
+			}
+			if d.Cmd == "json" {
+				return showJSON(t, readFile(t, file))
 			}
 			return show(t, readFile(t, file), o)
 		})
@@ -72,4 +77,22 @@ func show(t testing.TB, file []byte, o Options) string {
 		t.Fatal(err)
 	}
 	return strings.ReplaceAll(b.String(), "\n\n", "\n")
+}
+
+// showJSON is what clusterctl prints with -o json.
+func showJSON(t testing.TB, file []byte) string {
+	t.Helper()
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	lines, s := decode(t, file, Options{})
+	for _, l := range lines {
+		if err := enc.Encode(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := enc.Encode(s); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
