@@ -22,11 +22,12 @@ import (
 
 // played are the scenarios that CI plays with real daemons; "clusterctl sim run --backend netns all" plays every one.
 var played = []string{
+	"push-leader-dies", "push-adds-vip", // the longest first
 	"owner-crash", "graceful-stop", "stalled-owner", "killed-daemon", "partition-and-heal", "one-way-cut", "deaf-backup",
 	"vrid-conflict-same-vip", "vrid-conflict-interval", "stranger-other-vips", "duplicate-vip", "arp-poisoned",
 	"vip-deleted-by-hand", "nopreempt-fault", "crash-loop", "two-segments", "sync-group", "half-open-port", "address-table-full",
 	"advert-larger-than-mtu", "unicast-peers", "ah-authentication", "link-and-script", "igmp-snooping-no-querier",
-	"sync-group-split", "owner-crash-ipv6", "dual-stack", "push-adds-vip", "push-leader-dies",
+	"sync-group-split", "owner-crash-ipv6", "dual-stack",
 }
 
 // atOnce is how many labs run at the same time: they wait most of the time.
