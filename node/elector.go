@@ -441,10 +441,10 @@ func (e *Elector) Status() []InstanceStatus {
 	return rows
 }
 
-// State is that of the instance with a VRID on an interface, without all that Status has to gather; "" without one.
-func (e *Elector) State(iface string, vrid int) (instance string, state vrrp.State) {
+// State is that of the instance with a VRID on an interface in a family, without all that Status has to gather; "" without one.
+func (e *Elector) State(iface string, vrid int, ipv6 bool) (instance string, state vrrp.State) {
 	for _, i := range e.instances {
-		if i.cfg.VRID.V == vrid && i.cfg.Interface.V == iface {
+		if i.cfg.VRID.V == vrid && i.cfg.Interface.V == iface && i.is6() == ipv6 {
 			return i.cfg.Name, i.m.State()
 		}
 	}

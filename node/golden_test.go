@@ -118,7 +118,11 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 	case "link":
 		l := Link{Name: word(0), Exists: word(1) != "gone", Up: word(1) == "up", MAC: [6]byte{2, 0, 0, 0, 0, 1}}
 		for _, a := range td.CmdArgs[2:] {
-			l.Addrs = append(l.Addrs, netip.MustParsePrefix(a.Key))
+			if p := netip.MustParsePrefix(a.Key); p.Addr().Is6() {
+				l.Addrs6 = append(l.Addrs6, p)
+			} else {
+				l.Addrs = append(l.Addrs, p)
+			}
 		}
 		d.e.Step(d.now, l)
 	case "at":

@@ -37,7 +37,8 @@ func (e *Elector) endProbation() {
 type Held struct {
 	Instance  string         `json:"instance"`
 	VRID      int            `json:"vrid"`
-	Interface string         `json:"interface"` // of the instance
+	Interface string         `json:"interface"`      // of the instance
+	IPv6      bool           `json:"ipv6,omitempty"` // of the instance: one virtual_router_id may have an instance in each family
 	Address   config.Address `json:"address"`
 	Dev       string         `json:"dev,omitempty"`    // virtual interface the address is on; empty: as the address says
 	Route     *config.Route  `json:"route,omitempty"`  // then Address is nothing
@@ -70,7 +71,7 @@ func (e *Elector) inherit() {
 	var addrs []Held
 	for _, h := range e.recovered.Held {
 		at := slices.IndexFunc(e.instances, func(i *instance) bool {
-			return i.cfg.Interface.V == h.Interface && i.cfg.VRID.V == h.VRID
+			return i.cfg.Interface.V == h.Interface && i.cfg.VRID.V == h.VRID && i.is6() == h.IPv6
 		})
 		switch {
 		case h.Static: // configureStatic had it
@@ -100,7 +101,7 @@ func (e *Elector) inherit() {
 func (e *Elector) Held() []Held {
 	var all []Held
 	for _, i := range e.instances {
-		own := Held{Instance: i.cfg.Name, VRID: i.cfg.VRID.V, Interface: i.cfg.Interface.V}
+		own := Held{Instance: i.cfg.Name, VRID: i.cfg.VRID.V, Interface: i.cfg.Interface.V, IPv6: i.is6()}
 		for _, a := range slices.Concat(i.held, i.leftover) {
 			h := own
 			if h.Address = a; i.onVMAC(a) {

@@ -58,6 +58,11 @@ func (s *Session) Coverage() map[string]int {
 			}
 		}
 	}
+	for _, h := range s.w.judge.history {
+		if h.vip.Is6() && h.at > 0 && len(h.held) == 1 {
+			n["an IPv6 VIP has an owner again"]++
+		}
+	}
 	for _, lan := range s.w.lans {
 		if lan.Dropped() > 0 {
 			n["a slow line drops frames"]++
@@ -94,7 +99,7 @@ func Sometimes() []string {
 		"a restarted daemon adopts its addresses", "two owners that do not hear each other", "two owners for longer than VRRP needs",
 		"the owner changes and a client notices nothing", "a client is without service", "a push reaches a member", "a push is refused without a majority",
 		"another director leads the store", "a full disk stops a store", "a torn log is read again", "a member is brought up to date by a snapshot",
-		"a push finds its own earlier attempt",
+		"a push finds its own earlier attempt", "an IPv6 VIP has an owner again",
 		"a slow line drops frames", "a switch withholds adverts from who has not asked",
 		"check.up", "check.down", "an owner has no real server left", "a client meets a dead real server", "a killed daemon's successor knows which servers were down",
 	}

@@ -117,9 +117,10 @@ type arpBurst struct {
 	n    int
 }
 
-// advertStat is kept per VRID about adverts that left this host.
+// advertStat is kept per VRID and family about adverts that left this host.
 type advertStat struct {
 	vrid   uint8
+	ipv6   bool
 	sent   uint64
 	last   time.Duration
 	maxGap time.Duration // between two adverts of one mastership, since the last fault verb
@@ -423,7 +424,7 @@ func (h *Host) sendAdvert(a node.SendAdvert) {
 	if n == nil {
 		return
 	}
-	h.countAdvert(message(a.Packet))
+	h.countAdvert(message(a.Packet), a.Packet.Src.Is6())
 	h.w.judge.advert(h, n, a.Packet)
 	dst := h.w.macOf(n, a.Packet.Dst)
 	h.ipID++
@@ -448,13 +449,13 @@ func message(p vrrp.Packet) []byte {
 	return p.Payload
 }
 
-func (h *Host) countAdvert(payload []byte) {
+func (h *Host) countAdvert(payload []byte, ipv6 bool) {
 	if len(payload) < 2 {
 		return
 	}
-	i := slices.IndexFunc(h.adverts, func(s advertStat) bool { return s.vrid == payload[1] })
+	i := slices.IndexFunc(h.adverts, func(s advertStat) bool { return s.vrid == payload[1] && s.ipv6 == ipv6 })
 	if i < 0 {
-		h.adverts = append(h.adverts, advertStat{vrid: payload[1]})
+		h.adverts = append(h.adverts, advertStat{vrid: payload[1], ipv6: ipv6})
 		i = len(h.adverts) - 1
 	}
 	s := &h.adverts[i]

@@ -264,7 +264,7 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		wrong = fmt.Sprintf("from %v, which is no address of its own on %s", p.Src, n.name)
 	case p.Payload[2] != vrrp.PriorityStop && p.Payload[2] != vrrp.PriorityOwner && h.overslept(p.Payload[1]):
 		wrong = fmt.Sprintf("with priority %d in the moment it wakes up after %s, in which others must have taken over", p.Payload[2], seconds(h.proc.slept))
-	case p.Payload[2] != vrrp.PriorityStop && !h.masters(n, p.Payload[1]):
+	case p.Payload[2] != vrrp.PriorityStop && !h.masters(n, p.Payload[1], p.Src.Is6()):
 		for _, s := range h.proc.m.Status() {
 			if s.VRID == int(p.Payload[1]) && h.six(s.Name) == p.Src.Is6() && s.State != vrrp.Master.String() && !h.lastWord(s) {
 				wrong = fmt.Sprintf("with priority %d while %s is %s", p.Payload[2], s.Name, s.State)
@@ -283,8 +283,8 @@ func (h *Host) six(instance string) bool {
 }
 
 // masters reports whether the instance of a VRID on a card is MASTER, as nine adverts in ten find it.
-func (h *Host) masters(n *nic, vrid uint8) bool {
-	_, state := h.proc.m.State(n.name, int(vrid))
+func (h *Host) masters(n *nic, vrid uint8, ipv6 bool) bool {
+	_, state := h.proc.m.State(n.name, int(vrid), ipv6)
 	return state == vrrp.Master
 }
 

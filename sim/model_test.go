@@ -36,11 +36,11 @@ func (g *grabber) Step(now time.Duration, ev node.Event) {
 	}
 }
 
-func (g *grabber) Ready() []node.Action                   { out := g.out; g.out = nil; return out }
-func (g *grabber) Deadline() (time.Duration, bool)        { return g.next, g.every > 0 }
-func (g *grabber) Status() []node.InstanceStatus          { return g.status }
-func (g *grabber) State(string, int) (string, vrrp.State) { return "", 0 }
-func (g *grabber) Held() []node.Held                      { return nil }
+func (g *grabber) Ready() []node.Action                         { out := g.out; g.out = nil; return out }
+func (g *grabber) Deadline() (time.Duration, bool)              { return g.next, g.every > 0 }
+func (g *grabber) Status() []node.InstanceStatus                { return g.status }
+func (g *grabber) State(string, int, bool) (string, vrrp.State) { return "", 0 }
+func (g *grabber) Held() []node.Held                            { return nil }
 func (g *grabber) count(is func(node.Event) bool) (n int) {
 	for _, ev := range g.seen {
 		if is(ev) {

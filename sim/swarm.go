@@ -23,6 +23,7 @@ func Random(seed uint64) string {
 	g.group = wire.NewStream(seed, "group").Below(6) == 0
 	g.shapes = wire.NewStream(seed, "shapes").Below(3) == 0
 	g.services(seed)
+	g.families(seed)
 	g.store = wire.NewStream(seed, "store")
 	g.cluster(seed)
 	g.faults()
@@ -50,6 +51,7 @@ type generator struct {
 	track          string // weight of the tracked script, empty for none
 	harsh          bool   // a daemon was killed or paused, or files differed: S1 cannot hold
 	lvs            balanced
+	six            families
 	outs           []int // directors that stay broken after the faults
 
 	v3     bool
@@ -92,7 +94,7 @@ func (g *generator) cluster(seed uint64) {
 	}
 	g.two = g.below(3) == 0
 	g.advert = time.Second
-	if g.v3 = g.below(2) == 0; g.v3 {
+	if g.v3 = g.below(2) == 0 || g.six == onlyIPv6; g.v3 {
 		g.advert = []time.Duration{100 * time.Millisecond, 250 * time.Millisecond, time.Second}[g.below(3)]
 	}
 	g.pushy = g.below(3) == 0
@@ -110,12 +112,14 @@ func (g *generator) cluster(seed uint64) {
 	}
 	all := strings.Join(g.nodes, " ")
 	fmt.Fprintf(&g.b, "# Random scenario of seed %d.\n", seed)
-	g.say("world nodes=(%s) %s seed=%d%s%s", strings.ReplaceAll(all, " ", ","), g.lvs.world(), seed, lans, shuffle)
+	g.say("world nodes=(%s) %s seed=%d%s%s%s", strings.ReplaceAll(all, " ", ","), g.lvs.world(), seed, lans, g.nets6(), shuffle)
 	g.configure(all, g.conf(g.prio, ""))
 	if g.pushy {
 		g.run(time.Second)
 	}
-	g.say("load c1 10.0.0.100 every=100ms")
+	for _, vip := range g.asked() {
+		g.say("load c1 %s every=100ms", vip)
+	}
 	if g.lvs.on {
 		g.say("load c2 10.0.0.100:80 every=200ms")
 	}
@@ -142,9 +146,9 @@ func (g *generator) conf(prio []int, extra string) string {
 	if g.group {
 		c.WriteString("vrrp_sync_group G {\n    group {\n        VI_1\n        VI_2\n    }\n}\n")
 	}
-	instance := func(name, iface string, vrid int, addrs string, prio func(i int) int) {
+	instance := func(name, iface string, vrid int, v3 bool, addrs string, prio func(i int) int) {
 		fmt.Fprintf(&c, "vrrp_instance %s {\n    interface %s\n    virtual_router_id %d\n    state BACKUP\n", name, iface, vrid)
-		if g.v3 {
+		if v3 {
 			c.WriteString("    version 3\n")
 		}
 		fmt.Fprintf(&c, "    advert_int %g\n", g.advert.Seconds())
@@ -154,17 +158,24 @@ func (g *generator) conf(prio []int, extra string) string {
 		if g.keep {
 			c.WriteString("    nopreempt\n")
 		}
-		if g.auth {
+		if g.auth && !v3 {
 			c.WriteString("    authentication {\n        auth_type PASS\n        auth_pass secret\n    }\n")
 		}
 		fmt.Fprintf(&c, "    track_script {\n        chk\n    }\n    virtual_ipaddress {\n%s    }\n}\n", addrs)
 	}
-	instance("VI_1", "eth0", 51, "        10.0.0.100\n"+extra, func(i int) int { return prio[i] })
+	if g.six == onlyIPv6 {
+		instance("VI_1", "eth0", 51, true, "        fe80::51\n        2001:db8::100\n"+extra, func(i int) int { return prio[i] })
+	} else {
+		instance("VI_1", "eth0", 51, g.v3, "        10.0.0.100\n"+extra, func(i int) int { return prio[i] })
+	}
+	if g.six == bothFamilies {
+		instance("VI_6", "eth0", 51, true, "        fe80::51\n        2001:db8::100\n", func(i int) int { return prio[i] })
+	}
 	if g.two {
-		instance("VI_2", "eth0", 52, "        10.0.0.101\n        10.0.0.102\n", func(i int) int { return prio[len(prio)-1-i] })
+		instance("VI_2", "eth0", 52, g.v3, "        10.0.0.101\n        10.0.0.102\n", func(i int) int { return prio[len(prio)-1-i] })
 	}
 	if g.group {
-		instance("VI_2", "eth1", 52, "        10.0.1.101\n", func(i int) int { return prio[i] })
+		instance("VI_2", "eth1", 52, g.v3, "        10.0.1.101\n", func(i int) int { return prio[i] })
 	}
 	c.WriteString(g.lvs.conf())
 	return strings.TrimSpace(c.String())
@@ -314,6 +325,10 @@ func (g *generator) forgery(kind, count int, every time.Duration) string {
 	if g.v3 {
 		version = 3
 	}
+	more := "10.0.0.77"
+	if g.six == onlyIPv6 {
+		vips, more = "fe80::51,2001:db8::100", "2001:db8::77"
+	}
 	switch kind {
 	case 0:
 		ttl = 254
@@ -324,14 +339,18 @@ func (g *generator) forgery(kind, count int, every time.Duration) string {
 			auth = " auth=wrong"
 		}
 	case 2:
-		vips = "10.0.0.77"
+		vips = more
 	case 3:
 		if g.v3 {
-			vips = "10.0.0.100,10.0.0.77"
+			vips += "," + more
 		} else {
 			interval += time.Second
 		}
 	case 4:
+		if g.six == onlyIPv6 {
+			ttl = 64 // there is no other version
+			break
+		}
 		version = 5 - version
 		interval, auth = time.Second, ""
 	}
@@ -387,7 +406,7 @@ func (g *generator) reload() {
 			prio[k] = 1 + g.below(254)
 		}
 	case 1:
-		extra, g.harsh = "        10.0.0.109\n", true
+		extra, g.harsh = g.extra(109), true
 	case 2:
 		if g.v3 { // another interval, which the others must learn
 			was := g.advert

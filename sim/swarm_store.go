@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -79,7 +78,7 @@ func (g *generator) powerFails(below func(int) int) {
 	g.notes++
 	if below(4) == 0 {
 		// Another file, or there would be nothing to write.
-		g.say("push\n%s", g.conf(g.prio, fmt.Sprintf("        10.0.0.%d\n", 120+below(50))))
+		g.say("push\n%s", g.conf(g.prio, g.extra(120+below(50))))
 		g.run(50 * time.Millisecond)
 	} else {
 		g.say("put /note/%d x", g.notes)

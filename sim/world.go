@@ -45,7 +45,7 @@ type Machine interface {
 	Ready() []node.Action
 	Deadline() (time.Duration, bool)
 	Status() []node.InstanceStatus
-	State(iface string, vrid int) (instance string, state vrrp.State)
+	State(iface string, vrid int, ipv6 bool) (instance string, state vrrp.State)
 	Held() []node.Held
 }
 
