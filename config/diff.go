@@ -65,10 +65,14 @@ type statics struct {
 func static(c *Config) statics { return statics{c.StaticAddresses, c.StaticRoutes, c.StaticRules} }
 
 func serviceName(v *VirtualServer) string {
-	if v.FWMark.Set || v.Group.Set {
-		return "virtual_server " + v.String()
+	name := "virtual_server " + v.String()
+	switch {
+	case v.FWMark.Set && v.IPFamily.Set:
+		return name + " " + v.IPFamily.V // the same mark may stand for both families
+	case v.FWMark.Set:
+		return name
 	}
-	return "virtual_server " + v.String() + " " + v.Protocol.V
+	return name + " " + v.Protocol.V
 }
 
 // match pairs objects by name, removed ones first, each in the order of its file.

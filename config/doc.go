@@ -93,8 +93,8 @@
 // errors, and a file that has one is not used. More helpful: a script may be defined after
 // its use (with a Warning, since keepalived may read the same file), lines may be longer
 // than 1023 bytes (with a Warning), each finding comes once. ${_RANDOM} depends on the
-// config-id and its place in the file only, so that a check, a push and a restart read the
-// same. Where keepalived 2.2.7 and 2.4 differ, 2.4 is followed and an Info says so.
+// config-id and its number among those of the file only, so that a check, a push and a
+// restart read the same. Where keepalived 2.2.7 and 2.4 differ, 2.4 is followed and an Info says so.
 //
 // Every input is bounded (limits.go), so reading a hostile file costs little.
 package config

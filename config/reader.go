@@ -22,6 +22,8 @@ type reader struct {
 	files   int
 	grown   int // bytes that came out of variables
 	subst   int
+	randoms int // uses of ${_RANDOM}, and where one was reported
+	told    map[Pos]bool
 	strict  strict // what include_check asks for
 	words   []word // of the segment being read
 	stopped bool

@@ -333,7 +333,8 @@ func (r *reader) environment(name string, at Pos) string {
 
 // random is ${_RANDOM [MIN [MAX]]}. A configuration is read many times (for a check, by
 // each director, after a restart) and must not change between two readings, so the number
-// depends on nothing but the config-id and the place in the file.
+// depends on nothing but the config-id and how many such numbers the file asked for before:
+// not on its layout, and a repetition gets another one each time.
 func (r *reader) random(name string, at Pos) string {
 	lo, hi := int64(0), int64(32767)
 	for i, arg := range strings.Fields(strings.TrimPrefix(name, "_RANDOM")) {
@@ -352,15 +353,29 @@ func (r *reader) random(name string, at Pos) string {
 		r.sink.errorf(at, "bad-value", "${"+name+"}", "write the smaller number first", "${%s}: there is nothing between %d and %d", shorten(name), lo, hi)
 		return "0"
 	}
+	r.randoms++
 	h := fnv.New64a()
-	_, _ = fmt.Fprintf(h, "%s\x00%s\x00%d\x00%d", r.id, at.File, at.Line, at.Column) // a hash never fails
-	v := strconv.FormatInt(lo+int64(h.Sum64()>>1)%(hi-lo+1), 10)
+	_, _ = fmt.Fprintf(h, "%s\x00%d", r.id, r.randoms) // a hash never fails
+	v := strconv.FormatInt(lo+int64(mix(h.Sum64())>>1)%(hi-lo+1), 10)
 	hint := "write the number"
 	if len(name) > len("_RANDOM") {
 		hint = "write the number; keepalived 2.2.7 garbles the line when ${_RANDOM} has limits"
 	}
-	r.sink.infof(at, "random-value", "${"+name+"}", hint, "${%s} is %s on this director, at every reading", name, v)
+	if r.told == nil {
+		r.told = map[Pos]bool{}
+	}
+	if !r.told[at] { // a repetition gets one after the other
+		r.told[at] = true
+		r.sink.infof(at, "random-value", "${"+name+"}", hint, "${%s} is %s on this director, at every reading", name, v)
+	}
 	return v
+}
+
+// mix spreads a hash: numbers that follow each other are to differ in every bit (the finalizer of MurmurHash3).
+func mix(x uint64) uint64 {
+	x = (x ^ x>>33) * 0xff51afd7ed558ccd
+	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
+	return x ^ x>>33
 }
 
 func (r *reader) undefined(at Pos, name string, braced, quoted bool) {

@@ -219,7 +219,7 @@ func lint(main string, src config.Source, node string, nodes []string) (ds confi
 func withPrograms(ds config.Diagnostics, cfg *config.Config) config.Diagnostics {
 	for _, d := range host.JudgePrograms(cfg, "this host") {
 		known := slices.ContainsFunc(ds, func(k config.Diagnostic) bool { return k.Pos == d.Pos && k.Code == d.Code })
-		if d.Code != host.CodeNoProgram && d.Code != host.CodeNoSecurity && !known {
+		if d.Code != host.CodeNoProgram && d.Code != host.CodeNoUser && d.Code != host.CodeNoSecurity && !known {
 			ds = append(ds, d)
 		}
 	}

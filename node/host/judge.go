@@ -82,6 +82,7 @@ const (
 	CodeNotRunnable   = "script-not-runnable" // it is there and would fail whenever it is run
 	CodeUnsafeProgram = "unsafe-script"       // somebody else than root can change what root runs
 	CodeNoSecurity    = "script-security"     // enable_script_security is not set
+	CodeNoUser        = "unknown-user"        // script_user names nobody
 )
 
 // JudgePrograms looks at every program the configuration runs as the worker that runs it would: whether it is there, whether its
@@ -89,6 +90,14 @@ const (
 // is vrrp_script when elections depend on the program.
 func JudgePrograms(cfg *config.Config, node string) (out config.Diagnostics) {
 	id := identityOf(cfg.Global)
+	nobody := false // script_user is of no use
+	if u := cfg.Global.ScriptUser; u.Set {
+		if _, err := credential(config.Command{}, id); err != nil {
+			nobody = true
+			out = append(out, config.Diagnostic{Severity: config.Warning, Code: CodeNoUser, Pos: u.Pos, Keyword: "script_user",
+				Message: fmt.Sprintf("scripts that name no user cannot be run on %s: %v", node, err), Hint: "make it there, or name another one"})
+		}
+	}
 	var found *config.Command // the first that would run
 	tracked := map[config.Pos]bool{}
 	for _, s := range cfg.Scripts {
@@ -117,6 +126,9 @@ func JudgePrograms(cfg *config.Config, node string) (out config.Diagnostics) {
 			continue
 		}
 		cred, err := credential(c, id)
+		if err != nil && nobody && c.User == "" {
+			continue // said above
+		}
 		if err != nil {
 			add(CodeNoProgram, "make the user there, or name another one (script_user, or behind the command)", "script %s cannot be run on %s: %v", path, node, err)
 			continue

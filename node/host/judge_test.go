@@ -62,6 +62,7 @@ func TestJudge(t *testing.T) {
 		{"not executable by its user", instance(`notify_fault "DIR/mine.sh now" nobody`), "script DIR/mine.sh is not an executable file by nobody on d1 [script-not-runnable]"},
 		{"a directory", instance("notify_backup DIR"), "script DIR is not an executable file on d1 [script-not-runnable]"},
 		{"no such user", instance(`notify_stop "DIR/good.sh" nosuchuser`), `user "nosuchuser" does not exist on this host [script-missing]`},
+		{"nobody to run scripts as", strings.Replace(instance("notify DIR/good.sh"), "script_user root", "script_user nosuchuser", 1), `scripts that name no user cannot be run on d1: user "nosuchuser" does not exist on this host [unknown-user]`},
 		{"written on Windows", instance("notify DIR/dos.sh"), `script DIR/dos.sh is to be run by "/bin/sh\r", which does not exist on d1 [script-not-runnable]`},
 		{"no interpreter", instance("notify DIR/perl.sh"), `is to be run by "/opt/nowhere/perl", which does not exist on d1 [script-not-runnable]`},
 		{"others may write it", instance("notify DIR/open.sh"), "script DIR/open.sh is never run on d1 (enable_script_security): DIR/open.sh is not owned by root, or others may write it [unsafe-script]"},
