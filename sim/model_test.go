@@ -366,7 +366,7 @@ func TestQueueOrder(t *testing.T) {
 	drain := func(shuffle bool, seed uint64) (order []uint64) {
 		q := queue{shuffle: shuffle, seed: seed}
 		for i := range 500 {
-			q.push(task{at: time.Duration(i * 7919 % 10)})
+			q.push(task{at: time.Duration(i * 7919 % 10), gen: uint64(i)})
 		}
 		last := time.Duration(-1)
 		for {
@@ -378,7 +378,7 @@ func TestQueueOrder(t *testing.T) {
 				t.Fatal("time runs backwards")
 			}
 			last = x.at
-			order = append(order, x.seq)
+			order = append(order, x.gen)
 		}
 		if len(order) != 500 {
 			t.Fatalf("%d of 500 came out", len(order))

@@ -8,14 +8,13 @@ import (
 
 // task is something that happens at an instant.
 type task struct {
-	at       time.Duration
-	tie, seq uint64 // order among tasks of one instant
-	kind     taskKind
-	host     *Host
-	nic      int    // taskFrame
-	frame    []byte // taskFrame
-	gen      uint64 // taskWake: stale unless it is the process's current one
-	run      func() // taskFunc
+	at    time.Duration
+	kind  taskKind
+	host  *Host
+	nic   int    // taskFrame
+	frame []byte // taskFrame
+	gen   uint64 // taskWake: stale unless it is the process's current one
+	run   func() // taskFunc
 }
 
 type taskKind uint8
@@ -42,7 +41,14 @@ func (t *task) describe() string {
 	return "a task of the world"
 }
 
-func (t *task) before(u *task) bool {
+// place is a task's in the heap: its order, and where it is kept. It holds no pointer, so that moving it costs the garbage collector nothing.
+type place struct {
+	at       time.Duration
+	tie, seq uint64 // order among tasks of one instant
+	slot     int
+}
+
+func (t *place) before(u *place) bool {
 	if t.at != u.at {
 		return t.at < u.at
 	}
@@ -54,7 +60,9 @@ func (t *task) before(u *task) bool {
 
 // queue is a binary heap; written out because container/heap would box every task.
 type queue struct {
-	heap    []task
+	heap    []place
+	tasks   []task // by slot
+	free    []int  // slots
 	seq     uint64
 	shuffle bool
 	seed    uint64
@@ -64,11 +72,18 @@ type queue struct {
 // shuffle, in an order that depends on the seed alone.
 func (q *queue) push(t task) {
 	q.seq++
-	t.seq = q.seq
+	p := place{at: t.at, seq: q.seq}
 	if q.shuffle {
-		t.tie = wire.NewStream(q.seed^t.seq, "tie").Uint64()
+		p.tie = wire.NewStream(q.seed^p.seq, "tie").Uint64()
 	}
-	q.heap = append(q.heap, t)
+	if n := len(q.free); n > 0 {
+		p.slot, q.free = q.free[n-1], q.free[:n-1]
+		q.tasks[p.slot] = t
+	} else {
+		p.slot = len(q.tasks)
+		q.tasks = append(q.tasks, t)
+	}
+	q.heap = append(q.heap, p)
 	h := q.heap
 	for i := len(h) - 1; i > 0; {
 		up := (i - 1) / 2
@@ -86,10 +101,12 @@ func (q *queue) pop(limit time.Duration) (task, bool) {
 		return task{}, false
 	}
 	h := q.heap
-	first := h[0]
+	slot := h[0].slot
+	first := q.tasks[slot]
+	q.tasks[slot] = task{} // let go of the frame
+	q.free = append(q.free, slot)
 	last := len(h) - 1
 	h[0] = h[last]
-	h[last] = task{} // let go of the frame
 	h = h[:last]
 	q.heap = h
 	for i := 0; ; {

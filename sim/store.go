@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type storeMember struct {
 	busy    bool // the disk has a write of it
 	synced  bool // and has done it, while the process was paused
 	inbox   []replica.Event
+	beats   []beat // read last, at most one for each member
 	asks    map[cluster.RequestID]func(replica.Answer)
 	seq     uint64
 	wake    uint64
@@ -324,23 +326,27 @@ func (m *storeMember) send(msg *raftpb.Message) {
 	if m.inIt++; m.inIt > storeBudget {
 		m.h.w.raiseStorm("%s has sent %d messages of the store within %s", m.h.Name, m.inIt, seconds(now-m.second))
 	}
-	size := proto.Size(msg)
-	b := make([]byte, 5, 5+size)
-	b, err := proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, msg)
+	const head = wire.SegmentHeader + 5
+	w := m.h.w
+	w.segment = append(w.segment[:0], make([]byte, head)...)
+	segment, err := proto.MarshalOptions{}.MarshalAppend(w.segment, msg)
+	bad := err != nil || len(segment) > maxStoreMessage
 	if msg.GetType() == raftpb.MsgSnap {
-		m.inbox = append(m.inbox, replica.SnapshotSent{ID: msg.GetTo(), Failed: err != nil || len(b) > maxStoreMessage})
+		m.inbox = append(m.inbox, replica.SnapshotSent{ID: msg.GetTo(), Failed: bad})
 	}
-	if err != nil || len(b) > maxStoreMessage {
+	if bad {
 		m.h.drops["store message too large"]++
 		return
 	}
-	binary.BigEndian.PutUint32(b, uint32(1+size))
+	w.segment = segment // for its memory
+	b := segment[wire.SegmentHeader:]
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	b[4] = frameMessage
 	h, n, to := m.h, m.h.nics[0], m.h.w.members[msg.GetTo()-1].nics[0]
 	src, dst := n.base.Addr(), to.base.Addr()
 	h.storeSeq += uint32(len(b))
-	h.sendIP(n, to.mac, wire.IP{TTL: 64, Protocol: wire.ProtoTCP, Src: src, Dst: dst},
-		wire.Segment(src, dst, wire.TCP{Src: storePort, Dst: storePort, Seq: h.storeSeq, Flags: wire.PSH | wire.ACK}, b))
+	wire.FillSegment(segment, src, dst, wire.TCP{Src: storePort, Dst: storePort, Seq: h.storeSeq, Flags: wire.PSH | wire.ACK})
+	h.sendIP(n, to.mac, wire.IP{TTL: 64, Protocol: wire.ProtoTCP, Src: src, Dst: dst}, segment)
 }
 
 // inputStore takes a segment to the cluster's port.
@@ -354,10 +360,40 @@ func (h *Host) inputStore(f wire.Frame) {
 		h.drops["tcp: "+err.Error()]++
 		return
 	}
-	msg := new(raftpb.Message)
-	if len(b) < 5 || int(binary.BigEndian.Uint32(b)) != len(b)-4 || b[4] != frameMessage || proto.Unmarshal(b[5:], msg) != nil || msg.GetTo() != h.store.id {
+	if len(b) < 5 || int(binary.BigEndian.Uint32(b)) != len(b)-4 || b[4] != frameMessage {
+		h.drops["not a store message"]++
+		return
+	}
+	msg := h.store.decode(b[5:])
+	if msg == nil {
 		h.drops["not a store message"]++
 		return
 	}
 	h.store.feed(replica.Received{Message: msg})
+}
+
+// decode reads a message. Nearly all are heartbeats and their answers, each the same octets as the one before: those are read once.
+func (m *storeMember) decode(b []byte) *raftpb.Message {
+	for i := range m.beats {
+		if bytes.Equal(m.beats[i].octets, b) {
+			return m.beats[i].msg
+		}
+	}
+	msg := new(raftpb.Message)
+	if proto.Unmarshal(b, msg) != nil || msg.GetTo() != m.id {
+		return nil
+	}
+	if t := msg.GetType(); (t == raftpb.MsgHeartbeat || t == raftpb.MsgHeartbeatResp) && len(msg.GetContext()) == 0 {
+		if len(m.beats) == len(m.h.w.members) {
+			m.beats = m.beats[1:]
+		}
+		m.beats = append(m.beats, beat{bytes.Clone(b), msg})
+	}
+	return msg
+}
+
+// beat is a message and what it looks like on the wire; raft does not change what it is given.
+type beat struct {
+	octets []byte
+	msg    *raftpb.Message
 }

@@ -68,6 +68,8 @@ type World struct {
 	lans  []*wire.LAN
 	hosts []*Host
 	build *wire.Builder
+	// segment is memory for the segment that is being made; a frame has its own.
+	segment []byte
 	// chance is for choices of the world itself, under shuffle only.
 	chance *wire.Stream
 

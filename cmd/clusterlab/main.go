@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,9 @@ import (
 func main() { os.Exit(realMain()) }
 
 func realMain() int {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // a simulated world is small and makes many small things: a third faster for a few megabytes
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return execute(ctx, os.Args[1:], console.Std())

@@ -166,8 +166,10 @@ func ParseEcho(b []byte) (Echo, error) {
 }
 
 // checksum is the Internet checksum (RFC 1071); zero over data that holds a right one.
-func checksum(b []byte) uint16 {
-	var sum uint32
+func checksum(b []byte) uint16 { return checksumOver(0, b) }
+
+// checksumOver continues the sum of what precedes b.
+func checksumOver(sum uint32, b []byte) uint16 {
 	for ; len(b) >= 2; b = b[2:] {
 		sum += uint32(b[0])<<8 | uint32(b[1])
 	}

@@ -30,15 +30,23 @@ const tcpMin = 20
 // than one segment of data.
 func Segment(src, dst netip.Addr, t TCP, data []byte) []byte {
 	b := make([]byte, tcpMin+len(data))
+	copy(b[tcpMin:], data)
+	FillSegment(b, src, dst, t)
+	return b
+}
+
+// SegmentHeader is how many octets FillSegment writes in front of the data.
+const SegmentHeader = tcpMin
+
+// FillSegment is Segment for data that is in its place already, SegmentHeader octets into b, which must be zero before it.
+func FillSegment(b []byte, src, dst netip.Addr, t TCP) {
 	binary.BigEndian.PutUint16(b[0:], t.Src)
 	binary.BigEndian.PutUint16(b[2:], t.Dst)
 	binary.BigEndian.PutUint32(b[4:], t.Seq)
 	binary.BigEndian.PutUint32(b[8:], t.Ack)
 	b[12], b[13] = tcpMin/4<<4, t.Flags
 	binary.BigEndian.PutUint16(b[14:], 0xffff)
-	copy(b[tcpMin:], data)
-	binary.BigEndian.PutUint16(b[16:], checksum(append(pseudo(src, dst, len(b)), b...)))
-	return b
+	binary.BigEndian.PutUint16(b[16:], checksumOver(pseudo(src, dst, len(b)), b))
 }
 
 // ParseTCP reads a segment that was carried from src to dst. Options are skipped; data is part of b.
@@ -52,7 +60,7 @@ func ParseTCP(src, dst netip.Addr, b []byte) (t TCP, data []byte, err error) {
 		return t, nil, ErrHeader
 	case n > len(b):
 		return t, nil, ErrShort
-	case checksum(append(pseudo(src, dst, len(b)), b...)) != 0:
+	case checksumOver(pseudo(src, dst, len(b)), b) != 0:
 		return t, nil, ErrChecksum
 	}
 	return tcpHeader(b), b[n:], nil
@@ -63,15 +71,11 @@ func tcpHeader(b []byte) TCP {
 		Seq: binary.BigEndian.Uint32(b[4:]), Ack: binary.BigEndian.Uint32(b[8:]), Flags: b[13]}
 }
 
-// pseudo is the pseudo header that the checksum covers too, of 12 octets.
-func pseudo(src, dst netip.Addr, length int) []byte {
-	b := make([]byte, 12, 12+length)
+// pseudo is the sum of the pseudo header that the checksum covers too (RFC 9293 3.1).
+func pseudo(src, dst netip.Addr, length int) uint32 {
 	from, to := src.As4(), dst.As4()
-	copy(b, from[:])
-	copy(b[4:], to[:])
-	b[9] = ProtoTCP
-	binary.BigEndian.PutUint16(b[10:], uint16(length))
-	return b
+	word := binary.BigEndian.Uint16
+	return uint32(word(from[:2])) + uint32(word(from[2:])) + uint32(word(to[:2])) + uint32(word(to[2:])) + ProtoTCP + uint32(length)
 }
 
 const (
