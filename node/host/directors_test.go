@@ -42,11 +42,18 @@ func directorProcess(address, path string, runDir ...string) int {
 	return vrrpProcess(path, runDir...)
 }
 
+// detailEnv, when set, makes directors log as with -D.
+const detailEnv = "HOST_TEST_DETAIL"
+
 // vrrpProcess is a vrrp worker.
 func vrrpProcess(path string, runDir ...string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	err := RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: strings.Join(runDir, ""), Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+	opt := &slog.HandlerOptions{}
+	if os.Getenv(detailEnv) != "" {
+		opt.Level = slog.LevelDebug
+	}
+	err := RunVRRP(ctx, VRRPConfig{Node: "lb", RunDir: strings.Join(runDir, ""), Logger: slog.New(slog.NewTextHandler(os.Stdout, opt)),
 		Load: func() (*config.Config, int64, error) { c, err := parse(path); return c, 0, err }})
 	if err != nil {
 		fmt.Println(err)

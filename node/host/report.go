@@ -135,6 +135,9 @@ func sentence(e node.Entry) string {
 	case "config.applied", "config.failed", "host.error", "host.recovered", "ipvs.missing", "ipvs.error":
 		return e.Event + ": " + e.Detail
 	}
+	if words, ok := keepalivedWords(e); ok {
+		return in + words
+	}
 	text := e.Event
 	if e.Detail != "" {
 		text += ": " + e.Detail
