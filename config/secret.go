@@ -1,19 +1,49 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // masked stands for a secret in everything that is shown.
 const masked = "********"
 
+// secretWords are the keywords with a secret behind them, and how people misspell the one that most files have: a word in the
+// wrong place or spelling is an error, but what stands behind it is a password all the same.
+var secretWords = []string{"auth_pass", "password", "key", "smtp_auth", "auth_pas", "auth_passwd", "auth_password", "auth-pass", "authpass", "passwd"}
+
 // isSecret reports which word of a statement nobody should see; 0 for none.
 func isSecret(path, kw string) int {
 	switch {
-	case kw == "auth_pass" && path == "vrrp_instance.authentication", kw == "password" && path == "SSL":
-		return 1
-	case kw == "key" && path == "vrrp_instance.auth_hmac", kw == "smtp_auth" && path == "global_defs":
+	case kw == "key" && strings.HasSuffix(path, "auth_hmac"), kw == "smtp_auth":
 		return 2
+	case kw != "key" && slices.Contains(secretWords, kw):
+		return 1
 	}
 	return 0
+}
+
+// Mask puts stars in place of the secrets of a configuration that is about to be shown.
+func (c *Config) Mask() {
+	for _, i := range c.Instances {
+		if i.AuthPass.Set {
+			i.AuthPass.V = masked
+		}
+	}
+	if c.Global.SMTPPassword.Set {
+		c.Global.SMTPPassword.V = masked
+	}
+	maskSettings(c.Settings)
+}
+
+func maskSettings(list []Setting) {
+	for i, s := range list {
+		if n := isSecret(s.Block, s.Keyword); n > 0 && n <= len(s.Values) {
+			list[i].Values = slices.Clone(s.Values)
+			list[i].Values[n-1] = masked
+		}
+		maskSettings(s.Items)
+	}
 }
 
 // masked refuses what was shown in place of a secret.
@@ -124,9 +154,9 @@ func usedVariables(text string, names map[string]bool) {
 	}
 }
 
-// eachSecret calls f with the place of the words behind auth_pass, password, key and smtp_auth.
+// eachSecret calls f with the place of the words behind secretWords.
 func eachSecret(text string, f func(from, to int)) {
-	for _, kw := range []string{"auth_pass", "password", "key", "smtp_auth"} {
+	for _, kw := range secretWords {
 		from := 0
 		for {
 			i := strings.Index(text[from:], kw)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
@@ -22,6 +23,9 @@ func TestSecretsAreNotShown(t *testing.T) {
 		"too many words": strings.Replace(inst, "%", "auth_pass s3cr3t more", 1),
 		"wrong place":    "auth_pass s3cr3t\n" + strings.Replace(inst, "%", "auth_pass s3cr3t", 1),
 		"same line":      "vrrp_instance X { authentication { auth_type PASS\n auth_pass s3cr3t } }\n",
+		"misspelt":       strings.Replace(inst, "%", "auth_passwd s3cr3t", 1),
+		"wrong block":    strings.Replace(inst, " authentication {", " auth_pass s3cr3t\n authentication {", 1),
+		"HMAC":           strings.Replace(inst, " authentication {", " auth_hmac {\n key 1 s3cr3t\n }\n authentication {", 1),
 		"mail":           "global_defs {\n smtp_auth lb s3cr3t\n}\n",
 		"TLS":            "SSL {\n password s3cr3t\n ca /x\n}\n",
 	} {
@@ -30,13 +34,19 @@ func TestSecretsAreNotShown(t *testing.T) {
 		outs := map[string]string{"mask": MaskSecrets(src)["k"]}
 		cfg, ds := Parse("k", src, opt)
 		outs["findings"] = ds.Text(src)
-		if name != "wrong place" { // a word that nobody knows has no meaning either, and no secret
-			outs["print"], _ = Print("k", src, opt, PrintOptions{})
+		outs["print"], _ = Print("k", src, opt, PrintOptions{})
+		statements, _ := Statements("k", src, opt, PrintOptions{})
+		j, err := json.Marshal(statements)
+		if err != nil {
+			t.Fatal(err)
 		}
+		outs["json"] = string(j)
 		other, _ := Parse("k", Files{"k": strings.ReplaceAll(text, "s3cr3t", "s3cr3t0")}, opt)
 		for _, c := range Diff(cfg, other) {
 			outs["diff"] += c.String()
 		}
+		cfg.Mask()
+		outs["tree"] = dump(cfg)
 		_, across := Render("k", src, []string{"d1", "d2"})
 		outs["render"] = across.Text(src)
 		for what, out := range outs {

@@ -71,7 +71,7 @@ func (c *cli) renderCmd() *cobra.Command {
 			cfg, ds := config.Parse(main, src, opt)
 			if c.Output == "json" {
 				if !po.ShowSecrets {
-					mask(cfg)
+					cfg.Mask()
 				}
 				statements, _ := config.Statements(main, src, opt, po)
 				err = c.Print(map[string]any{"node": opt.ConfigID, "text": text, "statements": statements, "tree": written(reflect.ValueOf(*cfg)), "diagnostics": findings(ds)}, nil)
@@ -102,26 +102,6 @@ func onlyErrors(ds config.Diagnostics) (out config.Diagnostics) {
 		}
 	}
 	return out
-}
-
-// mask replaces what nobody should see.
-func mask(cfg *config.Config) {
-	const hidden = "********"
-	for _, i := range cfg.Instances {
-		if i.AuthPass.Set {
-			i.AuthPass.V = hidden
-		}
-	}
-	var walk func(list []config.Setting)
-	walk = func(list []config.Setting) {
-		for i, s := range list {
-			if n := len(s.Values); n > 0 && (s.Keyword == "password" || s.Keyword == "key" && strings.HasSuffix(s.Block, "auth_hmac")) {
-				list[i].Values = append(append([]string{}, s.Values[:n-1]...), hidden)
-			}
-			walk(s.Items)
-		}
-	}
-	walk(cfg.Settings)
 }
 
 func (c *cli) fmtCmd() *cobra.Command {

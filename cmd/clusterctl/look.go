@@ -91,7 +91,7 @@ func (c *cli) getCmd() *cobra.Command {
 					return c.invalid(ds, config.Files(g.Files), "")
 				}
 				if !secrets {
-					mask(cfg)
+					cfg.Mask()
 				}
 				enc := json.NewEncoder(c.Out)
 				enc.SetIndent("", "  ")
