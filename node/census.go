@@ -71,12 +71,11 @@ type HeardRouter struct {
 }
 
 const (
-	censusRows  = 1024                   // senders remembered; forged ones push out the longest silent, not memory
-	censusAge   = 5 * time.Minute        // of silence, then a sender is forgotten
-	reportEvery = time.Minute            // for the same subject
-	claimDelay  = 200 * time.Millisecond // from a claim to its answer
-	claimEvery  = time.Second            // announcements that answer claims of one address
-	claimRows   = 256
+	censusRows = 1024                   // senders remembered; forged ones push out the longest silent, not memory
+	censusAge  = 5 * time.Minute        // of silence, then a sender is forgotten
+	claimDelay = 200 * time.Millisecond // from a claim to its answer
+	claimEvery = time.Second            // announcements that answer claims of one address
+	claimRows  = 256                    // addresses whose claims are answered
 )
 
 // sender identifies a row.
@@ -88,7 +87,7 @@ type sender struct {
 // census is who was heard, in the order of their first packet.
 type census struct {
 	rows []*censusRow
-	told []toldLimit
+	told told
 }
 
 type censusRow struct {
@@ -100,15 +99,6 @@ type censusRow struct {
 	reject      vrrp.RejectReason
 	rejected    string // in words
 	rejectedAt  time.Duration
-	reported    time.Duration
-	hasReported bool
-}
-
-// toldLimit keeps a report from being repeated.
-type toldLimit struct {
-	what string
-	at   time.Duration
-	n    int
 }
 
 func (c *census) row(now time.Duration, key sender) *censusRow {
@@ -136,28 +126,6 @@ func (c *census) age(now time.Duration) {
 	c.rows = slices.DeleteFunc(c.rows, func(r *censusRow) bool { return now-r.last > censusAge })
 }
 
-// due says whether to report something now, and how often it was kept quiet since the last time.
-func (c *census) due(now time.Duration, what string, every time.Duration) (quiet int, ok bool) {
-	for k := range c.told {
-		t := &c.told[k]
-		if t.what != what {
-			continue
-		}
-		if now-t.at < every {
-			t.n++
-			return 0, false
-		}
-		quiet, t.n, t.at = t.n, 0, now
-		return quiet, true
-	}
-	c.told = slices.DeleteFunc(c.told, func(t toldLimit) bool { return now-t.at > reportEvery })
-	if len(c.told) >= claimRows {
-		return 0, false
-	}
-	c.told = append(c.told, toldLimit{what: what, at: now})
-	return 0, true
-}
-
 // heard takes news of a sender.
 func (e *Elector) heard(ev Heard) {
 	key := sender{vridKey{ev.Interface, ev.VRID, ev.Src.Is6()}, ev.Src}
@@ -168,17 +136,17 @@ func (e *Elector) heard(ev Heard) {
 	r.VIPs = slices.Clone(ev.VIPs)
 	r.packets += ev.Packets
 	if changed {
-		if _, ok := e.census.due(e.now, "mac "+ev.Src.String(), reportEvery); ok {
+		if more, ok := e.census.told.due(e.now, subject{kind: "moved", where: ev.Interface, src: ev.Src}); ok {
 			e.report(Entry{Event: "vrrp.moved", Warn: true, Detail: fmt.Sprintf(
-				"%s, which sends adverts for virtual_router_id %d on %s, is at %s now, was at %s: it moved, or two hosts have this address",
-				ev.Src, ev.VRID, ev.Interface, MAC(ev.MAC), MAC(was))})
+				"%s, which sends adverts for virtual_router_id %d on %s, is at %s now, was at %s: it moved, or two hosts have this address%s",
+				ev.Src, ev.VRID, ev.Interface, MAC(ev.MAC), MAC(was), more)})
 		}
 	}
 	if i := e.byVRID[key.vridKey]; i != nil {
 		if l := e.links[ev.Interface]; l != nil && ev.Src == i.source && ev.MAC != l.MAC {
-			if _, ok := e.census.due(e.now, "source "+ev.Src.String(), reportEvery); ok {
+			if more, ok := e.census.told.due(e.now, subject{kind: "source", where: ev.Interface, src: ev.Src}); ok {
 				e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.duplicate", Warn: true, Detail: fmt.Sprintf(
-					"%s on %s sends adverts from %s, our own address: give one of the two another", MAC(ev.MAC), ev.Interface, ev.Src)})
+					"%s on %s sends adverts from %s, our own address: give one of the two another%s", MAC(ev.MAC), ev.Interface, ev.Src, more)})
 			}
 		}
 		e.unheard(r)
@@ -230,14 +198,17 @@ func (e *Elector) conflict(i *instance, r *censusRow) {
 	default:
 		return // no other router, but a damaged or forged packet: counted and noted
 	}
-	if !r.known || e.now-r.rejectedAt > reportEvery || r.hasReported && e.now-r.reported < reportEvery {
+	if !r.known || e.now-r.rejectedAt > reportEvery {
 		return
 	}
-	r.hasReported, r.reported = true, e.now
+	more, ok := e.census.told.due(e.now, subject{kind: "conflict", where: r.iface, vrid: r.vrid, src: r.src})
+	if !ok {
+		return
+	}
 	e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.conflict", Reason: r.reject.String(), Warn: true, Detail: fmt.Sprintf(
 		"%s (%s) uses virtual_router_id %d on %s as well, version %d, priority %d, for %s: %s. Its adverts are refused and both go on as owner of their own addresses. "+
-			"If it is to be of this group, give it the same addresses, version, authentication, advert_int and unicast_peer; if not, give one of the two another virtual_router_id%s",
-		r.src, MAC(r.MAC), r.vrid, r.iface, r.Version, r.Priority, words(r.VIPs), r.rejected, e.freeText(r.iface))})
+			"If it is to be of this group, give it the same addresses, version, authentication, advert_int and unicast_peer; if not, give one of the two another virtual_router_id%s%s",
+		r.src, MAC(r.MAC), r.vrid, r.iface, r.Version, r.Priority, words(r.VIPs), r.rejected, e.freeText(r.iface), more)})
 }
 
 // FreeVRIDs proposes ids that nobody uses on a segment, at most n.
@@ -288,11 +259,7 @@ func (e *Elector) claimed(ev Claimed) {
 			}
 			e.answerLater(i.dev(v), ev.Addr)
 			// Two owners for a moment are part of every election; a notice is due if it goes on.
-			if quiet, ok := e.census.due(e.now, "claim "+ev.Addr.String()+MAC(ev.MAC), reportEvery); ok {
-				more := ""
-				if quiet > 0 {
-					more = fmt.Sprintf(" (and %d more times in the last minute)", quiet)
-				}
+			if more, ok := e.census.told.due(e.now, subject{kind: "claim", where: ev.Interface + " " + ev.Addr.String(), mac: ev.MAC}); ok {
 				e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.claimed", Warn: true, Detail: fmt.Sprintf(
 					"%s on %s says by %s that %s is its own, which is ours: announced again%s; find the host by its Ethernet address and take %s from it",
 					MAC(ev.MAC), ev.Interface, ev.What, ev.Addr, more, ev.Addr)})
@@ -351,11 +318,7 @@ func (i *instance) holds(iface string, addr netip.Addr) bool {
 }
 
 func (e *Elector) looped(ev Looped) {
-	if quiet, ok := e.census.due(e.now, "loop "+ev.Interface, reportEvery); ok {
-		more := ""
-		if quiet > 0 {
-			more = fmt.Sprintf(", %d more times in the last minute", quiet)
-		}
+	if more, ok := e.census.told.due(e.now, subject{kind: "loop", where: ev.Interface}); ok {
 		e.report(Entry{Event: "vrrp.looped", Warn: true, Detail: fmt.Sprintf(
 			"frames of our own (%s) come back in on %s%s: the network has a loop, a mirror port, or another host has our Ethernet address", MAC(ev.MAC), ev.Interface, more)})
 	}

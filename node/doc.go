@@ -10,7 +10,7 @@
 //     block (instance.go), ties them together where a vrrp_sync_group says so (group.go), follows the scripts, files and
 //     processes they track (tracker.go), knows the interfaces (link.go), and turns "acquire" into addresses and "announce" into
 //     gratuitous ARP. What comes and goes with the addresses is in routes.go, accept.go, vmac.go and extra.go; held.go has what is
-//     remembered for the worker after a crash. census.go knows who else is on the segment and says what is wrong about that.
+//     remembered for the worker after a crash. census.go knows who else is on the segment and says what is wrong about that, told.go how often.
 //     cause.go numbers events, so that a transition can be followed back to what led to it.
 //  3. services.go: the machine of the checker worker. It owns one checker.Check per check block
 //     and a model of the kernel's IPVS table; what is planned is desired minus model.

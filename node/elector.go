@@ -371,11 +371,8 @@ func (e *Elector) received(ev Received) {
 	}
 	e.unknown++
 	if e.logUnknown && ok {
-		if quiet, due := e.census.due(e.now, fmt.Sprintf("unknown %s %d", ev.Interface, vrid), reportEvery); due {
-			detail := fmt.Sprintf("Unknown VRID(%d) received on interface(%s) from %s, ignored", vrid, ev.Interface, ev.Packet.Src)
-			if quiet > 0 {
-				detail += fmt.Sprintf(" (and %d more since)", quiet)
-			}
+		if more, ok := e.census.told.due(e.now, subject{kind: "unknown", where: ev.Interface, vrid: vrid}); ok {
+			detail := fmt.Sprintf("Unknown VRID(%d) received on interface(%s) from %s, ignored%s", vrid, ev.Interface, ev.Packet.Src, more)
 			e.report(Entry{Event: "vrrp.unknown-vrid", Detail: detail})
 		}
 	}

@@ -48,24 +48,9 @@ type instance struct {
 	detail           string
 	cause            uint64
 	trigger          string
-	limits           []noteLimit
+	told             told
 	missed           map[vrrp.RejectReason]uint64 // adverts for it that came another way, see deafTo
 }
-
-// noteLimit keeps one kind of note about one sender from filling the log: it is reported at
-// once, then once a minute with a count.
-type noteLimit struct {
-	kind       vrrp.NoteKind
-	reject     vrrp.RejectReason
-	src        netip.Addr
-	reported   time.Duration
-	suppressed int
-}
-
-const (
-	noteEvery = time.Minute
-	noteKinds = 64 // senders times reasons remembered per instance; forged sources must not grow it
-)
 
 func newInstance(c *config.Instance, g *config.Global, n vmacNames, static []string, probation bool) *instance {
 	i := &instance{m: vrrp.New(vrrpConfig(c, g, probation)), at: -1, names: n, extraAt: never, static: static}

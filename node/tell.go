@@ -1,10 +1,7 @@
 package node
 
 import (
-	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"quorate/config"
 	"quorate/vrrp"
@@ -56,23 +53,13 @@ func (i *instance) note(e *Elector, n vrrp.Note) {
 		e.refused(i, n)
 	}
 	i.tell(e, n)
-	at := slices.IndexFunc(i.limits, func(l noteLimit) bool {
-		return l.kind == n.Kind && l.reject == n.Reject && l.src == n.Src
-	})
 	detail := n.Detail
 	if n.Kind != vrrp.NotePriority {
-		switch {
-		case at < 0 && len(i.limits) >= noteKinds:
+		more, ok := i.told.due(e.now, subject{kind: "note", note: n.Kind, why: n.Reject, src: n.Src})
+		if !ok {
 			return // counted by reason all the same
-		case at < 0:
-			i.limits = append(i.limits, noteLimit{kind: n.Kind, reject: n.Reject, src: n.Src, reported: e.now})
-		case e.now-i.limits[at].reported < noteEvery:
-			i.limits[at].suppressed++
-			return
-		default:
-			detail = fmt.Sprintf("%s (and %d more in the last %s)", detail, i.limits[at].suppressed, (e.now - i.limits[at].reported).Round(time.Second))
-			i.limits[at].reported, i.limits[at].suppressed = e.now, 0
 		}
+		detail += more
 	}
 	en := Entry{Instance: i.cfg.Name, Event: "vrrp." + n.Kind.String(), Detail: detail}
 	if n.Kind == vrrp.NoteRejected {

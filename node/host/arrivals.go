@@ -103,8 +103,6 @@ const (
 	gatherLeast = time.Millisecond
 	gatherMost  = 10 * time.Millisecond
 	gatherPart  = 10 // of the shortest interval
-
-	fetchBatches = 16 // about what the buffer of a socket holds
 )
 
 // gatherFor is how long packets are gathered with a configuration, when they come close together. What is late by that is the answer
@@ -163,26 +161,21 @@ func (e *elector) fetch() {
 	}
 	for _, i := range e.ifaces {
 		for _, s := range i.vrrp {
-			for range fetchBatches {
-				if !e.receive(s) {
-					break
-				}
-			}
+			e.receive(s)
 		}
 	}
 	e.carryOut()
 }
 
 // receive tells the machine of the packets that lie in a socket.
-func (e *elector) receive(s *vrrpSocket) (more bool) {
+func (e *elector) receive(s *vrrpSocket) {
 	now := instant()
-	more, err := s.Receive(e.buf, func(p vrrp.Packet) {
+	err := s.Receive(e.buf, func(p vrrp.Packet) {
 		e.m.Step(now, node.Received{Interface: s.name, Packet: p})
 	})
 	if err != nil && !errors.Is(err, unix.ENETDOWN) && !errors.Is(err, unix.ENOBUFS) { // the interface is down; the socket goes on when it is up again
 		e.lost(s, err)
 	}
-	return more
 }
 
 // lost gives up a socket; retry opens it again.

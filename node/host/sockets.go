@@ -215,8 +215,9 @@ func (s *vrrpSocket) setTTL(fd int, p vrrp.Packet) error {
 	return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_TTL, ttl)
 }
 
-// receiveBatch is how many packets are taken at once, so that a flood does not keep the worker from all else.
-const receiveBatch = 256
+// receiveBatch is how many packets are taken at once, about what the buffer holds: a flood must not push adverts out of it, nor keep the
+// worker from all else.
+const receiveBatch = 4096
 
 // listener is the descriptor where packets arrive.
 func (s *vrrpSocket) listener() int {
@@ -228,19 +229,19 @@ func (s *vrrpSocket) listener() int {
 
 // Receive gives each the packets that lie in the socket, without waiting. A packet's bytes are those of buf: each keeps none of
 // them. If there were more than receiveBatch, or after an error, the rest still lies there.
-func (s *vrrpSocket) Receive(buf []byte, each func(vrrp.Packet)) (more bool, err error) {
+func (s *vrrpSocket) Receive(buf []byte, each func(vrrp.Packet)) error {
 	for range receiveBatch {
 		p, ok, err := s.receiveOne(s.listener(), buf)
 		switch {
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR):
-			return false, nil
+			return nil
 		case err != nil:
-			return false, fmt.Errorf("receive on %s: %w", s.name, err)
+			return fmt.Errorf("receive on %s: %w", s.name, err)
 		case ok:
 			each(p)
 		}
 	}
-	return true, nil
+	return nil
 }
 
 // receiveOne takes a packet without waiting; what is none is not ok.

@@ -72,7 +72,7 @@ func TestAdvertOnTheWire(t *testing.T) {
 		if !slices.Equal(fds, []int{s.fd}) {
 			t.Fatalf("packets wait in %v, not in %d", fds, s.fd)
 		}
-		_, err = s.Receive(buf, func(p vrrp.Packet) {
+		err = s.Receive(buf, func(p vrrp.Packet) {
 			got = append(got, fmt.Sprintf("%s %s %d %s", p.Src, p.Dst, p.TTL, p.Payload))
 		})
 		must(t, err)
@@ -115,7 +115,7 @@ func TestAdvertOnTheWire(t *testing.T) {
 				ended <- err
 				return
 			}
-			if _, err = s.Receive(buf, func(vrrp.Packet) {}); err != nil && !errors.Is(err, unix.ENETDOWN) {
+			if err = s.Receive(buf, func(vrrp.Packet) {}); err != nil && !errors.Is(err, unix.ENETDOWN) {
 				t.Error(err)
 			}
 			ears.Again(fds[0])
