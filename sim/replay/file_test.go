@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -288,6 +289,11 @@ func FuzzFile(f *testing.F) {
 		f.Add(b[:min(len(b), 1500)])
 		f.Add(ngOf(f, layers.LinkTypeEthernet, rewrap(f, name, slices.Clone[[]byte])[:8]))
 	}
+	f.Add(everything(binary.LittleEndian))
+	f.Add(everything(binary.BigEndian))
+	for _, tc := range packetCases {
+		f.Add(pcapOf(binary.LittleEndian, magicNano, 1, slices.Concat([][]byte{adv4}, tc.frames)))
+	}
 	f.Fuzz(func(t *testing.T, file []byte) {
 		r, err := NewReader(bytes.NewReader(file))
 		if err != nil {
@@ -298,7 +304,10 @@ func FuzzFile(f *testing.F) {
 			if l.OK != (l.Word == "") || l.Text == "" || l.Proto == 0 {
 				t.Fatalf("%+v", l)
 			}
-			_ = l.String()
+			_ = l.Format(Style{In: time.UTC})
+			if _, err := json.Marshal(l); err != nil {
+				t.Fatal(err)
+			}
 			n++
 			return nil
 		})
@@ -308,11 +317,17 @@ func FuzzFile(f *testing.F) {
 		if err := s.Write(io.Discard, Style{}); err != nil {
 			t.Fatal(err)
 		}
+		if _, err := json.Marshal(s); err != nil {
+			t.Fatal(err)
+		}
 	})
 }
 
 // FuzzFrames: one frame of any content and link type, twice, between adverts of a genuine owner.
 func FuzzFrames(f *testing.F) {
+	for _, tc := range packetCases {
+		f.Add(uint16(1), tc.frames[0])
+	}
 	for _, name := range []string{"03-v2-ah.pcap", "05-v3-ipv6.pcap", "27-inject-v3-ipv6-invalid.pcap", "25-inject-v2-invalid.pcap"} {
 		for _, b := range rewrap(f, name, slices.Clone[[]byte])[:20] {
 			f.Add(uint16(1), b)
