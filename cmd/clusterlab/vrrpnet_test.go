@@ -82,6 +82,79 @@ func (w *watch) summary(t *testing.T) (s replay.Summary) {
 	return s
 }
 
+// TestDecodeTunnel listens on an interface without link-layer header, which is down at first, goes down again, comes back, and in the
+// end is taken away: that is an error, behind the summary.
+func TestDecodeTunnel(t *testing.T) {
+	testenv.NeedRoot(t)
+	lab, err := netns.New(netns.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h, err := lab.AddHost("monitor", "10.9.0.4/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tun *os.File
+	if err := h.Do(func() (err error) {
+		tun, err = os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+		if err != nil {
+			return err
+		}
+		req, err := unix.NewIfreq("tun7")
+		if err != nil {
+			return err
+		}
+		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		return unix.IoctlIfreq(int(tun.Fd()), unix.TUNSETIFF, req)
+	}); err != nil {
+		testenv.Missing(t, "needs tun devices: "+err.Error())
+	}
+	set := func(state string) {
+		if out, err := h.Command(t.Context(), "ip", "link", "set", "tun7", state).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+	}
+	file, err := os.ReadFile(captures + "01-v2-noauth.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	advert := file[24+16+14:][:40]
+	say := func(n int) {
+		for range n {
+			if _, err := tun.Write(advert); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	w := watchOn(t, h, "-i", "tun7")
+	if !strings.Contains(w.errs.String(), "tun7 is down") {
+		t.Error(w.errs.String())
+	}
+	const line = `"proto":"vrrp","vrid":51,"version":2,"src":"10.99.0.11","verdict":"ok"`
+	set("up")
+	say(2)
+	w.until(t, &w.out, line, 2)
+	set("down")
+	w.until(t, &w.errs, "tun7 went down; listening on", 1)
+	set("up")
+	say(3)
+	w.until(t, &w.out, line, 3)
+	if err := tun.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-w.done; code != 1 || !strings.Contains(w.errs.String(), "interface tun7 is gone") {
+		t.Errorf("exit %d %s", code, w.errs.String())
+	}
+	if s := w.summary(t); len(s.Owners) != 1 || s.Owners[0].Adverts != 5 || s.Owners[0].MAC != "" {
+		t.Errorf("%+v", s.Owners)
+	}
+}
+
 // TestDecodeKeepalived watches real keepalived from a third host, through a start, a kill, a return, a clean stop and a stranger: the
 // summary on Ctrl-C tells each with its cause, and the file that -w wrote tells the same.
 func TestDecodeKeepalived(t *testing.T) {
@@ -134,8 +207,12 @@ func TestDecodeKeepalived(t *testing.T) {
 	saved := filepath.Join(dir, "saved.pcapng")
 	w := watchOn(t, hosts["monitor"], "-i", "eth0", "-w", saved)
 
+	everywhere := watchOn(t, hosts["monitor"], "-i", "any", "-c", "3")
 	d1 := start("d1", 150, "10.9.0.100")
 	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 2)
+	if code := <-everywhere.done; code != 0 || strings.Count(everywhere.out.String(), `"kind":"packet"`) != 3 || everywhere.summary(t).Owners[0].Interface != "eth0" {
+		t.Errorf("-i any -c 3: exit %d\n%s%s", code, everywhere.errs.String(), everywhere.out.String())
+	}
 	_ = start("d2", 100, "10.9.0.100")
 	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 6)
 	kill("d1")
