@@ -24,7 +24,7 @@ import (
 //	left IP:PORT …                 what a killed checker worker had put into the kernel
 //	probation seconds=N               workers crashed one after the other
 //	recovered vip=(IP,…) silent_ms=N   what a killed worker held, and how long ago it lived
-//	killed silent_ms=N             the worker died and another one starts, knowing what it held
+//	killed silent_ms=N [untold=(KIND/NAME,…)]   the worker died and another one starts, knowing what it held
 //	stage                          input: the keepalived.conf that is about to be activated
 //	link eth0 up 192.168.2.210/24  (or down, or gone): what the host says of an interface
 //	at 3.5s                        time passes, with a tick at every deadline on the way
@@ -106,6 +106,11 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 		ev := Recovered{Alive: d.now - time.Duration(number("silent_ms", 100))*time.Millisecond}
 		if err != nil || json.Unmarshal(b, &ev.Held) != nil {
 			td.Fatalf(t, "%s: %v", b, err)
+		}
+		for _, a := range td.CmdArgs {
+			if a.Key == "untold" {
+				ev.Untold = strings.Split(strings.ReplaceAll(strings.Join(a.Vals, ","), "/", " "), ",")
+			}
 		}
 		d.e = NewElector()
 		d.e.Step(d.now, ev)

@@ -1,8 +1,8 @@
 package node
 
 import (
+	"fmt"
 	"slices"
-	"strings"
 
 	"quorate/config"
 	"quorate/vrrp"
@@ -83,16 +83,22 @@ func (g *group) carryOut(e *Elector) {
 func (g *group) transition(e *Elector, t vrrp.GroupTransition) {
 	e.report(Entry{Instance: g.cfg.Name, Event: "vrrp.group", From: t.From.String(), To: t.To.String(), Reason: t.Reason.String(),
 		Detail: t.Detail, Warn: t.To == vrrp.Fault})
-	if t.To != vrrp.Init {
+	switch {
+	case t.To == vrrp.Init:
+	case t.From == vrrp.Init && slices.ContainsFunc(g.members, func(i *instance) bool { return i.adopting }): // see instance.transition
+		e.tellAgain(g.notification(t.To.String()))
+	default:
 		g.notify(e, t.To.String())
 	}
 }
 
-func (g *group) notify(e *Elector, state string) {
+func (g *group) notify(e *Elector, state string) { e.notify(g.notification(state)) }
+
+func (g *group) notification(state string) Notify {
 	specific := map[string]*config.Command{"MASTER": g.cfg.NotifyMaster, "BACKUP": g.cfg.NotifyBackup, "FAULT": g.cfg.NotifyFault, "STOP": g.cfg.NotifyStop}[state]
 	n := Notify{Kind: "GROUP", Name: g.cfg.Name, State: state, Fifo: hasFifo(g.global), Mail: mailed(g.cfg.SMTPAlert, g.global, state)}
 	n.add(specific, g.cfg.Notify)
-	e.notify(n)
+	return n
 }
 
 // othersMaster says whether a member that joins finds all the others MASTER.
@@ -125,6 +131,6 @@ func (n *Notify) add(specific, generic *config.Command) {
 		n.Commands = append(n.Commands, NotifyCommand{Command: *specific})
 	}
 	if generic != nil {
-		n.Commands = append(n.Commands, NotifyCommand{Command: *generic, Extra: strings.Fields(n.words())})
+		n.Commands = append(n.Commands, NotifyCommand{Command: *generic, Extra: []string{n.Kind, n.Name, n.State, fmt.Sprint(n.Priority)}})
 	}
 }

@@ -14,6 +14,9 @@ import (
 type Recovered struct {
 	Alive time.Duration // instant at which it was last known to work
 	Held  []Held
+	// Untold are the instances and groups, as Notify.Subject names them, whose notify scripts had not ended when it died: they died with
+	// it. An instance that goes on as MASTER runs them again; without that nobody would ever have been told.
+	Untold []string
 }
 
 // Probation tells, before the first Configure, that workers before this one crashed one after the other. Until this one has lived for a

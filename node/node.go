@@ -237,9 +237,8 @@ type Notify struct {
 	Mail     bool
 }
 
-func (n Notify) words() string {
-	return fmt.Sprintf("%s %s %s %d", n.Kind, n.Name, n.State, n.Priority)
-}
+// Subject is whom it is about: INSTANCE NAME or GROUP NAME.
+func (n Notify) Subject() string { return n.Kind + " " + n.Name }
 
 // Line is what keepalived writes to a notify_fifo.
 func (n Notify) Line() string {

@@ -16,13 +16,28 @@ func (i *instance) transition(e *Elector, t vrrp.Transition) {
 	}
 	e.report(Entry{Instance: i.cfg.Name, Event: event, From: t.From.String(), To: t.To.String(),
 		Reason: i.reason, Detail: t.Detail, Warn: t.To == vrrp.Fault})
-	if t.To != vrrp.Init && !i.adopting { // adopted: nothing changed for anybody outside
+	switch {
+	case t.To == vrrp.Init:
+	case i.adopting: // nothing changed for anybody outside
+		e.tellAgain(i.notification(t.To.String()))
+	default:
 		i.notify(e, t.To.String())
 	}
 }
 
+// tellAgain runs the scripts of a notification that were ended with the worker before this one. What else there is to a notification was
+// done then.
+func (e *Elector) tellAgain(n Notify) {
+	if slices.Contains(e.recovered.Untold, n.Subject()) {
+		n.Fifo, n.Mail = false, false
+		e.notify(n)
+	}
+}
+
 // notify tells of a state, or of something else that keepalived has a word for.
-func (i *instance) notify(e *Elector, state string) {
+func (i *instance) notify(e *Elector, state string) { e.notify(i.notification(state)) }
+
+func (i *instance) notification(state string) Notify {
 	c := i.cfg
 	specific := map[string]*config.Command{"MASTER": c.NotifyMaster, "BACKUP": c.NotifyBackup, "FAULT": c.NotifyFault, "STOP": c.NotifyStop,
 		"DELETED": c.NotifyDeleted, "MASTER_RX_LOWER_PRI": c.NotifyMasterRxLowerPri}[state]
@@ -32,7 +47,7 @@ func (i *instance) notify(e *Elector, state string) {
 		generic = nil
 	}
 	n.add(specific, generic)
-	e.notify(n)
+	return n
 }
 
 // tell notifies of a note that keepalived has a word for.

@@ -36,6 +36,24 @@ type heldFile struct {
 	Table string      `json:"firewall,omitempty"` // nftables table
 }
 
+// untold is what a vrrp worker leaves of its notify scripts: whose have not ended.
+type untold struct {
+	Boot     string   `json:"boot"`
+	Subjects []string `json:"subjects"`
+}
+
+func untoldPath(dir string) string { return filepath.Join(dir, "vrrp-untold.json") }
+
+// recoverUntold reads that. What cannot be read is nothing: it was all told, then.
+func recoverUntold(dir string) []string {
+	var u untold
+	b, err := os.ReadFile(untoldPath(dir))
+	if err != nil || json.Unmarshal(b, &u) != nil || u.Boot != bootID() {
+		return nil
+	}
+	return u.Subjects
+}
+
 func openMemory(dir string) (*memory, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "vrrp-alive"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -24,6 +25,7 @@ type scripts struct {
 	spawn *spawner
 	out   func(node.ScriptResult)
 	told  func(notified) // how each notify script ended; nil: it is logged
+	note  chan struct{}  // something about whose notify scripts have not ended has changed; nil: nobody writes that down
 
 	mu     sync.Mutex
 	id     identity
@@ -125,7 +127,7 @@ func (s *scripts) Notify(n node.Notify) {
 	if s.closed {
 		return
 	}
-	key := n.Kind + " " + n.Name
+	key := n.Subject()
 	q := s.queues[key]
 	if q != nil {
 		if len(q.batches) >= notifyQueue {
@@ -137,6 +139,7 @@ func (s *scripts) Notify(n node.Notify) {
 	}
 	q = &queue{batches: []node.Notify{n}, stop: make(chan struct{})}
 	s.queues[key] = q
+	s.changed()
 	s.wg.Add(1)
 	go s.work(key, q)
 }
@@ -148,6 +151,7 @@ func (s *scripts) work(key string, q *queue) {
 		s.mu.Lock()
 		if len(q.batches) == 0 {
 			delete(s.queues, key)
+			s.changed()
 			s.mu.Unlock()
 			return
 		}
@@ -158,6 +162,37 @@ func (s *scripts) work(key string, q *queue) {
 			s.notifyOnce(n, c, id, stop)
 		}
 	}
+}
+
+// changed asks for a note; the lock is held.
+func (s *scripts) changed() {
+	if s.note != nil {
+		select {
+		case s.note <- struct{}{}:
+		default: // one is due already
+		}
+	}
+}
+
+// NoteIn writes into a file, until ctx ends, whose notify scripts have not ended: they end with this process, and the next one runs
+// them again. Errors are reported as trouble.
+func (s *scripts) NoteIn(ctx context.Context, path string, trouble func(error)) {
+	s.mu.Lock()
+	s.note = make(chan struct{}, 1)
+	s.mu.Unlock()
+	go func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.note:
+			}
+			s.mu.Lock()
+			u := untold{Boot: bootID(), Subjects: sortedKeys(s.queues)}
+			s.mu.Unlock()
+			trouble(replaceJSON(path, u))
+		}
+	}()
 }
 
 // notified is how a notify script ended.

@@ -72,3 +72,40 @@ func TestCrashLoop(t *testing.T) {
 		t.Errorf("the address is still there\n%s", why())
 	}
 }
+
+// TestNotifyAfterKill: a worker that is killed takes its notify scripts with it. The next one goes on as owner and runs again what had not
+// ended, and nothing else.
+func TestNotifyAfterKill(t *testing.T) {
+	if !inNetns(t) {
+		return
+	}
+	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
+	br, err := netlink.LinkByName("br0")
+	must(t, err)
+	must(t, netlink.LinkSetUp(br))
+	dir := t.TempDir()
+	conf, told := filepath.Join(dir, "conf"), filepath.Join(dir, "told")
+	script := filepath.Join(dir, "notify")
+	must(t, os.WriteFile(script, []byte("#!/bin/sh\necho start $* >>"+told+"\nwhile [ -e "+dir+"/hold ]; do sleep 0.1; done\necho end $* >>"+told+"\n"), 0o700))
+	must(t, os.WriteFile(conf, []byte("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n version 3\n advert_int 0.2\n notify_master \""+script+
+		" one\"\n virtual_ipaddress {\n 10.9.0.100\n }\n}\n"), 0o600))
+	must(t, os.WriteFile(filepath.Join(dir, "hold"), nil, 0o600))
+	d := startInside(t, "--worker=parent", "crashing", "10.9.0.1/24", conf, dir, filepath.Join(dir, "crash"))
+	why := func() string { return readAll(told) + readAll(untoldPath(dir)) + d.log.String() }
+	eventually(t, 10*time.Second, func() bool {
+		return readAll(told) == "start one\n" && strings.Contains(readAll(untoldPath(dir)), "INSTANCE VI_1")
+	}, why)
+	must(t, syscall.Kill(childOf(t, d.cmd.Process.Pid), syscall.SIGKILL))
+	eventually(t, 10*time.Second, func() bool { return readAll(told) == "start one\nstart one\n" }, why)
+	must(t, os.Remove(filepath.Join(dir, "hold")))
+	eventually(t, 10*time.Second, func() bool {
+		return readAll(told) == "start one\nstart one\nend one\n" && !strings.Contains(readAll(untoldPath(dir)), "VI_1")
+	}, why)
+	must(t, syscall.Kill(childOf(t, d.cmd.Process.Pid), syscall.SIGKILL))
+	eventually(t, 10*time.Second, func() bool { return strings.Count(d.log.String(), "the addresses are still ours") == 2 }, why)
+	must(t, d.cmd.Process.Signal(syscall.SIGTERM))
+	_ = d.cmd.Wait()
+	if readAll(told) != "start one\nstart one\nend one\n" {
+		t.Errorf("told again\n%s", why())
+	}
+}

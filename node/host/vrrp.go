@@ -148,6 +148,7 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 		if len(found.Held) > 0 {
 			log.Info("a worker before this one held addresses", "addresses", len(found.Held), "silent", instant()-found.Alive)
 			e.adopted = true
+			found.Untold = recoverUntold(cfg.RunDir)
 			m.Step(instant(), found)
 		}
 		if d := onProbation(); d > 0 {
@@ -256,6 +257,9 @@ func (e *elector) setUp(bg context.Context, wg *sync.WaitGroup) (err error) {
 	e.links.stamp = e.install.epoch.Load
 	e.scripts = newScripts(e.log, func(r node.ScriptResult) { e.post(r) })
 	e.scripts.told = func(n notified) { e.post(n) }
+	if e.memory != nil {
+		e.scripts.NoteIn(bg, untoldPath(e.memory.dir), func(err error) { e.post(troubled{"memory of notify scripts", err}) })
+	}
 	e.fifos = &fifos{trouble: e.Trouble, start: e.scripts.Start}
 	e.mailer = newMailer(e.log, func(err error) { e.post(mailResult{err}) })
 	wg.Go(func() { e.links.Run(bg) })
