@@ -51,7 +51,10 @@ func (c *ctx) finishRouter(i *Instance) {
 		c.warnf(i.UseVMAC.Pos, "ignored", "use_vmac", "add: interface NAME", "vrrp_instance %s has no interface that a virtual one could sit on", i.Name)
 		i.UseVMAC = nil
 	}
-	if len(i.UnicastPeers) > 0 && i.UseVMAC != nil && !i.VMACXmitBase.Set {
+	if v := i.UseVMAC; v != nil && v.IPVLAN != "" {
+		c.finishIPVLAN(i, v)
+	}
+	if len(i.UnicastPeers) > 0 && i.UseVMAC != nil && i.UseVMAC.IPVLAN == "" && !i.VMACXmitBase.Set {
 		c.warnf(i.UseVMAC.Pos, "adjusted", "use_vmac", "write: vmac_xmit_base", "with unicast_peer adverts are sent from the base interface, as vmac_xmit_base says")
 		i.VMACXmitBase.V = true
 	}
@@ -241,6 +244,22 @@ func (c *ctx) checkTrackers() {
 	}
 	look(c.facts.fileChecks, files, "track_file", "track_file")
 	look(c.facts.bfdChecks, bfds, "name", "bfd_instance")
+}
+
+// finishIPVLAN judges use_ipvlan.
+func (c *ctx) finishIPVLAN(i *Instance, v *VMAC) {
+	const kw = "use_ipvlan"
+	switch six := i.Family.V == 6; {
+	case !v.Addr.IsValid() && !six:
+		c.errorf(v.Pos, "missing-value", kw, "write: use_ipvlan ADDRESS/LENGTH, with an address of this director alone", "an IPv4 ipvlan needs an address, from which adverts are sent; keepalived puts vrrp_instance %s in fault", i.Name)
+	case v.Addr.IsValid() && v.Addr.Addr().Is6() != six:
+		c.errorf(v.Pos, "mixed-families", kw, "write an address of the family of the virtual_ipaddress", "%s is not of the family of the addresses (IPv%d)", v.Addr, i.Family.V)
+	}
+	for _, o := range c.cfg.Instances {
+		if w := o.UseVMAC; o != i && w != nil && w.IPVLAN != "" && o.Interface.V == i.Interface.V && w.IPVLAN != v.IPVLAN && i.Name > o.Name {
+			c.errorf(v.Pos, "bad-value", kw, "write the same mode for both", "all ipvlans on %s have one mode, and that of vrrp_instance %s is %s", i.Interface.V, o.Name, w.IPVLAN)
+		}
+	}
 }
 
 // checkTrackGroups finds static lines that name a track_group nobody defines.

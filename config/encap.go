@@ -72,7 +72,7 @@ func (l *lineWords) encap(opt word) (e Encap, ok bool) {
 	for l.more() && contains(encapWords[e.Type], l.peek()) {
 		w = l.words[l.i]
 		l.i++
-		ok = true
+		var ok bool
 		switch w.text {
 		case "src", "dst":
 			var x word

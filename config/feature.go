@@ -22,7 +22,7 @@ var features = []feature{
 	{name: "source-address", done: true, level: Error, why: "adverts would come from the first address of the interface"},
 	{name: "mcast-group", done: true, level: Error, why: "adverts would be sent to 224.0.0.18 or ff02::12"},
 	{name: "ipv6", done: true, level: Error, why: "the address would be left out"},
-	{name: "ipvlan", level: Error, why: "the addresses would be put on the interface itself"},
+	{name: "ipvlan", done: true, level: Error, why: "the addresses would be put on the interface itself"},
 	{name: "vmac", done: true, level: Error, why: "the address would be answered for with the MAC address of the interface"},
 	{name: "auth-ah", done: true, level: Error, why: "adverts would be sent without it, and other routers would discard them"},
 	{name: "auth-hmac", level: Error, why: "adverts would be sent without it, and other routers would discard them"},

@@ -105,7 +105,7 @@ func example(k *keyword) (good, bad string) {
 	case "vmac":
 		return "vrrp.9", "vrrp.9 zz:zz:zz:zz:zz"
 	case "ipvlan":
-		return "ipv9 bridge", "a_much_too_long_name"
+		return "ipv9 10.0.0.9/24 bridge", "a_much_too_long_name"
 	case "hmackey":
 		return "1 hex:00", "300 x"
 	case "netmask":

@@ -49,13 +49,17 @@ type Peer struct {
 	Pos    Pos
 }
 
-// VMAC is use_vmac: adverts and addresses use the virtual MAC address of the VRID.
+// VMAC is use_vmac: adverts and addresses use the virtual MAC address of the VRID. Or it is use_ipvlan: the addresses are on an interface
+// of their own, with the MAC address of the one below.
 type VMAC struct {
 	Name    string // of the interface; empty: vrrp.VRID
 	MAC     string // empty: that of the RFC
 	Group   string
 	Netlink bool // netlink_notify_msg
-	Pos     Pos
+	// IPVLAN is bridge, private or vepa; empty: use_vmac.
+	IPVLAN string
+	Addr   netip.Prefix // of the ipvlan: adverts come from it; may be invalid with IPv6
+	Pos    Pos
 }
 
 // Option is a word of a line with its value, for what has no field of its own.

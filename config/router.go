@@ -193,6 +193,10 @@ func vmac(c *ctx, s *stmt) {
 			return
 		}
 	}
+	if old := c.inst.UseVMAC; old != nil && old.IPVLAN != "" {
+		c.errorf(s.pos, "duplicate-keyword", kw, "delete one of the two", "vrrp_instance %s has a virtual interface at %s already: use_vmac and use_ipvlan exclude each other", c.inst.Name, old.Pos)
+		return
+	}
 	c.inst.UseVMAC = v
 }
 
@@ -211,23 +215,56 @@ func isMAC(s string) bool {
 	return strings.IndexByte("13579bdfBDF", last) < 0 // the group bit
 }
 
-// ipvlan reads [[name] IF] [IP] [bridge|private|vepa] [group G]; it is checked only.
+// ipvlan reads [[name] IF] [IP] [bridge|private|vepa] [group G].
 func ipvlan(c *ctx, s *stmt) {
 	const kw = "use_ipvlan"
+	v := &VMAC{IPVLAN: "bridge", Pos: s.pos}
+	mode := false
 	for k := 1; k < len(s.words); k++ {
-		switch w := s.words[k]; w.text {
+		w := s.words[k]
+		switch w.text {
 		case "bridge", "private", "vepa":
+			if mode {
+				c.bad(w, kw, "write one of bridge, private and vepa", fmt.Errorf("the mode is %s already", v.IPVLAN))
+				return
+			}
+			v.IPVLAN, mode = w.text, true
+			continue
 		case "name", "group":
 			if k++; k == len(s.words) {
 				c.errorf(w.pos, "missing-value", kw, "write: "+w.text+" NAME", "%s needs a name", w.text)
 				return
 			}
+			if w.text == "group" {
+				v.Group = s.words[k].text
+				continue
+			}
+			w = s.words[k]
 		default:
-			addr, _, _ := strings.Cut(w.text, "/")
-			if !isAddr(addr) && !c.ifname(w, kw) {
-				return
+			if addr, _, _ := strings.Cut(w.text, "/"); isAddr(addr) {
+				p, ok := c.prefix(w, kw)
+				if !ok {
+					return
+				}
+				if v.Addr.IsValid() {
+					c.bad(w, kw, "write one address", fmt.Errorf("it has the address %s already", v.Addr))
+					return
+				}
+				v.Addr = p
+				continue
 			}
 		}
+		if v.Name != "" {
+			c.bad(w, kw, "write: use_ipvlan [NAME] [ADDRESS/LENGTH] [bridge|private|vepa]", fmt.Errorf("does not understand %q", shorten(w.text)))
+			return
+		}
+		if v.Name = w.text; !c.ifname(w, kw) {
+			return
+		}
 	}
-	*c.into = append(*c.into, Setting{Block: "vrrp_instance", Owner: c.owner, Keyword: kw, Values: texts(s.words[1:]), Pos: s.pos})
+	if old := c.inst.UseVMAC; old != nil {
+		c.errorf(s.pos, "duplicate-keyword", kw, "delete one of the two", "vrrp_instance %s has a virtual interface at %s already: use_vmac and use_ipvlan exclude each other", c.inst.Name, old.Pos)
+		return
+	}
+	c.inst.UseVMAC = v
 }

@@ -39,8 +39,11 @@ func multicastGroup(c *config.Instance, g *config.Global) netip.Addr {
 	return netip.Addr{}
 }
 
-// configuredSource is unicast_src_ip or mcast_src_ip.
+// configuredSource is unicast_src_ip or mcast_src_ip, or the address of an ipvlan.
 func (i *instance) configuredSource() (netip.Addr, bool) {
+	if v := i.cfg.UseVMAC; v != nil && v.IPVLAN != "" && v.Addr.IsValid() && !i.is6() {
+		return v.Addr.Addr(), true
+	}
 	set := i.cfg.McastSrcIP
 	if len(i.cfg.UnicastPeers) > 0 && i.cfg.UnicastSrcIP.Set {
 		set = i.cfg.UnicastSrcIP

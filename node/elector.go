@@ -339,7 +339,7 @@ func (e *Elector) keepWanted(from int) {
 // listen tells the driver which sockets an interface needs, if that has changed.
 func (e *Elector) listen(l *link) {
 	var want []Socket
-	tap := slices.ContainsFunc(e.vmacs, func(v VMAC) bool { return v.Parent == l.Name })
+	tap := slices.ContainsFunc(e.vmacs, func(v VMAC) bool { return v.Parent == l.Name && v.IPVLAN == "" })
 	for _, i := range e.instances {
 		s := i.socket()
 		s.Tap = s.Group.IsValid() && tap

@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,8 @@ type VMAC struct {
 	IPv6     bool   // it carries IPv6 addresses; one for IPv4 must not even have a link-local one
 	Group    string // link group, empty: none
 	Instance string
+	IPVLAN   string       // mode of an ipvlan, which has the Ethernet address of its parent; empty: a macvlan
+	Addr     netip.Prefix // an address that it has all the time, not valid: none
 }
 
 // VMACs says which virtual interfaces the host is to have from now on, in a fixed order. One that is there already, and as
@@ -116,7 +119,11 @@ func nameVMACs(c *config.Config) (names map[*config.Instance]vmacNames, list []V
 			if n.own = v.Name; n.own == "" {
 				n.own = free(prefix, i.VRID.V, is6(i))
 			}
-			list = append(list, VMAC{Name: n.own, Parent: i.Interface.V, MAC: virtualMAC(i, is6(i)), IPv6: is6(i), Group: v.Group, Instance: i.Name})
+			own := VMAC{Name: n.own, Parent: i.Interface.V, MAC: virtualMAC(i, is6(i)), IPv6: is6(i), Group: v.Group, Instance: i.Name}
+			if v.IPVLAN != "" {
+				own.MAC, own.IPVLAN, own.Addr = [6]byte{}, v.IPVLAN, v.Addr
+			}
+			list = append(list, own)
 		}
 		for _, a := range slices.Concat(i.VIPs, i.ExcludedVIPs) {
 			dev := n.dev(i, a)
@@ -158,7 +165,7 @@ func (i *instance) onVMAC(a config.Address) bool {
 
 // transmitMAC is the Ethernet address of adverts; zero: that of the interface.
 func (i *instance) transmitMAC() [6]byte {
-	if i.names.own == "" || i.cfg.VMACXmitBase.V {
+	if i.names.own == "" || i.cfg.VMACXmitBase.V || i.cfg.UseVMAC.IPVLAN != "" {
 		return [6]byte{}
 	}
 	return i.virtualMAC()

@@ -22,7 +22,7 @@
 //     (who else is there), scripts.go and spawn.go (track and notify scripts), trackfiles.go and trackprocs.go
 //     (what else is tracked), fifo.go and mail.go. What may take
 //     long goes through installer.go, a queue beside the loop: addresses.go, routes.go, rules.go with iproute.go's names
-//     (netlink), firewall.go (no_accept), vmac.go (use_vmac), announcer.go with arp.go and announce.go (gratuitous ARP, neighbour advertisements), memory.go. wishes.go tries again what
+//     (netlink), firewall.go (no_accept), vmac.go (use_vmac and use_ipvlan), announcer.go with arp.go and announce.go (gratuitous ARP, neighbour advertisements), memory.go. wishes.go tries again what
 //     failed and, when pathwatch.go or a link says so, whether all routes and rules are still there. dump.go and dumproutes.go write keepalived's files.
 //
 //  6. checker.go: RunChecker drives node.Services with package checker/probe and package ipvs/kernel.

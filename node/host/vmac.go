@@ -129,14 +129,17 @@ func makeVMAC(v node.VMAC) error {
 	}
 	is, err := netlink.LinkByName(v.Name)
 	if err == nil {
-		m, ok := is.(*netlink.Macvlan)
-		same := ok && m.ParentIndex == parent.Attrs().Index && m.HardwareAddr.String() == node.MAC(v.MAC)
+		same := sameVMAC(is, v, parent.Attrs().Index)
 		switch ours := strings.HasPrefix(is.Attrs().Alias, vmacAlias); {
 		case same && is.Attrs().RawFlags&unix.IFF_UP != 0 && ours:
 			return nil
 		case same: // made by hand, or by a worker that was killed at that instant
 		case !ours:
-			return fail(fmt.Errorf("there is an interface of that name already, which is none with Ethernet address %s on %s: give use_vmac another name, or delete it", node.MAC(v.MAC), v.Parent))
+			what := "none with Ethernet address " + node.MAC(v.MAC)
+			if v.IPVLAN != "" {
+				what = "no ipvlan in mode " + v.IPVLAN
+			}
+			return fail(fmt.Errorf("there is an interface of that name already, which is %s on %s: give it another name in the configuration, or delete it", what, v.Parent))
 		default: // by an earlier configuration
 			if err := netlink.LinkDel(is); err != nil {
 				return fail(err)
@@ -148,14 +151,13 @@ func makeVMAC(v node.VMAC) error {
 	}
 	if is == nil {
 		attrs := netlink.NewLinkAttrs()
-		attrs.Name, attrs.ParentIndex, attrs.HardwareAddr = v.Name, parent.Attrs().Index, net.HardwareAddr(v.MAC[:])
+		attrs.Name, attrs.ParentIndex = v.Name, parent.Attrs().Index
 		if v.Group != "" {
 			if attrs.Group, err = iprouteNumber("group", v.Group); err != nil {
 				return fail(fmt.Errorf("group %w", err))
 			}
 		}
-		// Private: two of them on one host are no neighbours of each other.
-		if err := netlink.LinkAdd(&netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_PRIVATE}); err != nil {
+		if err := addVMAC(v, attrs); err != nil {
 			return fail(err)
 		}
 		if is, err = netlink.LinkByName(v.Name); err != nil {
@@ -163,11 +165,50 @@ func makeVMAC(v node.VMAC) error {
 		}
 	}
 	err = errors.Join(netlink.LinkSetAlias(is, vmacAlias+v.Instance), vmacSysctls(v), netlink.LinkSetUp(is))
+	if v.Addr.IsValid() {
+		a := &netlink.Addr{IPNet: &net.IPNet{IP: v.Addr.Addr().AsSlice(), Mask: net.CIDRMask(v.Addr.Bits(), v.Addr.Addr().BitLen())}}
+		if v.IPv6 {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		err = errors.Join(err, netlink.AddrReplace(is, a))
+	}
 	if err != nil {
 		return fail(err)
 	}
 	waitUp(v.Name, parent)
 	return nil
+}
+
+var ipvlanModes = map[string]netlink.IPVlanFlag{"bridge": netlink.IPVLAN_FLAG_BRIDGE, "private": netlink.IPVLAN_FLAG_PRIVATE, "vepa": netlink.IPVLAN_FLAG_VEPA}
+
+// sameVMAC says whether an interface is what is wanted, whoever made it.
+func sameVMAC(is netlink.Link, v node.VMAC, parent int) bool {
+	if is.Attrs().ParentIndex != parent {
+		return false
+	}
+	if l, ok := is.(*netlink.IPVlan); ok {
+		return v.IPVLAN != "" && l.Mode == netlink.IPVLAN_MODE_L2 && l.Flag == ipvlanModes[v.IPVLAN]
+	}
+	m, ok := is.(*netlink.Macvlan)
+	return ok && v.IPVLAN == "" && m.HardwareAddr.String() == node.MAC(v.MAC)
+}
+
+func addVMAC(v node.VMAC, attrs netlink.LinkAttrs) error {
+	kind := "macvlan"
+	var l netlink.Link
+	if v.IPVLAN != "" {
+		kind = "ipvlan"
+		l = &netlink.IPVlan{LinkAttrs: attrs, Mode: netlink.IPVLAN_MODE_L2, Flag: ipvlanModes[v.IPVLAN]}
+	} else {
+		attrs.HardwareAddr = net.HardwareAddr(v.MAC[:])
+		// Private: two of them on one host are no neighbours of each other.
+		l = &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_PRIVATE}
+	}
+	err := netlink.LinkAdd(l)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("%w: this kernel has no %s (modprobe %s), or %s is of a kind that cannot have one", err, kind, kind, v.Parent)
+	}
+	return err
 }
 
 // waitUp gives a new interface time to be up; that it is not, others tell.
@@ -188,8 +229,10 @@ func vmacSysctls(v node.VMAC) error {
 	list := []setting{
 		{own("ipv4", "arp_ignore"), "1"}, {own("ipv4", "arp_filter"), "0"}, {own("ipv4", "accept_local"), "1"},
 		{own("ipv4", "promote_secondaries"), "1"}, {own("ipv4", "rp_filter"), "0"},
-		{filepath.Join("/proc/sys/net/ipv4/conf", v.Parent, "arp_ignore"), "1"},
-		{filepath.Join("/proc/sys/net/ipv4/conf", v.Parent, "arp_filter"), "1"},
+	}
+	if v.IPVLAN == "" { // an ipvlan answers with the Ethernet address of its parent anyhow
+		list = append(list, setting{filepath.Join("/proc/sys/net/ipv4/conf", v.Parent, "arp_ignore"), "1"},
+			setting{filepath.Join("/proc/sys/net/ipv4/conf", v.Parent, "arp_filter"), "1"})
 	}
 	if all, _ := os.ReadFile("/proc/sys/net/ipv4/conf/all/rp_filter"); strings.TrimSpace(string(all)) == "1" {
 		list[4].value = "2" // the greater of the two holds: loose rather than strict
