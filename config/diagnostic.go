@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -97,7 +98,8 @@ func (ds Diagnostics) Format(w io.Writer, src Source) error {
 			return err
 		}
 		if text, ok := sourceLine(files, src, d.Pos); ok {
-			if _, err := fmt.Fprintf(w, "  %s\n  %s\n", printable(text), caret(text, d.Column)); err != nil {
+			text, column := window(text, d.Column)
+			if _, err := fmt.Fprintf(w, "  %s\n  %s\n", printable(text), caret(text, column)); err != nil {
 				return err
 			}
 		}
@@ -133,10 +135,31 @@ func sourceLine(files map[string][]string, src Source, p Pos) (string, bool) {
 		return "", false
 	}
 	text := strings.TrimRight(lines[p.Line-1], "\r")
-	if len(text) > maxShown {
-		return "", false // a line nobody can read in a terminal: the position must do
-	}
 	return text, strings.TrimSpace(text) != ""
+}
+
+// window cuts a line that nobody can read in a terminal to what stands around a column.
+func window(text string, column int) (string, int) {
+	if len(text) <= maxShown {
+		return text, column
+	}
+	const before, after, more = 60, 100, "..."
+	column = min(column, len(text)+1)
+	from, to := max(0, column-1-before), min(len(text), column-1+after)
+	for from > 0 && !utf8.RuneStart(text[from]) {
+		from--
+	}
+	for to < len(text) && !utf8.RuneStart(text[to]) {
+		to++
+	}
+	cut, at := text[from:to], column-from
+	if from > 0 {
+		cut, at = more+cut, at+len(more)
+	}
+	if to < len(text) {
+		cut += more
+	}
+	return cut, at
 }
 
 // printable replaces what could steer a terminal: a configuration file is foreign text.
@@ -150,7 +173,8 @@ func printable(s string) string {
 }
 
 // caret returns the line to print below text: blanks (tabs kept, so that both lines
-// align whatever the tab width) and ^~~~ as long as the word at column, counted in runes.
+// align whatever the tab width) and ^~~~ as long as the word at column, counted in the
+// cells of a terminal.
 func caret(text string, column int) string {
 	i := min(column-1, len(text))
 	var b strings.Builder
@@ -158,12 +182,36 @@ func caret(text string, column int) string {
 		if r == '\t' {
 			b.WriteByte('\t')
 		} else {
-			b.WriteByte(' ')
+			b.WriteString(strings.Repeat(" ", cells(r)))
 		}
 	}
+	wide := 0
+	for _, r := range wordAt(text[i:]) {
+		wide += cells(r)
+	}
 	b.WriteByte('^')
-	b.WriteString(strings.Repeat("~", max(0, utf8.RuneCountInString(wordAt(text[i:]))-1)))
+	b.WriteString(strings.Repeat("~", max(0, wide-1)))
 	return b.String()
+}
+
+// wideRunes take two cells of a terminal (Unicode 16, EastAsianWidth.txt: W and F, the blocks of text).
+var wideRunes = [][2]rune{{0x1100, 0x115f}, {0x2e80, 0x303e}, {0x3041, 0xa4cf}, {0xac00, 0xd7a3}, {0xf900, 0xfaff}, {0xfe30, 0xfe6f},
+	{0xff00, 0xff60}, {0xffe0, 0xffe6}, {0x1f300, 0x1f64f}, {0x1f900, 0x1f9ff}, {0x20000, 0x3fffd}}
+
+// cells is how much room a character takes in a terminal.
+func cells(r rune) int {
+	if r < wideRunes[0][0] && !unicode.Is(unicode.Mn, r) {
+		return 1
+	}
+	if unicode.Is(unicode.Mn, r) {
+		return 0
+	}
+	for _, w := range wideRunes {
+		if r >= w[0] && r <= w[1] {
+			return 2
+		}
+	}
+	return 1
 }
 
 // wordAt returns the word that starts s, quotes included.

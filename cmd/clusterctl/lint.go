@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -176,7 +177,7 @@ func (c *cli) checkCmd() *cobra.Command {
 			case "json":
 				err = c.Print(map[string]any{"diagnostics": findings(all)}, nil)
 			case "sarif":
-				err = c.Print(sarif(all), nil)
+				err = c.Print(sarif(all, src), nil)
 			}
 			if err == nil && bad {
 				return console.ExitCode(api.CodeInvalid.ExitCode())
@@ -237,8 +238,23 @@ func (c *cli) show(w io.Writer, ds config.Diagnostics, src config.Source) {
 	_ = b.Flush()
 }
 
-// sarif is the Static Analysis Results Interchange Format 2.1.0 (OASIS), as far as code hosting sites read it.
-func sarif(ds config.Diagnostics) any {
+// sarif is the Static Analysis Results Interchange Format 2.1.0 (OASIS), as far as code hosting sites read it. Its columns count
+// UTF-16 units (3.14.17), its places are URIs.
+func sarif(ds config.Diagnostics, src config.Source) any {
+	texts := map[string][]string{}
+	column := func(d config.Diagnostic) int {
+		lines, ok := texts[d.File]
+		if !ok {
+			if b, err := src.ReadFile(d.File); err == nil {
+				lines = strings.Split(string(b), "\n")
+			}
+			texts[d.File] = lines
+		}
+		if d.Line > len(lines) || d.Column-1 > len(lines[d.Line-1]) {
+			return d.Column
+		}
+		return 1 + units(lines[d.Line-1][:d.Column-1])
+	}
 	type object = map[string]any
 	rules, seen := []object{}, map[string]bool{}
 	results := []object{}
@@ -254,11 +270,11 @@ func sarif(ds config.Diagnostics) any {
 		if f.Hint != "" {
 			text += "; " + f.Hint
 		}
-		place := object{"artifactLocation": object{"uri": f.File}}
+		place := object{"artifactLocation": object{"uri": (&url.URL{Path: f.File}).String()}}
 		if f.Line > 0 {
 			region := object{"startLine": f.Line}
 			if f.Column > 0 {
-				region["startColumn"] = f.Column
+				region["startColumn"] = column(ds[i])
 			}
 			place["region"] = region
 		}
@@ -269,8 +285,9 @@ func sarif(ds config.Diagnostics) any {
 		"$schema": "https://json.schemastore.org/sarif-2.1.0.json",
 		"version": "2.1.0",
 		"runs": []object{{
-			"tool":    object{"driver": object{"name": "clusterctl check", "version": buildinfo.Version, "rules": rules}},
-			"results": results,
+			"columnKind": "utf16CodeUnits",
+			"tool":       object{"driver": object{"name": "clusterctl check", "version": buildinfo.Version, "rules": rules}},
+			"results":    results,
 		}},
 	}
 }
