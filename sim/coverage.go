@@ -79,6 +79,7 @@ func (s *Session) Coverage() map[string]int {
 	}
 	n["a push finds its own earlier attempt"] += s.w.found
 	n["a member is brought up to date by a snapshot"] += s.w.installed
+	n["a director is asked for what another one acknowledged"] += s.w.reads
 	for _, h := range s.w.members {
 		n["a torn log is read again"] += h.disk.torn
 	}
@@ -99,7 +100,7 @@ func Sometimes() []string {
 		"a restarted daemon adopts its addresses", "two owners that do not hear each other", "two owners for longer than VRRP needs",
 		"the owner changes and a client notices nothing", "a client is without service", "a push reaches a member", "a push is refused without a majority",
 		"another director leads the store", "a full disk stops a store", "a torn log is read again", "a member is brought up to date by a snapshot",
-		"a push finds its own earlier attempt", "an IPv6 VIP has an owner again",
+		"a push finds its own earlier attempt", "a director is asked for what another one acknowledged", "an IPv6 VIP has an owner again",
 		"a slow line drops frames", "a switch withholds adverts from who has not asked",
 		"check.up", "check.down", "an owner has no real server left", "a client meets a dead real server", "a killed daemon's successor knows which servers were down",
 	}

@@ -8,6 +8,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"quorate/cluster"
+	"quorate/cluster/replica"
 	"quorate/sim/wire"
 )
 
@@ -19,6 +20,7 @@ import (
 //	on a majority   of disks, synced, is every entry that anybody applies: before that nobody may be told that it is safe
 //	never lost      what was acknowledged is in that log
 //	never given up  a store ends with its daemon or its disk, not of itself
+//	never stale     a read that begins after a write was acknowledged has it, whoever is asked
 //	never back      a director activates committed generations only, and none that is older than the one it runs
 type storeJudge struct {
 	broken int
@@ -161,14 +163,29 @@ func (d *disk) entry(index uint64) *raftpb.Entry {
 // acknowledged notes a promise.
 func (j *judge) acknowledged(m *storeMember, key, id string) {
 	j.store.acked = append(j.store.acked, acked{key, id})
-	j.kept(m, len(j.store.acked)-1)
+	j.kept(m, j.store.acked[len(j.store.acked)-1:])
 }
 
-// kept looks whether what was promised, from the given one on, is in what a member holds.
-func (j *judge) kept(m *storeMember, from int) {
-	for _, a := range j.store.acked[from:] {
+// kept looks whether what was promised is in what a member holds.
+func (j *judge) kept(m *storeMember, list []acked) {
+	for _, a := range list {
 		if kv, ok := m.rep.KV().Get(a.key); !ok || !bytes.Contains(kv.Value, []byte(a.id)) {
-			j.violated("%s, which was acknowledged, is not in what %s holds", a.id, m.h.Name)
+			j.violated("%s %s, which was acknowledged, is not in what %s holds", a.key, a.id, m.h.Name)
+		}
+	}
+}
+
+// readBack asks every other member for what was acknowledged last. Who cannot say, for want of a majority, says so; who answers must have it.
+func (j *judge) readBack(writer *storeMember) {
+	last := j.store.acked[len(j.store.acked)-1:]
+	for _, h := range j.w.members {
+		if m := h.store; m != nil && m != writer {
+			m.ask(func(id cluster.RequestID) replica.Event { return replica.Read{ID: id} }, func(a replica.Answer) {
+				if a.Err == nil {
+					j.w.reads++
+					j.kept(m, last)
+				}
+			})
 		}
 	}
 }
@@ -230,7 +247,7 @@ func (j *judge) agreed() (lines []string, ok bool) {
 			return []string{fmt.Sprintf("L1 store: VIOLATED: %s has applied %d under leader %d, %s %d under %d", h.Name, st.Applied, st.Leader, up[0].Name, first.Applied, first.Leader)}, false
 		}
 		was := j.store.broken
-		if j.kept(h.store, 0); j.store.broken > was {
+		if j.kept(h.store, j.store.acked); j.store.broken > was {
 			return []string{fmt.Sprintf("L1 store: VIOLATED: %s has lost what was acknowledged", h.Name)}, false
 		}
 		kv, _ := h.store.rep.KV().Get(cluster.KeyActive)

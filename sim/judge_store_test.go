@@ -102,7 +102,7 @@ func TestStormsEndTheRun(t *testing.T) {
 				w.after(100*time.Microsecond, again)
 			}
 			w.after(0, again)
-		}, "d2 has sent 5001 messages of the store within"},
+		}, "has sent 5001 messages of the store within"},
 		{"a store that is always behind", func(w *World) {
 			m := w.Host("d1").store
 			w.after(0, func() {

@@ -66,7 +66,7 @@ func verbs() []verb {
 		{"conf", "conf NODE…  (input: keepalived.conf)", "gives nodes their file: starts a daemon that never ran, reloads a running one; a stopped one reads it when it starts", true, (*Session).verbConf},
 		{"stage", "stage NODE…  (input: keepalived.conf)", "tells running daemons which configuration is about to be activated", true, (*Session).verbStage},
 		{"push", "push [at=d2] [spread=200ms]  (input: keepalived.conf)", "pushes it, to a director that reaches a majority or to the one named: staged, committed through the replicated store, then activated by each member at its own moment within spread; the time line tells what becomes of it", true, (*Session).verbPush},
-		{"put", "put KEY VALUE [at=d2]", "writes a key into the replicated store without any condition; what was acknowledged must never be lost", false, (*Session).verbPut},
+		{"put", "put KEY VALUE [at=d2]", "writes a key into the replicated store without any condition; what was acknowledged must never be lost, and whoever is asked after that must have it", false, (*Session).verbPut},
 		{"disk", "disk NODE full|ok|slow=500ms|crash=kept|crash=torn|crash=lost|crash=chance", "what a director's disk does from now on: refuses writes, works (a store that has failed is opened again), takes long, or what becomes of the write during which the power fails", true, (*Session).verbDisk},
 		{"load", "load CLIENT VIP[:PORT] [every=20ms]", "makes a client ask a VIP for an answer at a steady rate: an echo, or with a port a connection and one question each time", false, (*Session).verbLoad},
 		{"run", "run 3s", "lets time pass and prints what happens", false, (*Session).verbRun},

@@ -9,7 +9,8 @@ import (
 	"quorate/sim/wire"
 )
 
-// verbPut writes a key without any condition: what a store does with it shows whether it executes every entry once.
+// verbPut writes a key without any condition: what a store does with it shows whether it executes every entry once. Once it is acknowledged every other
+// director is asked for it.
 func (s *Session) verbPut(args []arg, _ string) (string, error) {
 	if len(args) < 2 || args[0].op != "" || args[1].op != "" {
 		return "", errors.New("expected a key and a value")
@@ -57,6 +58,7 @@ func (s *Session) verbPut(args []arg, _ string) (string, error) {
 			}
 			w.note(m.h.Name, EventStore, fmt.Sprintf("put %s: done, revision %d", key, a.Result.Rev))
 			w.judge.acknowledged(m, key, "")
+			w.judge.readBack(m)
 		})
 	})
 	return "", nil

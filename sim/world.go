@@ -100,6 +100,7 @@ type World struct {
 	refused int // of them, for want of a majority
 	// found are pushes that found an earlier attempt of theirs, installed members that were brought up to date by a snapshot.
 	found, installed int
+	reads            int // that were answered after a put
 	// spread is within which time members activate what a push of that id has brought.
 	spread map[string]time.Duration
 	// includes is where generations find the files they include; nil: nowhere.
