@@ -314,7 +314,8 @@ func (d *Decoder) conflict(r *router, p *packet, owner *run, theirs side) {
 	p.told = true
 	var c *conflict
 	for i := len(d.conflicts) - 1; i >= max(0, len(d.conflicts)-4*maxSpeakers); i-- {
-		if o := d.conflicts[i]; o.r == r && o.theirs.src == theirs.src && o.theirs.mac == theirs.mac && o.theirs.vrid == theirs.vrid {
+		// One host that announces many addresses is one conflict.
+		if o := d.conflicts[i]; o.r == r && (o.theirs.src == theirs.src || theirs.vrid == 0) && o.theirs.mac == theirs.mac && o.theirs.vrid == theirs.vrid {
 			c = o
 			break
 		}
@@ -339,6 +340,9 @@ func (d *Decoder) conflict(r *router, p *packet, owner *run, theirs side) {
 	}
 	if len(c.theirs.vips) == 0 {
 		c.theirs.vips = d.list(theirs.vips)
+	} else if theirs.vrid == 0 && len(c.theirs.vips) < 256 && !slices.Contains(c.theirs.vips, theirs.src) {
+		c.theirs.vips = append(c.theirs.vips, theirs.src)
+		d.kept++
 	}
 	c.count++
 	c.last, c.lastN = d.now, p.frame.N

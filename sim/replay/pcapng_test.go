@@ -248,9 +248,12 @@ func TestTwoSides(t *testing.T) {
 		if s >= 8 && s <= 14 {
 			advert(1, s*1000+10, 2, 100, byte(s))
 		}
+		if s == 9 {
+			f.packet(6, 0, 1_700_000_009_020000, arpOf(1, mac2, vip4, vip4), 0)
+		}
 	}
 	lines, s := decode(t, f.b, Options{})
-	if len(lines) != 37 || len(s.Conflicts) != 0 {
+	if len(lines) != 38 || s.Refused != 1 || len(s.Conflicts) != 0 { // what reaches the left side is of the other owner, and no stranger's
 		t.Errorf("%d lines, %+v", len(lines), s.Conflicts)
 	}
 	if len(s.Owners) != 2 || s.Owners[0].Src != "10.0.0.1" || s.Owners[0].Adverts != 20 || s.Owners[0].Interface != "left, right" || s.Owners[0].Ended != "end" ||
@@ -294,6 +297,23 @@ func TestVLANsApart(t *testing.T) {
 	s := d.Summary()
 	if len(s.Owners) != 4 || len(s.Elections) != 4 || len(s.Conflicts)+len(s.TwoOwners)+s.Refused != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestOneStranger: a host that announces all addresses of a router is one conflict.
+func TestOneStranger(t *testing.T) {
+	d := New(Options{})
+	vips := []netip.Addr{vip4, vip4.Next(), vip4.Next().Next()}
+	frames := [][]byte{eth4(1, ip4(addr4, to, 255, 112, message(2, 100, vips...), nil))}
+	for _, v := range vips {
+		frames = append(frames, arpOf(1, mac2, v, v), arpOf(2, mac2, v, v))
+	}
+	for n, b := range frames {
+		d.Frame(Frame{N: n + 1, Time: time.Unix(1000, int64(n)*1000), Link: LinkEthernet, Data: b, Length: len(b)})
+	}
+	s := d.Summary()
+	if len(s.Conflicts) != 1 || s.Conflicts[0].Packets != 6 || !slices.Equal(s.Conflicts[0].Foreign.VIPs, texts(vips)) || s.Conflicts[0].Foreign.MAC != mac2.String() {
+		t.Errorf("%+v", s.Conflicts)
 	}
 }
 

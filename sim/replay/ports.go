@@ -117,16 +117,23 @@ func (d *Decoder) joinPorts(s *Summary) {
 			m.Interface = also(m.Interface, e.run.r.key.port)
 			continue
 		}
-		// A port where nobody was heard before, of a network where that owner was there already.
-		if e.Cause == "first-heard" && slices.ContainsFunc(owners, func(o Owner) bool {
-			return o.Src == e.Owner && of(first(o.Interface), o.Family, o.VRID) == key && o.From.Time.Before(e.At.Time)
+		// A port that was cut off sees an owner that was there already on the others. (That one outranks another is news.)
+		if slices.Contains([]string{"first-heard", "master-down", "priority-zero", "return"}, e.Cause) && slices.ContainsFunc(owners, func(o Owner) bool {
+			return o.Src == e.Owner && of(first(o.Interface), o.Family, o.VRID) == key && o.From.Time.Before(e.At.Time.Add(-sameDatagram)) && !o.To.Time.Before(e.At.Time)
 		}) {
 			continue
 		}
 		elections = append(elections, e)
 	}
-	var conflicts []Conflict
+	conflicts := []Conflict{}
 	for _, c := range s.Conflicts {
+		// Whoever announces an address as its owner, to ports that do not hear its adverts, is no stranger: see two owners.
+		if slices.Equal(c.Reasons, []string{"foreign_owner"}) && c.Foreign.VRID == 0 && slices.ContainsFunc(owners, func(o Owner) bool {
+			return o.MAC == c.Foreign.MAC && of(first(o.Interface), o.Family, o.VRID) == of(c.Interface, c.Family, c.VRID) &&
+				!c.First.Time.Before(o.From.Time.Add(-sameDatagram)) && !c.Last.Time.After(o.To.Time.Add(3*o.interval))
+		}) {
+			continue
+		}
 		at := slices.IndexFunc(conflicts, func(m Conflict) bool {
 			return of(first(m.Interface), m.Family, m.VRID) == of(c.Interface, c.Family, c.VRID) &&
 				m.Foreign.Src == c.Foreign.Src && m.Foreign.MAC == c.Foreign.MAC && m.Foreign.VRID == c.Foreign.VRID && slices.Equal(m.Reasons, c.Reasons)
@@ -167,6 +174,9 @@ func (d *Decoder) joinPorts(s *Summary) {
 			m.To = t.To
 		}
 		m.Seconds = m.To.Time.Sub(m.From.Time).Seconds()
+		if t.Seconds > m.Seconds/2 { // one port saw most of it
+			m.Meaning = t.Meaning
+		}
 	}
 	// Two claims that no port saw side by side, for longer than a change of owner takes to get around.
 	for i, a := range owners {
@@ -202,9 +212,7 @@ func (d *Decoder) joinPorts(s *Summary) {
 	}
 	slices.SortStableFunc(twos, func(a, b TwoOwners) int { return cmp.Compare(a.From.N, b.From.N) })
 	s.Owners, s.Elections = owners, elections
-	if len(conflicts) > 0 {
-		s.Conflicts = conflicts
-	}
+	s.Conflicts = conflicts
 	if len(twos) > 0 {
 		s.TwoOwners = twos
 	}

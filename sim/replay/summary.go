@@ -86,7 +86,7 @@ func (p Party) String() string {
 	if p.Src == "" {
 		return "nobody (no owner was heard)"
 	}
-	s := slices.DeleteFunc([]string{p.MAC, strings.Join(p.VIPs, ", ")}, func(s string) bool { return s == "" })
+	s := slices.DeleteFunc([]string{p.MAC, vipList(p.VIPs)}, func(s string) bool { return s == "" })
 	if len(s) == 0 {
 		return p.Src
 	}

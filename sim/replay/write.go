@@ -105,7 +105,7 @@ func (s Summary) Write(out io.Writer, style Style) error {
 	w.section("Owners", len(s.Owners))
 	for _, o := range s.Owners {
 		w.say("  %s: %v priority %d owned %s\n      %s, %s, ended: %s", id(o.Interface, o.VRID, o.Family),
-			Party{Src: o.Src, MAC: o.MAC}, o.Priority, strings.Join(o.VIPs, ", "), w.span(o.From, o.To), count(o.Adverts, "advert"), o.Ended)
+			Party{Src: o.Src, MAC: o.MAC}, o.Priority, vipList(o.VIPs), w.span(o.From, o.To), count(o.Adverts, "advert"), o.Ended)
 		if o.Foreign {
 			w.say(", foreign")
 		}
@@ -139,7 +139,7 @@ func (s Summary) Write(out io.Writer, style Style) error {
 	}
 	w.section("Two owners", len(s.TwoOwners))
 	for _, t := range s.TwoOwners {
-		vips := strings.Join(t.VIPs, ", ")
+		vips := vipList(t.VIPs)
 		if vips == "" {
 			vips = "different addresses"
 		}
@@ -181,6 +181,14 @@ func (s Summary) short() string {
 	}
 	parts = append(parts, none(changes, "change")+" of owner")
 	return strings.Join(parts, "; ")
+}
+
+// vipList does not fill the screen with addresses.
+func vipList(list []string) string {
+	if len(list) > 9 {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:8], ", "), len(list)-8)
+	}
+	return strings.Join(list, ", ")
 }
 
 // count is "1 packet", "2 packets".
