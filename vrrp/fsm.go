@@ -186,6 +186,9 @@ func (i *Instance) receive(p Packet) {
 	} else {
 		i.masterReceives(p.Src)
 	}
+	if i.master == p.Src {
+		i.masterPrio = i.rx.Priority
+	}
 }
 
 func (i *Instance) rejected(p Packet, err error) {

@@ -17,11 +17,12 @@ type Instance struct {
 	causes   []FaultCause // as told by SetFaults
 	bad      error        // of Validate
 
-	state     State
-	now       time.Duration
-	since     time.Duration // of the last transition
-	masterInt time.Duration // Active_Adver_Interval: ours, or learned (v3)
-	master    netip.Addr
+	state      State
+	now        time.Duration
+	since      time.Duration // of the last transition
+	masterInt  time.Duration // Active_Adver_Interval: ours, or learned (v3)
+	masterPrio uint8         // in the latest advert of master
+	master     netip.Addr
 
 	// BACKUP
 	downAt    timer
@@ -118,6 +119,17 @@ func (i *Instance) Priority() uint8 { return i.prio }
 
 // Master returns the owner now known: ourselves when MASTER, invalid when nobody was heard.
 func (i *Instance) Master() netip.Addr { return i.master }
+
+// MasterPriority returns the priority in the latest advert of the owner that a backup hears; 0 in any other state (keepalived 2.2.7, measured).
+func (i *Instance) MasterPriority() uint8 {
+	if i.state != Backup || !i.master.IsValid() {
+		return 0
+	}
+	return i.masterPrio
+}
+
+// MasterInterval returns the owner's interval: ours, or learned (version 3).
+func (i *Instance) MasterInterval() time.Duration { return i.masterInt }
 
 // Config returns the configuration in force; its slices must not be changed.
 func (i *Instance) Config() Config { return i.cfg }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -129,7 +130,7 @@ func dataOf(d node.Detail) dataJSON {
 		GARPRefreshRepeat: c.GARPMasterRefreshRepeat.V, GARPLowerDelay: c.GARPLowerPrioDelay.V.Seconds(), GARPLowerRepeat: c.GARPLowerPrioRepeat.V,
 		LowerPrioNoAdvert: bit[c.LowerPrioNoAdvert.V], HigherPrioSend: bit[c.HigherPrioSendAdvert.V],
 		VRID: c.VRID.V, BasePriority: c.Priority.V, EffectivePriority: d.Status.Priority, VIPSet: len(d.Held) > 0, PromoteSecondaries: c.PromoteSecondaries.V,
-		AdverInt: c.AdvertInt.V.Seconds(), MasterAdverInt: c.AdvertInt.V.Seconds(), Accept: bit[c.Accept.V], NoPreempt: c.NoPreempt.V,
+		AdverInt: c.AdvertInt.V.Seconds(), MasterAdverInt: d.MasterInterval.Seconds(), MasterPriority: int(d.MasterPriority), Accept: bit[c.Accept.V], NoPreempt: c.NoPreempt.V,
 		PreemptDelay: c.PreemptDelay.V.Seconds(), State: stateNumber(d.Status.State), WantState: stateNumber(d.Status.State), Version: c.Version.V,
 		SMTPAlert: c.SMTPAlert.V, NotifyDeleted: c.NotifyDeleted != nil,
 		ScriptMaster: quoted(c.NotifyMaster), ScriptBackup: quoted(c.NotifyBackup), ScriptFault: quoted(c.NotifyFault), ScriptStop: quoted(c.NotifyStop), Script: quoted(c.Notify),
@@ -183,7 +184,7 @@ func addressLines(d node.Detail, list []config.Address, first int) []string {
 }
 
 // render makes the text of a dump.
-func (k Dump) render(list []node.Detail) ([]byte, error) {
+func (k Dump) render(list []node.Detail, heard []node.HeardRouter) ([]byte, error) {
 	switch k {
 	case DumpJSON:
 		out := make([]instanceJSON, 0, len(list))
@@ -203,6 +204,7 @@ func (k Dump) render(list []node.Detail) ([]byte, error) {
 	for _, d := range list {
 		writeData(&b, d)
 	}
+	writeHeard(&b, list, heard)
 	return []byte(b.String()), nil
 }
 
@@ -239,6 +241,12 @@ func writeData(b *strings.Builder, d node.Detail) {
 	if d.Status.Master.IsValid() {
 		line("Master router = %s", d.Status.Master)
 	}
+	if d.MasterPriority > 0 {
+		line("Master priority = %d", d.MasterPriority)
+	}
+	if o.Version == 3 {
+		line("Master advert int = %.2f sec", d.MasterInterval.Seconds())
+	}
 	line("Advert interval = %v", time.Duration(o.AdverInt*float64(time.Second)))
 	line("Preempt = %s", map[bool]string{true: "disabled", false: "enabled"}[o.NoPreempt])
 	if o.AuthType > 0 {
@@ -257,10 +265,41 @@ func writeData(b *strings.Builder, d node.Detail) {
 	}
 }
 
+// writeHeard lists who else sends adverts, which a director without a cluster has nowhere else to show: what clusterctl vrid list shows of one.
+func writeHeard(b *strings.Builder, ours []node.Detail, heard []node.HeardRouter) {
+	b.WriteString("------< VRRP routers heard >------\n")
+	used := map[string]map[int]bool{}
+	use := func(dev string, vrid int) {
+		if used[dev] == nil {
+			used[dev] = map[int]bool{}
+		}
+		used[dev][vrid] = true
+	}
+	for _, d := range ours {
+		use(d.Config.Interface.V, d.Config.VRID.V)
+	}
+	for _, h := range heard {
+		what := ""
+		switch {
+		case h.Rejected != "":
+			what = ", refused: " + h.Rejected
+		case !h.Ours:
+			what = ", none of ours"
+		}
+		fmt.Fprintf(b, " %s VRID %d: %s (%s) version %d priority %d interval %v auth %s for %s%s, %d adverts, the last at %s\n", h.Interface, h.VRID, h.Address,
+			cmp.Or(h.MAC, "?"), h.Version, h.Priority, h.Interval, h.Auth, cmp.Or(strings.Join(h.VIPs, " "), "no addresses"), what, h.Packets,
+			wall(h.LastAt).Format("15:04:05"))
+		use(h.Interface, h.VRID)
+	}
+	for _, name := range sortedKeys(used) {
+		fmt.Fprintf(b, " %s unused VRIDs: %s\n", name, strings.Trim(fmt.Sprint(node.FreeVRIDs(used[name], 10)), "[]"))
+	}
+}
+
 // write puts a dump where keepalived does: into TMPDIR or /tmp. It replaces the file as a whole, and a link
 // that somebody put there is not followed.
-func (k Dump) write(dir string, list []node.Detail) (string, error) {
-	b, err := k.render(list)
+func (k Dump) write(dir string, list []node.Detail, heard []node.HeardRouter) (string, error) {
+	b, err := k.render(list, heard)
 	if err != nil {
 		return "", err
 	}

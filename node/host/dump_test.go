@@ -12,6 +12,7 @@ import (
 
 	"quorate/config"
 	"quorate/node"
+	"quorate/vrrp"
 )
 
 // TestDump: keys and words of keepalived 2.2.7 for the same configuration, and no password.
@@ -51,7 +52,7 @@ func TestDump(t *testing.T) {
 	must(t, os.WriteFile(precious, []byte("untouched"), 0o600))
 	must(t, os.Symlink(precious, filepath.Join(dir, "keepalived.json"))) // what somebody may do in /tmp
 	for _, k := range []Dump{DumpData, DumpStats, DumpJSON} {
-		path, err := k.write(dir, m.Details())
+		path, err := k.write(dir, m.Details(), m.Census())
 		must(t, err)
 		if text := readAll(path); strings.Contains(text, "hushhush") {
 			t.Errorf("%s shows the password:\n%s", k, text)
@@ -118,7 +119,7 @@ func TestDumpRoutes(t *testing.T) {
 	m.Step(0, node.Link{Name: "eth0", Exists: true, Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}})
 	m.Step(0, node.Link{Name: "vrrp.51", Exists: true, Up: true})
 	m.Step(4*time.Second, node.Tick{})
-	b, err := DumpJSON.render(m.Details())
+	b, err := DumpJSON.render(m.Details(), nil)
 	must(t, err)
 	var got []struct {
 		Data struct {
@@ -135,5 +136,40 @@ func TestDumpRoutes(t *testing.T) {
 		!slices.Equal(d.VRoutes, []string{"prepend 10.77.0.0/16 src 10.9.0.100 via inet 10.9.0.77 dev eth0 proto 18 metric 5", "add blackhole 10.78.0.0/16 table 9 proto 18 no_track"}) ||
 		!slices.Equal(d.VRules, []string{"from 10.77.0.0/16 priority 5 tos 0x0 protocol 18 lookup 9", "from all to 10.1.0.0/16 priority 16384 tos 0x0 fwmark 0x7 protocol 18 lookup 254"}) {
 		t.Errorf("%+v", d)
+	}
+}
+
+// TestDumpBackup: of the owner that a backup hears, what keepalived 2.2.7 printed in the same place, and who else is there, with ids that are free.
+func TestDumpBackup(t *testing.T) {
+	cfg, ds := config.Parse("k.conf", config.Files{"k.conf": "vrrp_instance VI_3 {\n interface eth0\n virtual_router_id 53\n priority 40\n version 3\n advert_int 0.5\n virtual_ipaddress {\n 10.9.0.103\n }\n}\n"},
+		config.Options{})
+	if ds.HasErrors() {
+		t.Fatal(ds)
+	}
+	m := node.NewElector()
+	m.Step(0, node.Configure{Config: cfg})
+	m.Step(0, node.Link{Name: "eth0", Exists: true, Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix("10.9.0.2/24")}})
+	owner, group := netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("224.0.0.18")
+	a := vrrp.Advert{Version: 3, VRID: 53, Priority: 50, Interval: 200 * time.Millisecond, Addrs: []netip.Addr{netip.MustParseAddr("10.9.0.103")}}
+	payload, err := a.Append(nil, owner, group, false)
+	must(t, err)
+	m.Step(time.Second/10, node.Received{Interface: "eth0", Packet: vrrp.Packet{Src: owner, Dst: group, TTL: 255, Payload: payload}})
+	m.Step(time.Second/10, node.Heard{Interface: "eth0", MAC: [6]byte{2, 0, 0, 0, 0, 9}, Src: netip.MustParseAddr("10.9.0.9"), Dst: group, VRID: 50, Version: 2,
+		Priority: 100, Interval: time.Second, Auth: vrrp.AuthPass, VIPs: []netip.Addr{netip.MustParseAddr("10.9.0.200")}, Packets: 3})
+	b, err := DumpJSON.render(m.Details(), nil)
+	must(t, err)
+	for _, want := range []string{`"master_priority":50,`, `"adver_int":0.5,"master_adver_int":0.2,`} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("%s lacks %s", b, want)
+		}
+	}
+	b, err = DumpData.render(m.Details(), m.Census())
+	must(t, err)
+	for _, want := range []string{"   Master router = 10.9.0.1\n   Master priority = 50\n   Master advert int = 0.20 sec\n",
+		"------< VRRP routers heard >------\n eth0 VRID 50: 10.9.0.9 (02:00:00:00:00:09) version 2 priority 100 interval 1s auth pass for 10.9.0.200, none of ours, 3 adverts, the last at ",
+		"\n eth0 unused VRIDs: 1 2 3 4 5 6 7 8 9 10\n"} {
+		if !strings.Contains(string(b), want) {
+			t.Errorf("lacks %q:\n%s", want, b)
+		}
 	}
 }

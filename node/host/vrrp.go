@@ -397,7 +397,7 @@ func (e *elector) take(v any) {
 	case arrived:
 		e.hear(v.fds)
 	case showAll:
-		text, _ := DumpData.render(e.details())
+		text, _ := DumpData.render(e.details(), nil)
 		for line := range strings.Lines(string(text)) {
 			e.log.Info(strings.TrimRight(line, "\n"))
 		}
@@ -422,9 +422,9 @@ func (e *elector) take(v any) {
 
 // dump writes one of keepalived's files, beside the loop.
 func (e *elector) dump(k Dump) {
-	list, log := e.details(), e.log
+	list, heard, log := e.details(), e.census(), e.log
 	go func() {
-		path, err := k.write(os.TempDir(), list)
+		path, err := k.write(os.TempDir(), list, heard)
 		if err != nil {
 			log.Warn("cannot write "+k.String(), "error", err)
 			return
