@@ -297,3 +297,37 @@ func startCapture(t *testing.T, dev string) func(*testing.T) {
 		}
 	}
 }
+
+// A link-local address that comes late, goes, and comes again: FAULT while there is none that can be used (keepalived 2.2.7 does the same).
+func TestLinkLocalComesLater(t *testing.T) {
+	if !inNetns(t) {
+		return
+	}
+	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "eth0"}, PeerName: "far"}))
+	must(t, os.WriteFile("/proc/sys/net/ipv6/conf/eth0/addr_gen_mode", []byte("1"), 0)) // none of the kernel's own
+	eth0, err := netlink.LinkByName("eth0")
+	must(t, err)
+	far, err := netlink.LinkByName("far")
+	must(t, err)
+	must(t, netlink.LinkSetUp(eth0))
+	must(t, netlink.LinkSetUp(far))
+	path := filepath.Join(t.TempDir(), "keepalived.conf")
+	must(t, os.WriteFile(path, []byte("vrrp_instance VI_6 {\ninterface eth0\nvirtual_router_id 61\npriority 200\nadvert_int 0.1\nvirtual_ipaddress {\nfe80::100\n2001:db8::100/64\n}\n}\n"), 0o600))
+	log := runDirectorReload(t, path, nil)
+	fault := func(n int) {
+		t.Helper()
+		eventually(t, 10*time.Second, func() bool {
+			return strings.Count(log.String(), "(VI_6) Entering FAULT STATE") == n && !hasAddress(t, eth0, "2001:db8::100")
+		}, log.String)
+	}
+	fault(1)
+	for k, flags := range []int{0, unix.IFA_F_NODAD} { // the first one is tentative for a while
+		own, err := netlink.ParseAddr("fe80::5/64")
+		must(t, err)
+		own.Flags = flags
+		must(t, netlink.AddrAdd(eth0, own))
+		eventually(t, 15*time.Second, func() bool { return hasAddress(t, eth0, "2001:db8::100") && hasAddress(t, eth0, "fe80::100") }, log.String)
+		must(t, netlink.AddrDel(eth0, own))
+		fault(2 + k)
+	}
+}
