@@ -256,13 +256,16 @@ func (c *ctx) finishInstance(i *Instance) {
 		c.warnf(i.AuthType.Pos, "ignored", "authentication", "delete the authentication block, or use version 2", "version 3 has no authentication; the block is ignored") // RFC 9568 1.5
 		i.AuthType, i.AuthPass = Value[string]{}, Value[string]{}
 	}
-	kept := i.TrackIfaces[:0]
-	for _, t := range i.TrackIfaces {
-		if t.V == i.Interface.V && i.Interface.Set {
-			c.warnf(t.Pos, "ignored", "track_interface", "delete it", "%s is the instance's own interface, which is tracked anyway", t.V)
-			continue
+	own := func(name string, at Pos) bool { // also with a weight: keepalived 2.2.7, measured
+		if name != i.Interface.V || !i.Interface.Set {
+			return false
 		}
-		kept = append(kept, t)
+		c.warnf(at, "ignored", "track_interface", "delete it", "%s is the instance's own interface, which is tracked anyway", name)
+		return true
 	}
-	i.TrackIfaces = kept
+	i.TrackIfaces = slices.DeleteFunc(i.TrackIfaces, func(t Value[string]) bool { return own(t.V, t.Pos) })
+	i.WeightedIfaces = slices.DeleteFunc(i.WeightedIfaces, func(t Track) bool { return own(t.Name, t.Pos) })
+	if i.PromoteSecondaries.V && i.UseVMAC != nil {
+		c.warnf(i.PromoteSecondaries.Pos, "ignored", "promote_secondaries", "delete it", "a virtual interface promotes secondary addresses anyway")
+	}
 }

@@ -127,3 +127,47 @@ func good(nodes []string) Diagnostics {
 	_, ds := Render("k.conf", Files{"k.conf": text}, nodes)
 	return ds
 }
+
+// Reports about a change of a file that is right: what it costs is told before it is made (clusterctl diff, and the plan of a push).
+var changes = []struct {
+	tracker, what string
+	old, now      string
+	want          string // in what Diff says; empty: it says nothing
+}{
+	{tracker: "acassen/keepalived#349 acassen/keepalived#1425 acassen/keepalived#2159", what: "reloading the same file moves nothing",
+		old: pair("") + service, now: "# generated again\n" + pair("") + service},
+	{tracker: "acassen/keepalived#1854", what: "an address moves from one instance to another",
+		old: pair("") + second, now: strings.Replace(pair(""), " 10.0.0.100/24\n", " 10.0.0.99/24\n", 1) + strings.Replace(second, " 10.0.0.101/24\n", " 10.0.0.101/24\n 10.0.0.100/24\n", 1),
+		want: "10.0.0.100   (it moves to vrrp_instance VI_2 and may be without owner"},
+	{tracker: "acassen/keepalived#2609 acassen/keepalived#2240 aledbf/kube-keepalived-vip#96", what: "a real server comes: the others and the addresses are left alone",
+		old: pair("") + service, now: pair("") + strings.Replace(service, " real_server", " real_server 10.0.0.22 80 {\n  TCP_CHECK { }\n }\n real_server", 1),
+		want: "real_server 10.0.0.22 80"},
+}
+
+const service = "virtual_server 10.0.0.100 80 {\n lb_algo rr\n lb_kind DR\n protocol TCP\n real_server 10.0.0.21 80 {\n  TCP_CHECK { }\n }\n}\n"
+
+var second = strings.NewReplacer("VI_1", "VI_2", "51", "52", ".100", ".101").Replace(pair(""))
+
+func TestPainsOfChange(t *testing.T) {
+	for _, p := range changes {
+		t.Run(p.tracker, func(t *testing.T) {
+			opt := Options{ConfigID: "d1"}
+			a, ads := Parse("k.conf", Files{"k.conf": p.old}, opt)
+			b, bds := Parse("k.conf", Files{"k.conf": p.now}, opt)
+			if ads.HasErrors() || bds.HasErrors() {
+				t.Fatalf("%s%s", ads.Text(nil), bds.Text(nil))
+			}
+			var said []string
+			for _, c := range Diff(a, b) {
+				said = append(said, c.String())
+			}
+			all := strings.Join(said, "\n")
+			if p.want == "" && all != "" || !strings.Contains(all, p.want) {
+				t.Errorf("%s: want %q, diff says\n%s", p.what, p.want, all)
+			}
+			if p.want == "real_server 10.0.0.22 80" && len(said) != 1 {
+				t.Errorf("%s: something else changes as well:\n%s", p.what, all)
+			}
+		})
+	}
+}

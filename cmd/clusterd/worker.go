@@ -150,10 +150,16 @@ func test(s *settings) error {
 	}
 	cfg, found, _ := config.LintTree(s.file, host.OSFiles{}, config.Options{ConfigID: name})
 	have, err := host.NetworksIn(cmp.Or(s.namespace, cfg.Global.NetNamespace.V))
-	if err != nil {
+	switch ns := cfg.Global.NetNamespace; {
+	case err != nil && ns.Set && s.namespace == "":
+		found = append(found, config.Diagnostic{Severity: config.Error, Code: "no-such-namespace", Pos: ns.Pos, Keyword: "net_namespace",
+			Message: err.Error(), Hint: "interfaces are judged when it is there"})
+		found = append(found, host.JudgePrograms(cfg, name)...)
+	case err != nil:
 		return &exitError{exitFatal, fmt.Errorf("list the interfaces of this host: %w", err)}
+	default:
+		found = append(found, host.Judge(cfg, have, name)...)
 	}
-	found = append(found, host.Judge(cfg, have, name)...)
 	found.Sort()
 	fmt.Fprint(os.Stderr, found.Text(host.OSFiles{}))
 	status := 0

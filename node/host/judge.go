@@ -133,6 +133,9 @@ func JudgePrograms(cfg *config.Config, node string) (out config.Diagnostics) {
 			add(CodeNoProgram, "make the user there, or name another one (script_user, or behind the command)", "script %s cannot be run on %s: %v", path, node, err)
 			continue
 		}
+		if found == nil && st.Mode().IsRegular() {
+			found = &c // keepalived does not ask whether it could be run
+		}
 		if !st.Mode().IsRegular() || !mayRun(st, cred) {
 			who := ""
 			if cred != nil && st.Mode()&0o111 != 0 {
@@ -148,9 +151,6 @@ func JudgePrograms(cfg *config.Config, node string) (out config.Diagnostics) {
 			}
 			add(CodeNotRunnable, hint, "script %s is to be run by %q, which does not exist on %s", path, line, node)
 			continue
-		}
-		if found == nil {
-			found = &c
 		}
 		if cred != nil && cred.Uid != 0 {
 			continue
