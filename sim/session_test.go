@@ -340,6 +340,9 @@ func TestLibraryIsExplained(t *testing.T) {
 		if !strings.Contains(sc.Comment, "Proves") && !strings.Contains(sc.Comment, "Shows") {
 			t.Errorf("%s does not say what it proves", name)
 		}
+		if !strings.Contains(sc.Comment, "Incidents of this class:") {
+			t.Errorf("%s does not say which incidents it stands for", name)
+		}
 		claims := 0
 		for _, d := range sc.Directives {
 			if strings.HasPrefix(d.Text, "expect") || strings.HasPrefix(d.Text, "check") {
