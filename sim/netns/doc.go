@@ -26,6 +26,7 @@
 //	ln, err := d1.Listen("tcp", ":80")                    // a listener of this process, in d1
 //	stop, err := lab.CaptureFile("lan.pcapng")            // everything that crosses the switch
 //	d1.Link(false)                                        // pull the cable: d1 sees its carrier go
+//	c, err := d1.Cable("eth1")                            // a card whose frames this process reads and writes
 //	d1.Kill(unix.SIGKILL)                                 // every process of d1, however it forked
 //
 // Directories of a lab that should leave no trace go below [Scratch].

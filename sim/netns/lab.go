@@ -35,6 +35,7 @@ type Lab struct {
 
 	mu     sync.Mutex
 	hosts  []*Host // in the order they were added
+	cables int     // that were made, see Cable
 	closed bool
 }
 

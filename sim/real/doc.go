@@ -1,6 +1,6 @@
 // Package real plays the scenarios of package sim on real kernels: every host is a network namespace of a private lab
-// (package sim/netns), every director runs clusterd, or Debian's keepalived where the caller says so, and the wire between them
-// is the very switch of the simulator, package sim/wire, in this process: each host's card on a segment is a TAP device whose frames
+// (package sim/netns), which an ordinary user may open too, every director runs clusterd, or Debian's keepalived where the caller says so, and the wire between them
+// is the very switch of the simulator, package sim/wire, in this process: each host's card on a segment is a TAP device, or where this user may make none a veth pair, whose frames
 // it switches, so that cuts, losses, filters, rates, IGMP snooping and spanning tree are the same code on every backend.
 //
 //	p := real.Player{Dir: dir, BinDir: bin}

@@ -19,12 +19,13 @@ import (
 	"quorate/sim/wire"
 )
 
-// port is a host's end of one wire: a TAP device in its namespace.
+// port is a host's end of one wire: a TAP device in its namespace, or a veth pair where this user may not make one.
 type port struct {
-	name string // "d1 eth0"
-	mac  wire.MAC
-	link int // index of the device
-	tap  *os.File
+	name    string // "d1 eth0"
+	mac     wire.MAC
+	link    int // index of the device
+	tap     *os.File
+	carrier func(up bool) error
 }
 
 // fabric switches frames between ports in real time.
@@ -81,25 +82,54 @@ type ifreq struct {
 	_     [22]byte
 }
 
-// plug gives a host a card on a segment: a TAP device in the place of the lab's own cable, or beside it.
+// open makes the device.
+func (p *port) open(h *netns.Host, card string) error {
+	err := h.Do(func() (err error) { p.tap, err = openTAP(card); return err })
+	if err == nil {
+		p.carrier = p.tapCarrier
+		return nil
+	}
+	if !errors.Is(err, os.ErrPermission) && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	// Some hosts keep /dev/net/tun for root, and containers often have none.
+	c, err := h.Cable(card)
+	if err != nil {
+		return err
+	}
+	p.tap, p.carrier = c.File, c.Carrier
+	return nil
+}
+
+func openTAP(card string) (*os.File, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("/dev/net/tun: %w", err)
+	}
+	req := ifreq{flags: unix.IFF_TAP | unix.IFF_NO_PI}
+	copy(req.name[:unix.IFNAMSIZ-1], card)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&req))); errno != 0 {
+		return nil, errors.Join(fmt.Errorf("make a TAP device: %w", errno), unix.Close(fd))
+	}
+	return os.NewFile(uintptr(fd), card), nil
+}
+
+// plug gives a host a card on a segment, in the place of the lab's own cable or beside it.
 func (f *fabric) plug(h *netns.Host, lan int, card sim.CardInfo) (*port, error) {
 	p := &port{name: h.Name() + " " + card.Name, mac: wire.MAC(netns.MAC(card.Addr.Addr()))}
 	err := h.Do(func() error {
 		if old, err := netlink.LinkByName("eth0"); err == nil && lan == 0 {
-			if err := netlink.LinkDel(old); err != nil {
-				return err
-			}
+			return netlink.LinkDel(old)
 		}
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-		if err != nil {
-			return fmt.Errorf("/dev/net/tun: %w", err)
-		}
-		req := ifreq{flags: unix.IFF_TAP | unix.IFF_NO_PI}
-		copy(req.name[:unix.IFNAMSIZ-1], card.Name)
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.TUNSETIFF, uintptr(unsafe.Pointer(&req))); errno != 0 {
-			return errors.Join(fmt.Errorf("make a TAP device: %w", errno), unix.Close(fd))
-		}
-		p.tap = os.NewFile(uintptr(fd), p.name)
+		return nil
+	})
+	if err == nil {
+		err = p.open(h, card.Name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("host %s: %w", p.name, err)
+	}
+	err = h.Do(func() error {
 		link, err := netlink.LinkByName(card.Name)
 		if err != nil {
 			return err
@@ -156,6 +186,9 @@ func (f *fabric) read(lan, i int, p *port) {
 	buf := make([]byte, 1<<16)
 	for {
 		n, err := p.tap.Read(buf)
+		if errors.Is(err, unix.ENETDOWN) {
+			continue // a pulled cable, told once
+		}
 		if err != nil {
 			return // closed
 		}
@@ -233,11 +266,15 @@ func (f *fabric) carrier(lan, i int, up bool) error {
 	f.mu.Lock()
 	f.lans[lan].SetUp(i, up)
 	f.mu.Unlock()
+	return f.ports[lan][i].carrier(up)
+}
+
+func (p *port) tapCarrier(up bool) error {
 	on := int32(0)
 	if up {
 		on = 1
 	}
-	rc, err := f.ports[lan][i].tap.SyscallConn()
+	rc, err := p.tap.SyscallConn()
 	if err != nil {
 		return err
 	}
@@ -246,7 +283,7 @@ func (f *fabric) carrier(lan, i int, up bool) error {
 		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, unix.TUNSETCARRIER, uintptr(unsafe.Pointer(&on)))
 	})
 	if err == nil && errno != 0 {
-		err = fmt.Errorf("carrier of %s: %w", f.ports[lan][i].name, errno)
+		err = fmt.Errorf("carrier of %s: %w", p.name, errno)
 	}
 	return err
 }
