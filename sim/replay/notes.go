@@ -62,7 +62,7 @@ func (d *Decoder) notes() (out []string) {
 		if name == "" {
 			name = "see https://www.tcpdump.org/linktypes.html"
 		}
-		say("%d frames have link type %d (%s), which is not read: capture on an Ethernet interface, or with -i any", d.skipped[t], t, name)
+		say("%s of link type %d (%s), which is not read: capture on an Ethernet interface, or with -i any", count(d.skipped[t], "frame"), t, name)
 	}
 	cut, unchecked := 0, 0
 	for _, f := range d.refusals {
@@ -74,26 +74,26 @@ func (d *Decoder) notes() (out []string) {
 		unchecked = d.headers
 	}
 	if cut > 0 {
-		say("%d packets are cut by the snap length of the capture and count as not heard: capture with tcpdump -s 0", cut)
+		say("%s cut by the snap length of the capture, counted as not heard: capture with tcpdump -s 0", count(cut, "packet"))
 	}
 	if unchecked > 0 {
-		say("the check values of %d authentication headers were not checked: give the password with --auth-pass", unchecked)
+		say("%s with a check value that was not checked: give the password with --auth-pass", count(unchecked, "authentication header"))
 	}
 	lost := d.lost
 	for _, q := range d.parts {
 		lost += len(q.frames)
 	}
 	if lost > 0 {
-		say("%d fragments belong to adverts of which the rest is not in the capture; no host takes those", lost)
+		say("%s of adverts whose rest is not in the capture; no host takes those", count(lost, "fragment"))
 	}
 	if d.count.Steps > 0 {
 		say("the clock of the capture was set back %s, or several captures were put together; no time passes there", times(d.count.Steps))
 	}
 	if d.count.Unstamped > 0 {
-		say("%d frames have no time (simple packet blocks of pcapng): silences and intervals between them cannot be seen", d.count.Unstamped)
+		say("%s without a time (simple packet blocks of pcapng): silences and intervals between them cannot be seen", count(d.count.Unstamped, "frame"))
 	}
-	if d.count.Frames > 0 && d.count.Adverts == 0 {
-		say("there is no VRRP in these %d frames. Adverts go to 224.0.0.18 and ff02::12: a switch with IGMP snooping keeps them from ports whose host has not joined; capture on a director", d.count.Frames)
+	if d.count.Adverts == 0 {
+		say("no VRRP was seen (%s). Adverts go to 224.0.0.18 and ff02::12: a switch with IGMP snooping keeps them from ports whose host has not joined; capture on a director", none(d.count.Frames, "frame"))
 	}
 	if d.dropped > 0 {
 		say("%d more events are not listed", d.dropped)

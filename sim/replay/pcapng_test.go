@@ -163,7 +163,7 @@ func TestEverything(t *testing.T) {
 			t.Errorf("verdicts %s, want %s", got, want)
 		}
 		all := strings.Join(d.Summary().Notes, "\n")
-		for _, want := range []string{"1 frames have link type 127 (IEEE 802.11 radiotap)", "1 packets are cut by the snap length", "1 frames have no time"} {
+		for _, want := range []string{"1 frame of link type 127 (IEEE 802.11 radiotap)", "1 packet cut by the snap length", "1 frame without a time"} {
 			if !strings.Contains(all, want) {
 				t.Errorf("no note %q in\n%s", want, all)
 			}
