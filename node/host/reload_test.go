@@ -65,7 +65,7 @@ func TestReloadLeavesTheRestAlone(t *testing.T) {
 	run := clientAs(t, c1, "v1c", "ip addr add 10.9.0.9/24 dev v1c")
 
 	type settings struct{ global, top, priority, interval, more, vips, excluded, routes, rules, tail string }
-	now := settings{priority: "200", interval: "0.2", vips: "10.9.0.100\n10.9.0.101/24", excluded: "10.9.0.120", routes: "10.30.0.0/16 via 10.9.0.77 dev eth0\n10.31.0.0/16 dev eth0",
+	now := settings{priority: "200", interval: "1", vips: "10.9.0.100\n10.9.0.101/24", excluded: "10.9.0.120", routes: "10.30.0.0/16 via 10.9.0.77 dev eth0\n10.31.0.0/16 dev eth0",
 		rules: "from 10.30.0.0/16 table 5 preference 100"}
 	path := filepath.Join(t.TempDir(), "keepalived.conf")
 	write := func(s settings) {
@@ -130,8 +130,8 @@ func TestReloadLeavesTheRestAlone(t *testing.T) {
 		{"no static lines", func(s *settings) { s.top = "" }, "10.8.0 10.20.0.0", "Deleted.*10.20.0.0"},
 		{"a lower priority", func(s *settings) { s.priority = "150" }, "", ""},
 		{"a higher one", func(s *settings) { s.priority = "210" }, "", ""},
-		{"another interval", func(s *settings) { s.interval = "0.1" }, "", ""},
-		{"a slower one", func(s *settings) { s.interval = "0.3" }, "", ""},
+		{"a slower interval", func(s *settings) { s.interval = "2" }, "", ""},
+		{"a faster one", func(s *settings) { s.interval = "1" }, "", ""},
 		{"no pre-emption", func(s *settings) { s.more = "nopreempt" }, "", ""},
 		{"a notify script", func(s *settings) { s.more = "notify /bin/true\nsmtp_alert" }, "", ""},
 		{"a tracked interface", func(s *settings) { s.more = "track_interface {\nlo\n}" }, "", ""},
