@@ -100,7 +100,8 @@ func (e *Elector) Step(now time.Duration, ev Event) {
 		e.shutdown()
 		return
 	}
-	e.tick()
+	_, looked := ev.(Tick)
+	e.tick(looked)
 }
 
 // Ready returns what to do now, in order, and forgets it.
@@ -151,8 +152,10 @@ func (e *Elector) Waited(now time.Duration) bool {
 	return false
 }
 
-// tick gives every part whose deadline has come its turn.
-func (e *Elector) tick() {
+// tick gives every part whose deadline has come its turn. A wait for adverts ends only if the driver has looked whether some lie unread, as it does
+// before a Tick and not before anything else: a process that has slept takes what it finds one by one, and the first event must not end the
+// waits of other instances, whose adverts come next. Their deadline stays, so that a Tick follows.
+func (e *Elector) tick(looked bool) {
 	if len(e.answers) > 0 {
 		e.answerClaims()
 	}
@@ -170,7 +173,7 @@ func (e *Elector) tick() {
 		}
 	}
 	for k, at := range e.due {
-		if at <= e.now {
+		if at <= e.now && (looked || e.instances[k].m.State() != vrrp.Backup) {
 			e.timer(e.now)
 			e.instances[k].extra(e)
 			e.instances[k].step(e, vrrp.Tick{})

@@ -28,6 +28,7 @@ import (
 //	stage                          input: the keepalived.conf that is about to be activated
 //	link eth0 up 192.168.2.210/24  (or down, or gone): what the host says of an interface
 //	at 3.5s                        time passes, with a tick at every deadline on the way
+//	sleep 2s                       the same without a Tick: the process is not scheduled
 //	advert from=IP prio=N [vrid=N] [vips=IP,…]   a v2 advert heard on eth0
 //	heard from=IP mac=N vrid=N vips=IP,…   what a monitor tells of a v2 advert; MAC 02:00:00:00:00:N
 //	claimed IP [mac=N] [virtual] [request]   an ARP reply, or request, with that address as its sender's; virtual: from the virtual MAC of VRID 51
@@ -147,6 +148,12 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 			d.e.Step(d.now, Tick{})
 			d.s.Step(d.now, Tick{})
 			d.drain(&b)
+		}
+		d.now = to
+	case "sleep":
+		to, err := time.ParseDuration(word(0))
+		if err != nil {
+			td.Fatalf(t, "%v", err)
 		}
 		d.now = to
 	case "advert":

@@ -67,7 +67,7 @@ type process struct {
 	m       Machine
 	paused  bool
 	stopped time.Duration // since when it is paused
-	owned   []uint8       // the VRIDs it was MASTER of then
+	owned   []string      // the instances it was MASTER of then
 	slept   time.Duration // how long it was, the last time
 	woke    time.Duration // and when that ended
 	backlog []node.Event  // what waits in its sockets while it is stopped
@@ -264,7 +264,7 @@ func (h *Host) pause() {
 	h.proc.paused, h.proc.stopped, h.proc.owned = true, h.w.now, nil
 	for _, st := range h.proc.m.Status() {
 		if st.State == vrrp.Master.String() {
-			h.proc.owned = append(h.proc.owned, uint8(st.VRID))
+			h.proc.owned = append(h.proc.owned, st.Name)
 		}
 	}
 	h.w.lives(h, "paused")

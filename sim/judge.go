@@ -262,7 +262,7 @@ func (j *judge) advert(h *Host, n *nic, p vrrp.Packet) {
 		wrong = fmt.Sprintf("to %v", p.Dst)
 	case !n.has(p.Src) || slices.Contains(j.vips, p.Src):
 		wrong = fmt.Sprintf("from %v, which is no address of its own on %s", p.Src, n.name)
-	case p.Payload[2] != vrrp.PriorityStop && p.Payload[2] != vrrp.PriorityOwner && h.overslept(p.Payload[1]):
+	case p.Payload[2] != vrrp.PriorityStop && p.Payload[2] != vrrp.PriorityOwner && h.overslept(p.Payload[1], p.Src.Is6()):
 		wrong = fmt.Sprintf("with priority %d in the moment it wakes up after %s, in which others must have taken over", p.Payload[2], seconds(h.proc.slept))
 	case p.Payload[2] != vrrp.PriorityStop && !h.masters(n, p.Payload[1], p.Src.Is6()):
 		for _, s := range h.proc.m.Status() {
@@ -289,12 +289,12 @@ func (h *Host) masters(n *nic, vrid uint8, ipv6 bool) bool {
 }
 
 // overslept reports whether a director wakes up this moment from a sleep longer than others wait for the owner of a VRID.
-func (h *Host) overslept(vrid uint8) bool {
-	if h.proc.woke != h.w.now || h.proc.slept == 0 || !slices.Contains(h.proc.owned, vrid) {
+func (h *Host) overslept(vrid uint8, six bool) bool {
+	if h.proc.woke != h.w.now || h.proc.slept == 0 {
 		return false
 	}
 	return slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool {
-		return i.VRID.V == int(vrid) && h.proc.slept > masterDown(i)+i.AdvertInt.V
+		return i.VRID.V == int(vrid) && (i.Family.V == 6) == six && slices.Contains(h.proc.owned, i.Name) && h.proc.slept > masterDown(i)+i.AdvertInt.V
 	})
 }
 
