@@ -278,6 +278,9 @@ func address(field ipOf) setter {
 
 // bare takes off a prefix length, which keepalived lets stand behind an address and which means nothing (2.2.7, measured).
 func (c *ctx) bare(w word, kw string) word {
+	if strings.IndexByte(w.text, '/') < 0 {
+		return w
+	}
 	if p, err := netip.ParsePrefix(w.text); err == nil {
 		c.infof(w.pos, "ignored", kw, "write: "+p.Addr().String(), "the prefix length of %s means nothing here", w.text)
 		w.text = p.Addr().String()
