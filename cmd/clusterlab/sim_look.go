@@ -112,7 +112,7 @@ func (c *cli) simShrinkCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fails := func(text string) error { return simFails(text, o) }
+			fails := func(text string) error { return simFails(f.path, text, o) }
 			first := fails(f.text)
 			if first == nil {
 				return fmt.Errorf("%s does not fail: nothing to shrink", f.path)
@@ -136,8 +136,8 @@ func (c *cli) simShrinkCmd() *cobra.Command {
 }
 
 // simFails plays a text and returns what Play does.
-func simFails(text string, o simOptions) error {
-	sc, err := sim.ParseScenario("scenario", text)
+func simFails(path, text string, o simOptions) error {
+	sc, err := sim.ParseScenario(path, text)
 	if err != nil {
 		return err
 	}
