@@ -108,11 +108,7 @@ const (
 // gatherFor is how long packets are gathered with a configuration, when they come close together. What is late by that is the answer
 // to an advert, and the start of the wait for the next one.
 func gatherFor(c *config.Config) time.Duration {
-	d := gatherMost
-	for _, i := range c.Instances {
-		d = min(d, i.AdvertInt.V/gatherPart)
-	}
-	return max(d, gatherLeast)
+	return max(gatherLeast, shortestInterval(c, gatherMost*gatherPart)/gatherPart)
 }
 
 // await announces packets until the worker ends.

@@ -54,13 +54,8 @@ const (
 // unless the file says something else. Three of them are less than an ordinary process may have to wait on a busy machine.
 func hurried(c *config.Config) config.Scheduling {
 	want := c.Global.VRRPSched
-	if want.Nice.Set || want.RTPriority.Set {
-		return want
-	}
-	for _, i := range c.Instances {
-		if i.AdvertInt.V < hurriedBelow {
-			want.RTPriority.V = hurriedPriority
-		}
+	if !want.Nice.Set && !want.RTPriority.Set && shortestInterval(c, time.Hour) < hurriedBelow {
+		want.RTPriority.V = hurriedPriority
 	}
 	return want
 }

@@ -187,6 +187,7 @@ func (e *elector) adopt(c *config.Config) {
 	e.fifos.Configure(c.Global)
 	e.mailer.Configure(c.Global)
 	e.gather.Store(int64(gatherFor(c)))
+	e.lateAfter = shortestInterval(c, lateAfter)
 	e.vips.Store(virtualAddresses(c))
 	e.install.Pace(pacesOf(c))
 	style, left := tableStyleOf(c.Global), ""

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,7 @@ type worker struct {
 	dirty         bool     // status changed
 	late          time.Time
 	lateness      lateness
+	lateAfter     time.Duration // instead of the constant
 	sched         scheduling
 	rtWatched     bool // SIGXCPU is listened for
 	statuses      chan []func() []Message
@@ -283,26 +285,17 @@ func (w *worker) tick(at time.Duration) {
 	}
 	w.lateness.note(at+late, late)
 	if late > 5*time.Millisecond {
-		for rest := drainLimit; rest > 0; rest-- {
+		for range drainLimit {
 			select {
 			case v := <-w.inbox:
 				w.input(v)
 				continue
 			default:
 			}
-			if rest == drainLimit {
-				time.Sleep(time.Millisecond) // the readers have slept as well: let them run
-				select {
-				case v := <-w.inbox:
-					w.input(v)
-					continue
-				default:
-				}
-			}
 			break
 		}
 	}
-	if late > lateAfter && time.Since(w.late) > time.Second {
+	if late > cmp.Or(w.lateAfter, lateAfter) && time.Since(w.late) > time.Second {
 		w.late = time.Now()
 		w.log.Warn(fmt.Sprintf("A thread timer expired %.3f seconds ago", late.Seconds()), "late", late)
 	}
