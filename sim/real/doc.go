@@ -13,7 +13,7 @@
 // Real servers are TCP servers in this process (server.go). Where the kernel has IPVS its tables are judged (ipvs.go), else what is
 // said of them and of connections through them is left out, and the scenario ends as skipped, saying so.
 //
-// The directors of a scenario that pushes are a cluster (cluster.go), made and pushed to with clusterctl; those of any other run from files.
+// The directors of a scenario that pushes are a cluster (cluster.go, disk.go), made and pushed to with clusterctl; those of any other run from files.
 //
 // In a User Mode Linux guest (package sim/uml) the same player runs on a kernel of its own.
 package real
