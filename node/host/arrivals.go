@@ -79,7 +79,7 @@ func (a *arrivals) Wait() (fds []int, err error) {
 	var werr error
 	err = a.rc.Read(func(fd uintptr) bool {
 		n, werr = unix.EpollWait(int(fd), events[:], 0)
-		return n > 0 || werr != nil && werr != unix.EINTR
+		return n > 0 || werr != nil && !errors.Is(werr, unix.EINTR)
 	})
 	if a.closed.Load() {
 		return nil, os.ErrClosed

@@ -162,7 +162,7 @@ func (s *vrrpSocket) Send(p vrrp.Packet) error {
 		s.address(p.Src, p.Dst)
 	}
 	err := s.setTTL(s.fd, p)
-	for again := err == nil; again; again = err == unix.EINTR {
+	for again := err == nil; again; again = errors.Is(err, unix.EINTR) {
 		err = unix.Sendmsg(s.fd, payload, s.oob, s.to, flags)
 	}
 	if err != nil {

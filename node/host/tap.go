@@ -179,7 +179,7 @@ func (t *frameSocket) Send(mac [6]byte, p vrrp.Packet) error {
 	to := &unix.SockaddrLinklayer{Protocol: uint16(frame[12]) | uint16(frame[13])<<8, Ifindex: t.index, Halen: 6}
 	copy(to.Addr[:], frame[:6])
 	for {
-		if err := unix.Sendto(t.fd, frame, unix.MSG_DONTWAIT, to); err != unix.EINTR {
+		if err := unix.Sendto(t.fd, frame, unix.MSG_DONTWAIT, to); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
