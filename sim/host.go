@@ -71,6 +71,7 @@ type process struct {
 	slept   time.Duration // how long it was, the last time
 	woke    time.Duration // and when that ended
 	backlog []node.Event  // what waits in its sockets while it is stopped
+	unread  int           // adverts in it
 	pending []node.Event  // answers to its own actions, within one feed
 	watched []string
 	// trackers are the files and processes it wants to hear of.
@@ -230,7 +231,7 @@ func (h *Host) resume() {
 	p.slept, p.woke = h.w.now-p.stopped, h.w.now
 	h.w.lives(h, "")
 	waiting := p.backlog
-	p.backlog = nil
+	p.backlog, p.unread = nil, 0
 	if h.w.opt.Shuffle && h.w.chance.Below(2) == 0 {
 		h.feed(node.Tick{})
 	}
@@ -258,9 +259,16 @@ func (h *Host) feed(ev node.Event) {
 	}
 	if p.paused {
 		// Wake-ups need no queue: resume looks at the clock.
-		if _, tick := ev.(node.Tick); !tick && len(p.backlog) < socketBuffer {
-			p.backlog = append(p.backlog, ev)
+		switch ev.(type) {
+		case node.Tick:
+			return
+		case node.Received:
+			if p.unread == socketBuffer {
+				return // what else there is to know comes another way
+			}
+			p.unread++
 		}
+		p.backlog = append(p.backlog, ev)
 		return
 	}
 	p.pending = append(p.pending, ev)
