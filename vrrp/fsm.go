@@ -90,7 +90,7 @@ func (i *Instance) enterBackup(r Reason, detail string) {
 }
 
 func (i *Instance) armDown() {
-	i.downBase = i.now
+	i.downBase, i.slept = i.now, 0
 	i.zeroFrom, i.lowerFrom = netip.Addr{}, netip.Addr{}
 	i.downAt.set(i.now + i.masterDown(i.masterInt))
 }
@@ -127,7 +127,7 @@ func (i *Instance) runTimers() {
 	if i.state == Init && i.startAt.due(i.now) {
 		i.startup(Startup{})
 	}
-	if i.state == Backup && i.downAt.due(i.now) {
+	if i.state == Backup && i.downAt.due(i.now) && !i.overslept() {
 		i.masterDownFired()
 	}
 	if i.state != Master {
@@ -151,9 +151,25 @@ func (i *Instance) runTimers() {
 	}
 }
 
+// overslept gives the owner one interval more, once, when the wait for its adverts ends more than an interval late: this host
+// stood still meanwhile, so what is missing may not have been delivered yet, and an owner on the same machine
+// stood still with us. A priority 0 has been heard, nothing is missing then.
+func (i *Instance) overslept() bool {
+	late := i.now - i.downAt.at
+	if late <= i.masterInt || i.slept > 0 || i.zeroFrom.IsValid() {
+		return false
+	}
+	i.slept = late
+	i.downAt.set(i.now + i.masterInt)
+	return true
+}
+
 func (i *Instance) masterDownFired() {
 	i.ownAgain()
 	silence := inWords(i.now - i.heard)
+	if i.slept > 0 {
+		silence += ", of which this host stood still for " + inWords(i.slept)
+	}
 	switch {
 	case i.zeroFrom.IsValid():
 		i.claim(ReasonPriorityZero, fmt.Sprintf("%v said priority 0, skew time %s is over", i.zeroFrom, inWords(i.SkewTime())))

@@ -27,6 +27,7 @@ type Instance struct {
 	// BACKUP
 	downAt    timer
 	downBase  time.Duration // when downAt was armed
+	slept     time.Duration // how late downAt was served when it was put off, see overslept
 	heard     time.Duration // last accepted advert
 	zeroFrom  netip.Addr    // valid: downAt was shortened by this sender's priority 0
 	lowerFrom netip.Addr    // valid: a lower priority was discarded since downAt was armed

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"quorate/config"
 	"quorate/internal/testenv"
 )
@@ -57,10 +55,7 @@ func TestAddressOptions(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keepalived.conf")
 	must(t, os.WriteFile(path, []byte(addressesConf), 0o600))
@@ -80,9 +75,7 @@ func TestAddressOptions(t *testing.T) {
 		}, func() string { return shown(d) + d.log.String() })
 		return all
 	}
-	keepalived, _ := testenv.Find("keepalived")
-	theirs := startInside(t, "--worker=k", "exec", "10.9.0.1/24", keepalived, "-n", "-l", "-D", "-P", "-f", path,
-		"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+	theirs := startKeepalived(t, "10.9.0.1/24", path)
 	want := settled(theirs)
 	must(t, theirs.cmd.Process.Signal(syscall.SIGTERM))
 	_ = theirs.cmd.Wait()

@@ -113,14 +113,23 @@ func gatherFor(c *config.Config) time.Duration {
 
 // await announces packets until the worker ends.
 func (e *elector) await() {
+	const deafness = "waiting for adverts"
 	var before time.Time
+	trouble := false
 	for {
 		fds, err := e.arrivals.Wait()
 		if err != nil {
-			if !errors.Is(err, os.ErrClosed) {
-				e.post(deaf{err})
+			if errors.Is(err, os.ErrClosed) {
+				return
 			}
-			return
+			e.post(troubled{deafness, err})
+			time.Sleep(time.Second) // fetch looks all the same before anything is decided
+			trouble = true
+			continue
+		}
+		if trouble {
+			e.post(troubled{deafness, nil})
+			trouble = false
 		}
 		woke := time.Now()
 		e.post(arrived{fds})

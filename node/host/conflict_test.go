@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"quorate/internal/testenv"
 )
 
@@ -21,10 +19,7 @@ func TestConflict(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	br := bridge(t)
 	wire := openTap(t, br)
 	dir := t.TempDir()
 	conf := func(name, vip string) string {
@@ -32,11 +27,9 @@ func TestConflict(t *testing.T) {
 		must(t, os.WriteFile(path, fmt.Appendf(nil, "vrrp_instance V {\n interface eth0\n virtual_router_id 1\n version 3\n advert_int 0.2\n virtual_ipaddress {\n %s\n }\n}\n", vip), 0o600))
 		return path
 	}
-	keepalived, _ := testenv.Find("keepalived")
 	ours := startDirector(t, "o", "10.9.0.1/24", conf("ours", "10.9.0.100"))
 	eventually(t, 15*time.Second, func() bool { return ours.holds("10.9.0.100") }, ours.log.String)
-	theirs := startInside(t, "--worker=k", "exec", "10.9.0.2/24", keepalived, "-n", "-l", "-P", "-f", conf("theirs", "10.9.0.200"),
-		"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+	theirs := startKeepalived(t, "10.9.0.2/24", conf("theirs", "10.9.0.200"))
 	why := func() string { return "ours:\n" + ours.log.String() + "\nkeepalived:\n" + theirs.log.String() }
 	told := regexp.MustCompile(`vrrp\.conflict: 10\.9\.0\.2 \(([0-9a-f]{2}:){5}[0-9a-f]{2}\) uses virtual_router_id 1 on eth0 as well, version 3, priority 100, for 10\.9\.0\.200: .*\(free here: 2 3 4\)`)
 	eventually(t, 20*time.Second, func() bool { return told.MatchString(ours.log.String()) }, why)

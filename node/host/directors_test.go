@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"quorate/config"
+	"quorate/internal/testenv"
 )
 
 func parse(path string) (*config.Config, error) {
@@ -104,6 +105,15 @@ func startDirector(t *testing.T, name, address, path string) *director {
 	return startInside(t, "--worker="+name, "director", address, path)
 }
 
+// startKeepalived starts Debian's keepalived in a namespace of its own, see startInside; the test needs it, see testenv.Need.
+func startKeepalived(t *testing.T, address, conf string) *director {
+	t.Helper()
+	keepalived, _ := testenv.Find("keepalived")
+	dir := t.TempDir()
+	return startInside(t, "--worker=k", "exec", address, keepalived, "-n", "-l", "-D", "-P", "-f", conf,
+		"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+}
+
 // startInside runs a worker of main_test.go in a namespace with a cable to the bridge.
 func startInside(t *testing.T, args ...string) *director {
 	t.Helper()
@@ -180,10 +190,7 @@ func TestTwoDirectors(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	br := bridge(t)
 	wire := openTap(t, br)
 
 	dir := map[string]string{}

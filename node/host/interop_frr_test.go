@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"quorate/internal/testenv"
@@ -84,10 +83,7 @@ type withFRR struct {
 }
 
 func newWithFRR(t *testing.T, vip string) *withFRR {
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	return &withFRR{T: t, vip: vip}
 }
 

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"quorate/internal/testenv"
 )
 
@@ -24,10 +22,7 @@ type meeting struct {
 
 func newMeeting(t *testing.T) *meeting {
 	testenv.Need(t, "keepalived")
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	return &meeting{t, t.TempDir()}
 }
 
@@ -35,12 +30,6 @@ func (m *meeting) file(name, text string) string {
 	path := filepath.Join(m.dir, name)
 	must(m.T, os.WriteFile(path, []byte(text), 0o600))
 	return path
-}
-
-func (m *meeting) keepalived(address, conf string) *director {
-	keepalived, _ := testenv.Find("keepalived")
-	return startInside(m.T, "--worker=k", "exec", address, keepalived, "-n", "-l", "-D", "-P", "-f", conf,
-		"-p", filepath.Join(m.dir, "k.pid"), "-r", filepath.Join(m.dir, "kv.pid"))
 }
 
 // owns waits until yes has all of the addresses and no none.
@@ -76,7 +65,7 @@ func TestInteropEqualPriority(t *testing.T) {
 			}
 			m := newMeeting(t)
 			conf := m.file("conf", "vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 100\n version 3\n advert_int 0.2\n virtual_ipaddress {\n "+vip+"\n }\n}\n")
-			theirs := m.keepalived(tt.theirs, conf)
+			theirs := startKeepalived(m.T, tt.theirs, conf)
 			m.owns("they are first", theirs, nil, vip)
 			ours := startDirector(t, "o", tt.ours, conf)
 			time.Sleep(1500 * time.Millisecond)
@@ -124,7 +113,7 @@ func TestInteropSyncGroup(t *testing.T) {
 		return m.file(name, b.String())
 	}
 	vips := []string{"10.9.0.101", "10.9.0.102"}
-	theirs := m.keepalived("10.9.0.2/24", conf("theirs", 100))
+	theirs := startKeepalived(m.T, "10.9.0.2/24", conf("theirs", 100))
 	m.owns("they are alone", theirs, nil, vips...)
 	oursConf := conf("ours", 150)
 	ours := startDirector(t, "o", "10.9.0.1/24", oursConf)

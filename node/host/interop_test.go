@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"quorate/internal/testenv"
 )
 
@@ -81,10 +79,7 @@ func TestInterop(t *testing.T) {
 }
 
 func interop(t *testing.T, lines, block, vip string, nopreempt bool) {
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	dir := t.TempDir()
 	conf := func(name, src string, priority int) string {
 		text := fmt.Sprintf("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority %d\n %s\n %s {\n %s\n }\n}\n",
@@ -97,9 +92,7 @@ func interop(t *testing.T, lines, block, vip string, nopreempt bool) {
 		return path
 	}
 	oursConf, theirsConf := conf("ours", "10.9.0.1", 150), conf("theirs", "10.9.0.2", 100)
-	keepalived, _ := testenv.Find("keepalived")
-	theirs := startInside(t, "--worker=k", "exec", "10.9.0.2/24,2001:db8::2/64", keepalived, "-n", "-l", "-D", "-P", "-f", theirsConf,
-		"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+	theirs := startKeepalived(t, "10.9.0.2/24,2001:db8::2/64", theirsConf)
 	ours := startDirector(t, "o", "10.9.0.1/24,2001:db8::1/64", oursConf)
 	why := func() string { return "ours:\n" + ours.log.String() + "\nkeepalived:\n" + theirs.log.String() }
 	owner := func(yes, no *director, what string) {
@@ -128,8 +121,7 @@ func interop(t *testing.T, lines, block, vip string, nopreempt bool) {
 			must(t, theirs.cmd.Process.Signal(syscall.SIGTERM))
 			_ = theirs.cmd.Wait()
 			owner(ours, nil, "they stopped")
-			theirs = startInside(t, "--worker=k", "exec", "10.9.0.2/24,2001:db8::2/64", keepalived, "-n", "-l", "-D", "-P", "-f", theirsConf,
-				"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+			theirs = startKeepalived(t, "10.9.0.2/24,2001:db8::2/64", theirsConf)
 		}
 	}
 	time.Sleep(1500 * time.Millisecond) // they hear us as BACKUP
@@ -163,15 +155,11 @@ func TestTwoAddressOwners(t *testing.T) {
 			if !inNetns(t) {
 				return
 			}
-			must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-			br, err := netlink.LinkByName("br0")
-			must(t, err)
-			must(t, netlink.LinkSetUp(br))
+			bridge(t)
 			dir := t.TempDir()
 			conf := filepath.Join(dir, "conf")
 			must(t, os.WriteFile(conf, []byte("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n priority 255\n version 3\n advert_int 0.2\n virtual_ipaddress {\n 10.9.0.100\n }\n}\n"), 0o600))
-			keepalived, _ := testenv.Find("keepalived")
-			theirs := startInside(t, "--worker=k", "exec", addrs[1], keepalived, "-n", "-l", "-D", "-P", "-f", conf, "-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+			theirs := startKeepalived(t, addrs[1], conf)
 			eventually(t, 20*time.Second, func() bool { return theirs.holds("10.9.0.100") }, theirs.log.String)
 			ours := startDirector(t, "o", addrs[0], conf)
 			why := func() string { return "ours:\n" + ours.log.String() + "\nkeepalived:\n" + theirs.log.String() }

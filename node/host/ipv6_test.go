@@ -59,10 +59,7 @@ func TestTwoIPv6Directors(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	br := bridge(t)
 	must(t, exec.Command("ip", "addr", "add", "2001:db8::9/64", "dev", "br0", "nodad").Run())
 	wire := openTap(t, br)
 	capture := startCapture(t, "br0")

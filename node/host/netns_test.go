@@ -68,6 +68,16 @@ func cable(t *testing.T) (v0, v1 netlink.Link) {
 	return v0, v1
 }
 
+// bridge is br0, to which every director of the test is plugged in.
+func bridge(t *testing.T) netlink.Link {
+	t.Helper()
+	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
+	br, err := netlink.LinkByName("br0")
+	must(t, err)
+	must(t, netlink.LinkSetUp(br))
+	return br
+}
+
 func ipAdd(t *testing.T, l netlink.Link, cidr string) {
 	t.Helper()
 	a, err := netlink.ParseAddr(cidr)

@@ -71,10 +71,7 @@ func TestNotifyLikeKeepalived(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	br := bridge(t)
 	wire := openTap(t, br)
 	type side struct {
 		*director
@@ -107,9 +104,7 @@ func TestNotifyLikeKeepalived(t *testing.T) {
 		return s
 	}
 	ours, theirs := open(7), open(8)
-	keepalived, _ := testenv.Find("keepalived")
-	theirs.director = startInside(t, "--worker=k", "exec", "10.9.0.2/24", keepalived, "-n", "-l", "-D", "-P", "-f", filepath.Join(theirs.dir, "conf"),
-		"-p", filepath.Join(theirs.dir, "pid"), "-r", filepath.Join(theirs.dir, "vpid"))
+	theirs.director = startKeepalived(t, "10.9.0.2/24", filepath.Join(theirs.dir, "conf"))
 	ours.director = startDirector(t, "o", "10.9.0.1/24", filepath.Join(ours.dir, "conf"))
 	both := []*side{ours, theirs}
 	vip := func(k, n int) string { return fmt.Sprintf("10.9.0.%d%d", 7+k, n) }

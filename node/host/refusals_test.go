@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"quorate/internal/testenv"
 )
 
@@ -40,10 +38,7 @@ func TestLogWords(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	br := bridge(t)
 	t.Setenv(detailEnv, "1")
 	dir := t.TempDir()
 	conf := func(vrid, vip int) string {
@@ -52,8 +47,7 @@ func TestLogWords(t *testing.T) {
 			" virtual_ipaddress {\n 10.9.0.%d\n }\n}\n", vrid, vip), 0o600))
 		return path
 	}
-	keepalived, _ := testenv.Find("keepalived")
-	theirs := startInside(t, "--worker=k", "exec", "10.9.0.2/24", keepalived, "-n", "-l", "-D", "-P", "-f", conf(52, 102), "-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+	theirs := startKeepalived(t, "10.9.0.2/24", conf(52, 102))
 	ours := startInside(t, "--worker=o", "director", "10.9.0.1/24", conf(51, 101))
 	why := func() string { return "ours:\n" + ours.log.String() + "\nkeepalived:\n" + theirs.log.String() }
 	said := func(words string) {

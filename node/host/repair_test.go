@@ -26,10 +26,7 @@ func TestRepair(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	br := bridge(t)
 	ipAdd(t, br, "10.9.0.9/24")
 	conf := filepath.Join(t.TempDir(), "conf")
 	must(t, os.WriteFile(conf, []byte("vrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n version 3\n advert_int 0.2\n virtual_ipaddress {\n 10.9.0.100\n }\n"+

@@ -104,17 +104,12 @@ func TestRoutes(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "keepalived.conf")
 	must(t, os.WriteFile(path, []byte(routesConf), 0o600))
 
-	keepalived, _ := testenv.Find("keepalived")
-	theirs := startInside(t, "--worker=k", "exec", "10.9.0.1/24", keepalived, "-n", "-l", "-D", "-P", "-f", path,
-		"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+	theirs := startKeepalived(t, "10.9.0.1/24", path)
 	settled := func(d *director) (all string) {
 		eventually(t, 15*time.Second, func() bool {
 			all = d.paths()

@@ -7,8 +7,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
 )
 
 // TestCrashLoop: the worker of the better director panics at every start. That is told once, with what it means; the other director takes the
@@ -18,10 +16,7 @@ func TestCrashLoop(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	dir := t.TempDir()
 	conf := func(name, priority string) string {
 		path := filepath.Join(dir, name)
@@ -79,10 +74,7 @@ func TestNotifyAfterKill(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	dir := t.TempDir()
 	conf, told := filepath.Join(dir, "conf"), filepath.Join(dir, "told")
 	script := filepath.Join(dir, "notify")

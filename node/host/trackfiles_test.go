@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"quorate/config"
 	"quorate/internal/testenv"
 	"quorate/node"
@@ -135,10 +133,7 @@ func TestTrackersAgainstKeepalived(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	dir := t.TempDir()
 	conf := func(vrid int) string {
 		path := filepath.Join(dir, fmt.Sprintf("%d.conf", vrid))
@@ -168,9 +163,7 @@ vrrp_instance VI_1 {
 `, dir, vrid), 0o600))
 		return path
 	}
-	keepalived, _ := testenv.Find("keepalived")
-	theirs := startInside(t, "--worker=k", "exec", "10.9.0.2/24", keepalived, "-n", "-l", "-D", "-P", "-f", conf(52),
-		"-p", filepath.Join(dir, "k.pid"), "-r", filepath.Join(dir, "kv.pid"))
+	theirs := startKeepalived(t, "10.9.0.2/24", conf(52))
 	ours := startDirector(t, "o", "10.9.0.1/24", conf(51))
 	why := func() string { return "ours:\n" + ours.log.String() + "\nkeepalived:\n" + theirs.log.String() }
 	eventually(t, 20*time.Second, func() bool { return ours.holds("10.9.0.51") && theirs.holds("10.9.0.52") }, why)
@@ -296,10 +289,7 @@ func TestTrackProcess(t *testing.T) {
 	if !inNetns(t) {
 		return
 	}
-	must(t, netlink.LinkAdd(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}}))
-	br, err := netlink.LinkByName("br0")
-	must(t, err)
-	must(t, netlink.LinkSetUp(br))
+	bridge(t)
 	dir := t.TempDir()
 	word := fmt.Sprintf("7%d", os.Getpid())
 	path := filepath.Join(dir, "conf")

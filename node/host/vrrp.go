@@ -114,9 +114,6 @@ type mailResult struct{ err error }
 // mailGrace is what is left for mail at the end.
 const mailGrace = 500 * time.Millisecond
 
-// deaf says that sockets cannot be waited for.
-type deaf struct{ err error }
-
 func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 	sealInherited()
 	nameProcess("clusterd: vrrp")
@@ -416,8 +413,6 @@ func (e *elector) take(v any) {
 		e.Trouble("mail", v.err)
 	case memoryResult:
 		e.Trouble("memory of held addresses", v.err)
-	case deaf:
-		e.Trouble("adverts are not heard", v.err)
 	}
 }
 
