@@ -297,7 +297,7 @@ func TestStartupDelay(t *testing.T) {
 	if i.Counters().AdvertsReceived != 0 {
 		t.Error("it is not deaf")
 	}
-	i.Step(4*time.Second, Tick{})
+	i.Step(10*time.Second, Tick{})
 	if at, _ := i.Deadline(); i.State() != Backup || at != 10*time.Second+i.MasterDownInterval() {
 		t.Error(i)
 	}
