@@ -1,8 +1,15 @@
 package netnstests
 
 import (
+	"net"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"quorate/internal/testenv"
 )
 
 // standalone starts clusterd with a file and no cluster, as keepalived is started.
@@ -61,4 +68,88 @@ func TestStandalone(t *testing.T) {
 	if last := w.lastAdvert("d3"); last.priority != 0 {
 		t.Errorf("last advert of d3 has priority %d, want 0", last.priority)
 	}
+}
+
+// withSyslog runs a program with the socket $0 as /dev/log. The rest of /dev stays as it is.
+const withSyslog = `set -e
+mount --make-rprivate /
+mount -t tmpfs none /mnt
+for f in null zero random urandom tty net; do
+	[ -e /dev/$f ] || continue
+	[ -d /dev/$f ] && mkdir /mnt/$f || touch /mnt/$f
+	mount --rbind /dev/$f /mnt/$f
+done
+touch /mnt/log
+mount --bind "$0" /mnt/log
+mount --move /mnt /dev
+exec "$@"`
+
+// With -S the log goes to syslog: the same facility and tag as keepalived's, its words in it, a severity for each line and no time in
+// the text, since syslogd has one. What listens is no part of the daemon: it may end.
+func TestSyslog(t *testing.T) {
+	t.Parallel()
+	testenv.Need(t, "keepalived")
+	w := newWorld(t, "d1", "d2")
+	conf := w.write("keepalived.conf", `vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 51
+    priority 100
+    advert_int 1
+    virtual_ipaddress {
+        192.168.2.240/24
+    }
+}
+`)
+	keepalived, _ := testenv.Find("keepalived")
+	lines := map[string]chan string{}
+	for host, command := range map[string][]string{
+		"d1": {program(t, "clusterd"), "-n", "-D", "-P", "-S", "3", "-f", conf, "--run-dir", w.runDir("d1")},
+		"d2": {keepalived, "-n", "-D", "-P", "-S", "3", "-f", conf},
+	} {
+		path := filepath.Join(w.dir, host+".syslog")
+		socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = socket.Close() })
+		heard := make(chan string, 1000)
+		lines[host] = heard
+		go func() {
+			defer close(heard)
+			b := make([]byte, 1<<16)
+			for {
+				n, err := socket.Read(b)
+				if err != nil {
+					return
+				}
+				heard <- string(b[:n])
+			}
+		}()
+		w.start(host, "unshare", append([]string{"-m", "sh", "-c", withSyslog, path}, command...)...)
+	}
+	// local3 is 19, info 6: RFC 3164 4.1.1.
+	backup := regexp.MustCompile(`^<158>\w+ [ \d]\d [\d:]{8} Keepalived_vrrp\[\d+\]: .*\(VI_1\) Entering BACKUP STATE`)
+	found := func(host string, want *regexp.Regexp) {
+		t.Helper()
+		var all []string
+		deadline := time.After(20 * time.Second)
+		for {
+			select {
+			case line := <-lines[host]:
+				if want.MatchString(line) {
+					return
+				}
+				all = append(all, line)
+			case <-deadline:
+				t.Fatalf("%s: no line matches %v:\n%s", host, want, strings.Join(all, "\n"))
+			}
+		}
+	}
+	found("d1", backup)
+	found("d2", backup)
+	w.write("keepalived.conf", "vrrp_instance VI_1 {\n")
+	if err := w.lab.Host("d1").Kill(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	found("d1", regexp.MustCompile(`^<156>.*config\.failed`)) // warning is 4
 }

@@ -181,14 +181,16 @@ func (e *Elector) unheard(r *censusRow) {
 	r.reject, r.rejected, r.rejectedAt = reject, why, e.now
 }
 
-// refused notes that an instance refused an advert. Who sent it, with what, may be known by then or a moment later.
-func (e *Elector) refused(i *instance, n vrrp.Note) {
+// refused notes that an instance refused an advert, and returns what is known of its sender: nil without one. Who it is, with what, may
+// be known by then or a moment later.
+func (e *Elector) refused(i *instance, n vrrp.Note) *censusRow {
 	if !n.Src.IsValid() {
-		return
+		return nil
 	}
 	r := e.census.row(e.now, sender{i.key(), n.Src})
 	r.reject, r.rejected, r.rejectedAt, r.last = n.Reject, n.Detail, e.now, e.now
 	e.conflict(i, r)
+	return r
 }
 
 // conflict reports another virtual router with a VRID of ours: who it is, what that means, what to do.

@@ -65,11 +65,13 @@ func (i *instance) tell(e *Elector, n vrrp.Note) {
 
 // note reports what is no transition, never more than once a minute for the same sender and reason.
 func (i *instance) note(e *Elector, n vrrp.Note) {
+	detail := n.Detail
 	if n.Kind == vrrp.NoteRejected {
-		e.refused(i, n)
+		if r := e.refused(i, n); r != nil && r.known {
+			detail += ", sent by " + MAC(r.MAC)
+		}
 	}
 	i.tell(e, n)
-	detail := n.Detail
 	if n.Kind != vrrp.NotePriority {
 		more, ok := i.told.due(e.now, subject{kind: "note", note: n.Kind, why: n.Reject, src: n.Src})
 		if !ok {

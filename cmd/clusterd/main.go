@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"log/syslog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -183,9 +182,9 @@ func (s *settings) logger() (*slog.Logger, error) {
 		if s.worker != "" {
 			ident += "_" + s.worker
 		}
-		w, err := syslog.New(syslog.LOG_LOCAL0+syslog.Priority(s.facility)<<3|syslog.LOG_INFO, ident)
+		h, err := openSyslog(s.facility, ident, level)
 		if err == nil {
-			return slog.New(slog.NewTextHandler(w, opt)), nil
+			return slog.New(h), nil
 		}
 		fmt.Fprintf(os.Stderr, "clusterd: -S %d: %v; logging to standard error\n", s.facility, err)
 	}

@@ -101,10 +101,8 @@ func (m *mailer) Configure(g config.Global) {
 func (m *mailer) Tell(n node.Notify) {
 	what, body := "VRRP Instance", "=> VRRP Instance is now owning VRRP VIPs <="
 	switch {
-	case n.Kind == "GROUP" && n.State == "MASTER":
-		what, body = "VRRP Group", "=> All VRRP group instances are now in MASTER state <="
 	case n.Kind == "GROUP":
-		what, body = "VRRP Group", "=> The VRRP group instances are no longer in MASTER state <="
+		what, body = "VRRP Group", "=> All VRRP group instances are now in "+n.State+" state <="
 	case n.State != "MASTER":
 		body = "=> VRRP Instance is no longer owning VRRP VIPs <="
 	}

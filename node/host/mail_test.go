@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"quorate/config"
+	"quorate/internal/testenv"
 	"quorate/node"
 )
 
@@ -32,9 +34,9 @@ type smtpServer struct {
 	lines []string // of all sessions
 }
 
-func newSMTP(t *testing.T, down int) *smtpServer {
+func newSMTP(t *testing.T, address string, down int) *smtpServer {
 	t.Helper()
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	ln, err := net.Listen("tcp4", address)
 	must(t, err)
 	t.Cleanup(func() { _ = ln.Close() })
 	s := &smtpServer{ln: ln, down: down}
@@ -113,7 +115,7 @@ func (s *smtpServer) all() []string {
 
 // TestMail: in keepalived's words, in order, after the server was down, and nothing twice.
 func TestMail(t *testing.T) {
-	s := newSMTP(t, 2)
+	s := newSMTP(t, "127.0.0.1:0", 2)
 	var mu sync.Mutex
 	var troubles []string
 	m := newMailer((&logBuffer{}).logger(), func(err error) {
@@ -173,7 +175,7 @@ func TestMailPassword(t *testing.T) {
 		{"no TLS", nil, trusted, "STARTTLS"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSMTP(t, 0)
+			s := newSMTP(t, "127.0.0.1:0", 0)
 			s.tls = tt.tls
 			to := mailTarget{server: s.ln.Addr().String(), from: "lb@example.com", to: []string{"ops@example.com"}, helo: "lb", timeout: 10 * time.Second,
 				user: "lb", pass: "s3cr3t", roots: tt.roots}
@@ -255,4 +257,154 @@ func TestFifo(t *testing.T) {
 	if readAll(file) != "precious" {
 		t.Error("a file was written to")
 	}
+}
+
+const mailConf = `global_defs {
+    router_id LB
+    notification_email {
+        ops@example.com
+        two@example.com
+    }
+    notification_email_from lb@example.com
+    smtp_server 10.9.0.254 %[2]d
+    smtp_alert_vrrp true
+}
+vrrp_track_file trouble {
+    file %[1]s/trouble
+}
+vrrp_sync_group G {
+    group {
+        V1
+        V2
+    }
+    smtp_alert
+}
+vrrp_instance V1 {
+    interface eth0
+    virtual_router_id %[3]d1
+    version 3
+    advert_int 0.2
+    smtp_alert
+    track_file {
+        trouble weight 0
+    }
+    virtual_ipaddress {
+        10.9.0.%[3]d1
+    }
+}
+vrrp_instance V2 {
+    interface eth0
+    virtual_router_id %[3]d2
+    version 3
+    advert_int 0.2
+    virtual_ipaddress {
+        10.9.0.%[3]d2
+    }
+}
+vrrp_instance V3 {
+    interface eth0
+    virtual_router_id %[3]d3
+    version 3
+    advert_int 0.2
+    smtp_alert false
+    virtual_ipaddress {
+        10.9.0.%[3]d3
+    }
+}
+`
+
+// TestMailLikeKeepalived: a real keepalived and ours live through a start, a fault, its end and a stop, and send the same mails: as many, to
+// the same people, with the same subject, headers and text.
+func TestMailLikeKeepalived(t *testing.T) {
+	testenv.Need(t, "keepalived")
+	if !inNetns(t) {
+		return
+	}
+	ipAdd(t, bridge(t), "10.9.0.254/24")
+	open := func(n int) *mailSide {
+		s := &mailSide{dir: t.TempDir(), smtp: newSMTP(t, "10.9.0.254:0", 0)}
+		s.set(t, "0")
+		must(t, os.WriteFile(filepath.Join(s.dir, "conf"), fmt.Appendf(nil, mailConf, s.dir, s.smtp.ln.Addr().(*net.TCPAddr).Port, n), 0o600))
+		return s
+	}
+	ours, theirs := open(7), open(8)
+	theirs.director = startKeepalived(t, "10.9.0.2/24", filepath.Join(theirs.dir, "conf"))
+	ours.director = startDirector(t, "o", "10.9.0.1/24", filepath.Join(ours.dir, "conf"))
+	both := []*mailSide{ours, theirs}
+	told := func() string {
+		return strings.Join(letters(ours.smtp), "\n") + "\n\n" + strings.Join(letters(theirs.smtp), "\n")
+	}
+	await := func(what string, subjects ...string) {
+		t.Helper()
+		for _, s := range both {
+			eventually(t, 20*time.Second, func() bool {
+				for _, want := range subjects {
+					if !strings.Contains(strings.Join(letters(s.smtp), "\n"), want) {
+						return false
+					}
+				}
+				return true
+			}, func() string { return what + "\n" + told() + "\n" + s.log.String() })
+		}
+	}
+	await("start", "Instance V1 - Entering MASTER", "Instance V2 - Entering MASTER", "Group G - Entering MASTER")
+	for _, s := range both {
+		s.set(t, "1")
+	}
+	await("fault", "Instance V1 - Entering FAULT", "Group G - Entering FAULT")
+	time.Sleep(500 * time.Millisecond)
+	for _, s := range both {
+		s.set(t, "0")
+	}
+	for k, s := range both {
+		eventually(t, 20*time.Second, func() bool { return s.holds(fmt.Sprintf("10.9.0.%d1", 7+k)) }, func() string { return told() + s.log.String() })
+	}
+	time.Sleep(500 * time.Millisecond)
+	for _, s := range both {
+		must(t, s.cmd.Process.Signal(unix.SIGTERM))
+		_ = s.cmd.Wait()
+	}
+	a, b := letters(ours.smtp), letters(theirs.smtp)
+	slices.Sort(a)
+	slices.Sort(b)
+	if !slices.Equal(a, b) {
+		t.Errorf("ours:\n%s\ntheirs:\n%s", strings.Join(a, "\n"), strings.Join(b, "\n"))
+	}
+	t.Log(strings.Join(a, "\n"))
+}
+
+// mailSide is a daemon with a mail server of its own and a file that makes it faulty.
+type mailSide struct {
+	*director
+	dir  string
+	smtp *smtpServer
+}
+
+func (s *mailSide) set(t *testing.T, value string) {
+	t.Helper()
+	must(t, os.WriteFile(filepath.Join(s.dir, "trouble"), []byte(value+"\n"), 0o600))
+}
+
+// letters are the mails a server took: who gets them, the headers both daemons have to write, the text.
+func letters(s *smtpServer) (out []string) {
+	for _, session := range s.all() {
+		var parts []string
+		for line := range strings.Lines(session) {
+			line = strings.TrimSpace(line)
+			name, _, header := strings.Cut(line, ":")
+			switch {
+			case strings.HasPrefix(line, "=>"):
+			case header && slices.Contains([]string{"MAIL FROM", "RCPT TO", "From", "To", "Subject", "X-Mailer"}, name):
+			default:
+				continue
+			}
+			if name == "From" || name == "To" {
+				line = strings.NewReplacer("<", "", ">", "").Replace(line) // both forms are right, RFC 5322 3.4
+			}
+			parts = append(parts, line)
+		}
+		slices.Sort(parts)
+		out = append(out, strings.Join(parts, " | "))
+	}
+	return out
 }
