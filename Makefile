@@ -8,7 +8,7 @@ LDFLAGS   := -s -w -X quorate/internal/buildinfo.Version=$(VERSION)
 # What the tests talk to: real peers, a real second kernel, real tools. A missing one is
 # installed; where that is not allowed the tests that need it are skipped by name.
 PEERS     := keepalived frr ipvsadm tshark tcpdump user-mode-linux kmod mount util-linux iproute2 iputils-ping arping
-TIMEOUT   ?= 20m
+TIMEOUT   ?= 40m
 
 .PHONY: all build demo test bench soak lint peers clean
 all: build

@@ -25,19 +25,24 @@ const (
 type keepalived struct {
 	Machine
 	now  time.Duration
-	held map[uint8]*heldBack // by VRID
+	held []*heldBack // one of each virtual router
 	// answering: what is sent now answers an advert that was accepted, which no timer delays.
 	answering bool
 }
 
 // heldBack is an advert that waits for the restarted timer.
 type heldBack struct {
+	instance string
+	iface    string
+	vrid     uint8
+	ipv6     bool
+
 	until    time.Duration
 	interval time.Duration // of the timer
 	advert   *node.SendAdvert
 }
 
-func newKeepalived(m Machine) Machine { return &keepalived{Machine: m, held: map[uint8]*heldBack{}} }
+func newKeepalived(m Machine) Machine { return &keepalived{Machine: m} }
 
 func (k *keepalived) Step(now time.Duration, ev node.Event) {
 	k.now, k.answering = max(k.now, now), false
@@ -48,11 +53,8 @@ func (k *keepalived) Step(now time.Duration, ev node.Event) {
 		conf := *e.Config
 		conf.Instances = nil
 		for _, i := range e.Config.Instances {
-			vrid := uint8(i.VRID.V)
-			if k.held[vrid] == nil {
-				k.held[vrid] = &heldBack{}
-			}
-			k.held[vrid].interval = i.AdvertInt.V
+			h := k.router(i.Interface.V, uint8(i.VRID.V), len(i.VIPs) > 0 && i.VIPs[0].Prefix.Addr().Is6())
+			h.instance, h.interval = i.Name, i.AdvertInt.V
 			own := *i
 			own.HigherPrioSendAdvert.V = i.HigherPrioSendAdvert.V && (i.HigherPrioSendAdvert.Set || e.Config.Global.HigherPrioSendAdvert.Set)
 			conf.Instances = append(conf.Instances, &own)
@@ -65,12 +67,25 @@ func (k *keepalived) Step(now time.Duration, ev node.Event) {
 		if k.answering = k.rejected() == before; k.answering {
 			return
 		}
-		if vrid, _, ok := e.Packet.VRID(); ok && k.held[vrid] != nil {
-			k.held[vrid].until = k.now + k.held[vrid].interval
+		if vrid, _, ok := e.Packet.VRID(); ok {
+			h := k.router(e.Interface, vrid, e.Packet.Src.Is6())
+			h.until = k.now + h.interval
 		}
 		return
 	}
 	k.Machine.Step(now, ev)
+}
+
+// router finds a virtual router, or begins one.
+func (k *keepalived) router(iface string, vrid uint8, ipv6 bool) *heldBack {
+	for _, h := range k.held {
+		if h.iface == iface && h.vrid == vrid && h.ipv6 == ipv6 {
+			return h
+		}
+	}
+	h := &heldBack{iface: iface, vrid: vrid, ipv6: ipv6}
+	k.held = append(k.held, h)
+	return h
 }
 
 // rejected counts the adverts that were refused so far.
@@ -93,8 +108,8 @@ func (k *keepalived) Ready() (out []node.Action) {
 			out = append(out, a)
 			continue
 		}
-		h := k.held[said[1]]
-		if h == nil || h.until <= k.now || k.answering || !k.owner(said[1]) {
+		h := k.router(s.Interface, said[1], s.Packet.Src.Is6())
+		if h.until <= k.now || k.answering || !k.owner(h) {
 			out = append(out, a)
 			continue
 		}
@@ -102,12 +117,11 @@ func (k *keepalived) Ready() (out []node.Action) {
 		s.Packet.Header = slices.Clone(s.Packet.Header)
 		h.advert = &s
 	}
-	for vrid := range 256 {
-		h := k.held[uint8(vrid)]
-		if h == nil || h.advert == nil || h.until > k.now {
+	for _, h := range k.held {
+		if h.advert == nil || h.until > k.now {
 			continue
 		}
-		if k.owner(uint8(vrid)) {
+		if k.owner(h) {
 			out = append(out, *h.advert)
 		}
 		h.advert = nil
@@ -115,10 +129,10 @@ func (k *keepalived) Ready() (out []node.Action) {
 	return out
 }
 
-// owner reports whether it has been MASTER of a VRID before this very instant.
-func (k *keepalived) owner(vrid uint8) bool {
+// owner reports whether it has been MASTER of a virtual router before this very instant.
+func (k *keepalived) owner(h *heldBack) bool {
 	for _, s := range k.Machine.Status() {
-		if s.VRID == int(vrid) {
+		if s.Name == h.instance {
 			return s.State == vrrp.Master.String() && s.ChangedAt < k.now
 		}
 	}
@@ -128,8 +142,8 @@ func (k *keepalived) owner(vrid uint8) bool {
 // Deadline is the machine's, or that of an advert that was held back.
 func (k *keepalived) Deadline() (time.Duration, bool) {
 	at, ok := k.Machine.Deadline()
-	for vrid := range 256 {
-		if h := k.held[uint8(vrid)]; h != nil && h.advert != nil && (!ok || h.until < at) {
+	for _, h := range k.held {
+		if h.advert != nil && (!ok || h.until < at) {
 			at, ok = h.until, true
 		}
 	}

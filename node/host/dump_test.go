@@ -118,7 +118,7 @@ func TestDumpRoutes(t *testing.T) {
 	m.Step(0, node.Configure{Config: cfg})
 	m.Step(0, node.Link{Name: "eth0", Exists: true, Up: true, Addrs: []netip.Prefix{netip.MustParsePrefix("10.9.0.1/24")}})
 	m.Step(0, node.Link{Name: "vrrp.51", Exists: true, Up: true})
-	m.Step(4*time.Second, node.Tick{})
+	m.Step(400*time.Millisecond, node.Tick{})
 	b, err := DumpJSON.render(m.Details(), nil)
 	must(t, err)
 	var got []struct {

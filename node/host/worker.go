@@ -62,6 +62,7 @@ type worker struct {
 	generation    int64
 	owed          *Message // a KindApplied that did not fit into the queue
 	dirty         bool     // status changed
+	alarm         *alarm   // of the machine's deadline
 	late          time.Time
 	lateness      lateness
 	lateAfter     time.Duration // instead of the constant
@@ -84,6 +85,12 @@ func (w *worker) run(ctx context.Context) error {
 	// What serves the machine lives until its last action is carried out, beyond ctx.
 	bg, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.bg, w.ended = bg, make(chan struct{})
+	var err error
+	if w.alarm, err = newAlarm(); err != nil {
+		cancel()
+		return err
+	}
+	defer w.alarm.Close()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
@@ -231,18 +238,13 @@ func (w *worker) input(v any) {
 }
 
 func (w *worker) loop(ctx context.Context) {
-	deadline := time.NewTimer(time.Hour)
-	defer deadline.Stop()
 	house := time.NewTicker(housekeeping)
 	defer house.Stop()
 	var soon <-chan time.Time
 	statusDue := time.Now()
 	for ctx.Err() == nil { // before whatever else is ready
-		var tick <-chan time.Time
-		at, ok := w.m.Deadline()
-		if ok {
-			deadline.Reset(max(0, at-instant()))
-			tick = deadline.C
+		if at, ok := w.m.Deadline(); ok {
+			w.alarm.Set(at)
 		}
 		if w.dirty && soon == nil {
 			soon = time.After(statusCoalesce)
@@ -252,8 +254,10 @@ func (w *worker) loop(ctx context.Context) {
 			return
 		case v := <-w.inbox:
 			w.input(v)
-		case <-tick:
-			w.tick(at)
+		case <-w.alarm.C:
+			if at, ok := w.m.Deadline(); ok && w.alarm.Rang() {
+				w.tick(at)
+			}
 		case l := <-w.loader.out:
 			w.take(l)
 		case <-w.reload:
