@@ -44,6 +44,7 @@ type generator struct {
 	shapes, snoops bool
 	keep           bool // nopreempt
 	pushy          bool // configurations come by push
+	corrupts       bool // frames were altered
 	store          *wire.Stream
 	notes          int    // puts so far
 	auth           bool   // a password, version 2
@@ -375,7 +376,9 @@ func (g *generator) split() {
 }
 
 func (g *generator) chance() {
-	g.say("%s %s 1/%d", []string{"loss", "dup", "reorder", "corrupt"}[g.below(4)], g.path(), 2+g.below(50))
+	what := []string{"loss", "dup", "reorder", "corrupt"}[g.below(4)]
+	g.corrupts = g.corrupts || what == "corrupt"
+	g.say("%s %s 1/%d", what, g.path(), 2+g.below(50))
 }
 
 // maxDelay is the longest a random scenario delays frames; delays outlast recover.

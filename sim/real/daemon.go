@@ -218,16 +218,20 @@ func (h *host) start() error {
 
 // started waits for every daemon that a verb has started, and counts time from then on.
 func (s *stage) started() {
-	waited := false
+	waited, began := false, time.Now()
 	for _, h := range s.hosts {
 		if h.daemon != nil && h.logged >= 0 {
 			h.ready()
 			h.logged, waited = -1, true
 		}
 	}
-	if waited {
-		s.set(func() { s.mark = s.fabric.now() })
+	if !waited {
+		return
 	}
+	for _, h := range s.hosts {
+		h.blockLonger(time.Since(began))
+	}
+	s.set(func() { s.mark = s.fabric.now() })
 }
 
 // set changes what the watcher reads as well.

@@ -22,7 +22,7 @@ func failed(format string, args ...any) error {
 }
 
 // patience is how long an expectation may take to become true: what the kernels and processes need to do
-// what they have decided already.
+// what they have decided already. A slow machine has its slack.
 const patience = 200 * time.Millisecond
 
 // expect judges a claim, again and again for a moment.
@@ -53,7 +53,7 @@ func (s *stage) expect(args []sim.Word, _ string) error {
 	default:
 		return skip{"expect " + args[0].Key + "=: not judged on real kernels"}
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(max(patience, s.p.Slack)); ; time.Sleep(10 * time.Millisecond) {
 		s.judge()
 		if err := s.settle(); err != nil {
 			return err
@@ -303,7 +303,7 @@ func (s *stage) check(args []sim.Word, _ string) error {
 		violated = violated || a.Key == "violated"
 		live = live || a.Key == "live"
 	}
-	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(max(patience, s.p.Slack)); ; time.Sleep(10 * time.Millisecond) {
 		s.judge()
 		if err := s.settle(); err != nil {
 			return err

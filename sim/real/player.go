@@ -208,6 +208,9 @@ type card struct {
 	mac  wire.MAC
 	link int  // index of the device
 	up   bool // cable
+	// forwards is when the port stops being blocked by spanning tree; open makes it so.
+	forwards time.Time
+	open     *time.Timer
 }
 
 // card is the one that an optional last word names, the first without one.

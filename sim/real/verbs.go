@@ -214,17 +214,32 @@ func (h *host) cable(c *card, up bool) error {
 func (h *host) carrier(c *card, up bool) error {
 	f := h.s.fabric
 	lan := f.lans[c.lan]
+	blocked := up && h.s.stp > 0
+	if c.open != nil {
+		c.open.Stop()
+	}
 	f.mu.Lock()
-	lan.SetBlocked(h.index, up && h.s.stp > 0)
+	lan.SetBlocked(h.index, blocked)
 	f.mu.Unlock()
-	if up && h.s.stp > 0 {
-		time.AfterFunc(h.s.stp, func() {
+	if blocked {
+		c.forwards = time.Now().Add(h.s.stp)
+		c.open = time.AfterFunc(h.s.stp, func() {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			lan.SetBlocked(h.index, false)
 		})
 	}
 	return f.carrier(c.lan, h.index, up)
+}
+
+// blockLonger has ports that are blocked go on so for what is not the scenario's time.
+func (h *host) blockLonger(d time.Duration) {
+	for _, c := range h.cards {
+		if c.open != nil && c.open.Stop() {
+			c.forwards = c.forwards.Add(d)
+			c.open.Reset(time.Until(c.forwards))
+		}
+	}
 }
 
 // script sets what a vrrp_script returns: its program is one that reads a file.
