@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,6 +59,13 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 		}
 		return nil
 	}
+	return c.simAtOnce(ctx, o, files, func(f scenarioFile) (report.Result, error) {
+		return c.realPlay(ctx, o, programs, f, len(files))
+	})
+}
+
+// simAtOnce plays as many scenarios at once as --jobs says.
+func (c *cli) simAtOnce(ctx context.Context, o simOptions, files []scenarioFile, play func(scenarioFile) (report.Result, error)) error {
 	results := make([]report.Result, len(files))
 	errs := make([]error, len(files))
 	var wg sync.WaitGroup
@@ -71,7 +78,7 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 			if errs[i] = ctx.Err(); errs[i] != nil {
 				return
 			}
-			if results[i], errs[i] = c.realPlay(ctx, o, programs, f, len(files)); errs[i] == nil {
+			if results[i], errs[i] = play(f); errs[i] == nil {
 				mu.Lock()
 				defer mu.Unlock()
 				c.simSay(results[i])
@@ -161,45 +168,75 @@ func realLogs(dir string) string {
 	return b.String()
 }
 
-// simInGuest runs this very command on a kernel of its own.
+// simInGuest plays each scenario on a kernel of its own, which the next one finds new.
 func (c *cli) simInGuest(ctx context.Context, o simOptions, files []scenarioFile) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	var total time.Duration // of virtual time, which is real time there
-	for _, f := range files {
-		sc, err := sim.ParseScenario(f.path, f.text)
-		if err != nil {
-			return console.Usagef("%v", err)
+	dir, err := os.MkdirTemp("", "sim")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	return c.simAtOnce(ctx, o, files, func(f scenarioFile) (report.Result, error) {
+		file := filepath.Join(dir, f.name+".txt")
+		if err := os.WriteFile(file, []byte(f.text), 0o644); err != nil {
+			return report.Result{}, err
 		}
-		for _, d := range sc.Directives {
-			if verb, args, err := sim.Words(d.Text); err == nil && verb == "run" && len(args) == 1 {
-				if t, err := time.ParseDuration(args[0].Key); err == nil {
-					total += t
-				}
+		argv := []string{self, "sim", "run", file, "--backend", "uml", "-o", "json", "--bin-dir", o.binDir, "--slack", o.slack.String()}
+		for _, n := range o.nodes {
+			argv = append(argv, "--node", n)
+		}
+		for _, t := range []struct{ flag, to, ext string }{{"--html", o.html, ".html"}, {"--svg", o.svg, ".svg"}, {"--pcap", o.pcap, ".pcapng"}} {
+			if t.to == "" {
+				continue
+			}
+			to, err := filepath.Abs(target(t.to, f.name, t.ext, len(files)))
+			if err != nil {
+				return report.Result{}, err
+			}
+			argv = append(argv, t.flag, to)
+		}
+		r, err := c.guestPlay(ctx, argv, f)
+		r.Reason = strings.ReplaceAll(r.Reason, file, f.path)
+		return r, err
+	})
+}
+
+// guestPlay has a guest play one scenario. A guest that dies is the failure of that scenario.
+func (c *cli) guestPlay(ctx context.Context, argv []string, f scenarioFile) (report.Result, error) {
+	r := report.Result{Scenario: f.name, Backend: "uml", OutageMS: map[string]int64{}}
+	sc, err := sim.ParseScenario(f.path, f.text)
+	if err != nil {
+		return r, console.Usagef("%v", err)
+	}
+	limit := 3 * time.Minute // for a boot, daemons that start, pushes
+	for _, d := range sc.Directives {
+		if verb, args, err := sim.Words(d.Text); err == nil && verb == "run" && len(args) == 1 {
+			if t, err := time.ParseDuration(args[0].Key); err == nil {
+				limit += 2 * t
 			}
 		}
-		total += 15 * time.Second
 	}
-	args := slices.Concat([]string{self}, os.Args[1:], []string{"--bin-dir", o.binDir})
-	job := uml.Job{Argv: args, Env: []string{simGuest + "=1"}, Timeout: cmp.Or(c.Timeout, time.Minute+2*total), Stdout: c.Out}
-	var screen bytes.Buffer
-	job.Console = &screen
-	code, err := uml.Run(ctx, job)
-	if errors.Is(err, uml.ErrUnavailable) {
-		var results []report.Result
-		for _, f := range files {
-			results = append(results, report.Result{Scenario: f.name, Backend: "uml", Result: report.Skip, Reason: err.Error(), OutageMS: map[string]int64{}})
-			c.simSay(results[len(results)-1])
-		}
-		return c.simFinish(o, results)
+	var out, screen bytes.Buffer
+	answer := func() []byte { // it is the last line
+		b := bytes.TrimSpace(out.Bytes())
+		return b[bytes.LastIndexByte(b, '\n')+1:]
 	}
-	if err != nil {
-		return fmt.Errorf("%w\n%s", err, screen.String())
+	code, err := uml.Run(ctx, uml.Job{Argv: argv, Env: []string{simGuest + "=1"}, Timeout: cmp.Or(c.Timeout, limit), Stdout: &out, Console: &screen})
+	switch {
+	case errors.Is(err, uml.ErrUnavailable):
+		r.Result, r.Reason = report.Skip, err.Error()
+		return r, nil
+	case ctx.Err() != nil:
+		return r, ctx.Err()
+	case err == nil && json.Unmarshal(answer(), &r) == nil:
+		return r, nil
+	case err == nil:
+		err = fmt.Errorf("it ended with status %d and said %q", code, out.String())
 	}
-	if code != 0 {
-		return console.ExitCode(code)
-	}
-	return nil
+	lines := strings.Split(strings.TrimSpace(screen.String()), "\n")
+	r.Result, r.Reason = report.Fail, fmt.Sprintf("the guest: %v\n%s", err, strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	return r, nil
 }

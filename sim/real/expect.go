@@ -241,7 +241,7 @@ func (s *stage) expectEvent(opt map[string]sim.Word) error {
 			return err
 		}
 		for _, e := range list {
-			at := e.Time.Sub(s.fabric.start)
+			at := s.since(e.Time)
 			if e.Event != opt["event"].Value || at < s.mark || opt["reason"].Op != "" && e.Reason != opt["reason"].Value {
 				continue
 			}

@@ -59,7 +59,7 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 	s := &stage{p: p, ctx: ctx, cancel: cancel, cluster: clustered(sc), small: fills(sc)}
 	defer s.close()
 	var o Outcome
-	err := refuse(sc)
+	err := refuse(sc, p.Backend)
 	for _, d := range sc.Directives {
 		if err != nil {
 			break
@@ -98,16 +98,16 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 	return o
 }
 
-// Refuse says why this backend cannot play a scenario; empty if it can.
-func Refuse(sc *sim.Scenario) string {
-	if err := refuse(sc); err != nil {
+// Refuse says why a backend (netns or uml) cannot play a scenario; empty if it can.
+func Refuse(sc *sim.Scenario, backend string) string {
+	if err := refuse(sc, backend); err != nil {
 		return err.Error()
 	}
 	return ""
 }
 
 // refuse finds out at once what would be found out only after a minute of playing.
-func refuse(sc *sim.Scenario) error {
+func refuse(sc *sim.Scenario, backend string) error {
 	cluster := clustered(sc)
 	for _, d := range sc.Directives {
 		verb, args, err := sim.Words(d.Text)
@@ -116,7 +116,7 @@ func refuse(sc *sim.Scenario) error {
 		}
 		why := map[string]string{
 			"stage": "stage: a daemon learns of a configuration that is about to come from a push only, which is played; staging alone is played in virtual time",
-			"clock": "clock: namespaces share the clock of their host",
+			"clock": refuseClock(args, backend),
 		}[verb]
 		if why != "" {
 			return skip{why}
@@ -151,6 +151,7 @@ type stage struct {
 	faults  []sim.Fault
 	claims  []sim.Verdict
 	mark    time.Duration
+	steps   []wallStep // jumps of the wall clock
 	watch   watcher
 	ipvs    bool          // the kernel has it; judged in worlds with real servers
 	sampled time.Duration // when tables were last looked at

@@ -53,6 +53,7 @@ func verbs() map[string]verb {
 		"igmp":    {true, (*stage).igmp},
 		"cam":     {true, (*stage).cam},
 		"stp":     {true, (*stage).spanning},
+		"clock":   {true, (*stage).clock},
 		"addr":    {true, (*stage).addr},
 		"garp":    {true, (*stage).garp},
 		"advert":  {true, (*stage).advert},

@@ -24,9 +24,10 @@ type LAN struct {
 	// capacity of each table and how long it remembers; zero: without end, camAge
 	capacity int
 	age      time.Duration
-	snoop    *snooping // nil: the switch does not look at IGMP
-	dropped  uint64    // by rates and MTUs
-	withheld uint64    // from ports that have not asked for a group
+	snoop    *snooping     // nil: the switch does not look at IGMP
+	dropped  uint64        // by rates and MTUs
+	now      time.Duration // of the latest frame
+	withheld uint64        // from ports that have not asked for a group
 	out      []Delivery
 }
 
@@ -217,10 +218,10 @@ func (l *LAN) carries(from, to int, c Class) bool {
 }
 
 // Lossy reports whether frames of one of the classes may be lost or damaged on the path. A path with a rate or an MTU may
-// lose anything.
+// lose anything; one that had a rate keeps frames waiting until the last of that time has left.
 func (l *LAN) Lossy(from, to int, c Class) bool {
 	p := l.Path(from, to)
-	return p.Loss.N != 0 && (p.LossOnly == 0 || p.LossOnly&c != 0) || p.Corrupt.N != 0 || p.Rate != 0 || p.MTU != 0
+	return p.Loss.N != 0 && (p.LossOnly == 0 || p.LossOnly&c != 0) || p.Corrupt.N != 0 || p.Rate != 0 || p.MTU != 0 || p.free > l.now
 }
 
 // MaxDelay is the longest delay any path can have now.
@@ -313,6 +314,7 @@ func (l *LAN) room(table map[MAC]camEntry, now time.Duration) bool {
 }
 
 func (l *LAN) forward(now time.Duration, from, to int, frame []byte) {
+	l.now = max(l.now, now)
 	p := l.Path(from, to)
 	var class Class
 	if p.CutOnly|p.LossOnly != 0 {
