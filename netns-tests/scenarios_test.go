@@ -122,6 +122,9 @@ func playPart(ctx context.Context, bin string, slack time.Duration, p part) stri
 	}
 	defer os.RemoveAll(dir)
 	player := real.Player{Dir: dir, BinDir: bin, Programs: p.programs, Slack: slack}
+	if os.Getenv(guestEnv) != "" {
+		player.Backend = "uml"
+	}
 	out := player.Play(ctx, sc)
 	switch {
 	case out.Err != nil:
@@ -265,7 +268,7 @@ func TestScenariosInGuest(t *testing.T) {
 	}
 	testenv.Need(t, "keepalived")
 	playReal(t, part{name: "owner-crash"}, part{name: "partition-and-heal"}, part{name: "one-way-cut"}, part{name: "vrid-conflict-same-vip"},
-		part{name: "owner-crash", programs: map[string]string{"d2": sim.Keepalived}}, part{name: "partition-and-heal", programs: map[string]string{"d1": sim.Keepalived}})
+		part{name: "clock-step"}, part{name: "owner-crash", programs: map[string]string{"d2": sim.Keepalived}}, part{name: "partition-and-heal", programs: map[string]string{"d1": sim.Keepalived}})
 }
 
 // There is IPVS in it, so that real servers fail behind real tables; one of the directors may be keepalived with its own checks.
