@@ -79,6 +79,8 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 	var failed *sim.FailedError
 	var sk skip
 	switch {
+	case errors.As(err, &failed) && s.slow != "":
+		o.Skipped = fmt.Sprintf("%s (%v)", s.slow, err)
 	case errors.As(err, &failed):
 		o.Failed = err
 	case errors.As(err, &sk):
@@ -156,6 +158,7 @@ type stage struct {
 	ipvs    bool          // the kernel has it; judged in worlds with real servers
 	sampled time.Duration // when tables were last looked at
 	serving sync.Mutex    // of programs of real servers
+	slow    string        // why this machine cannot judge what happened
 	missed  int           // claims that this kernel cannot judge
 	build   *wire.Builder
 
@@ -197,7 +200,8 @@ type host struct {
 	files    map[string]string // file with the number, by track_file
 	loads    []*load
 	life     []sim.Span
-	logged   int64 // length of the log when the daemon was started, -1 once it is ready
+	killed   time.Time // and not started since
+	logged   int64     // length of the log when the daemon was started, -1 once it is ready
 }
 
 // card is a network card: the host's end of one segment.
