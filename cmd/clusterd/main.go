@@ -179,7 +179,11 @@ func (s *settings) logger() (*slog.Logger, error) {
 	}
 	if s.facility >= 0 {
 		ident := "Keepalived" // what filters of log lines look for
-		if s.worker != "" {
+		switch s.worker {
+		case "":
+		case "checker":
+			ident += "_healthcheckers"
+		default:
 			ident += "_" + s.worker
 		}
 		h, err := openSyslog(s.facility, ident, level)

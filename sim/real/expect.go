@@ -166,7 +166,11 @@ func (s *stage) expectAdverts(opt map[string]sim.Word) error {
 	if g == nil {
 		return failed("%s sends no adverts", opt["adverts"].Value)
 	}
-	if gap := max(g.longest, s.fabric.now()-g.last); gap > s.slack(limit) {
+	gap := g.longest
+	if g.active {
+		gap = max(gap, s.fabric.now()-g.last)
+	}
+	if gap > s.slack(limit) {
 		return failed("%s paused %v between adverts, not gap<=%v, with slack", opt["adverts"].Value, gap.Round(time.Millisecond), limit)
 	}
 	return nil

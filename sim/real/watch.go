@@ -40,9 +40,10 @@ type holding struct {
 	held []string
 }
 
-// advertGap is the longest pause between a host's adverts since the last fault.
+// advertGap is the longest pause between a host's adverts since the last fault, within one mastership.
 type advertGap struct {
 	last, longest time.Duration
+	active        bool // last belongs to the present mastership
 }
 
 // begin listens to the addresses of every host.
@@ -123,6 +124,11 @@ func (w *watcher) look(s *stage) {
 		}
 		w.history = append(w.history, holding{vip, now, held})
 	}
+	for name, g := range w.adverts {
+		if !slices.ContainsFunc(s.vips, func(vip netip.Addr) bool { return slices.Contains(w.holders(s, vip), name) }) {
+			g.active = false
+		}
+	}
 }
 
 func (w *watcher) newest(vip netip.Addr) int {
@@ -173,10 +179,13 @@ func (s *stage) saw(now time.Duration, _, at int, sent bool, data []byte) {
 		}
 		g := s.watch.adverts[host.name]
 		if g == nil {
-			g = &advertGap{last: now}
+			g = &advertGap{}
 			s.watch.adverts[host.name] = g
 		}
-		g.longest, g.last = max(g.longest, now-g.last), now
+		if g.active {
+			g.longest = max(g.longest, now-g.last)
+		}
+		g.last, g.active = now, true
 		s.watch.frame(now, host.name, "advert", text)
 	case sent && f.EtherType == wire.EtherARP && f.ARP.SenderIP == f.ARP.TargetIP:
 		s.watch.frame(now, host.name, "garp", fmt.Sprintf("%v is at %v", f.ARP.SenderIP, f.ARP.SenderMAC))
