@@ -15,5 +15,5 @@
 //
 // The directors of a scenario that pushes are a cluster (cluster.go, disk.go), made and pushed to with clusterctl; those of any other run from files.
 //
-// In a User Mode Linux guest (package sim/uml) the same player runs on a kernel of its own.
+// In a User Mode Linux guest (package sim/uml) the same player runs on a kernel of its own, whose wall clock may jump (clock.go).
 package real
