@@ -68,7 +68,7 @@ func (i *instance) note(e *Elector, n vrrp.Note) {
 	detail := n.Detail
 	if n.Kind == vrrp.NoteRejected {
 		if r := e.refused(i, n); r != nil && r.known {
-			detail += ", sent by " + MAC(r.MAC)
+			detail += " (sent by " + MAC(r.MAC) + ")"
 		}
 	}
 	i.tell(e, n)
