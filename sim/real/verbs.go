@@ -288,6 +288,9 @@ func (s *stage) script(args []sim.Word, _ string) error {
 // scriptLine finds the program of a vrrp_script block.
 var scriptLine = regexp.MustCompile(`(?s)(vrrp_script\s+(\S+)\s*\{[^}]*?\bscript\s+)("[^"]*"|\S+)`)
 
+// guestInterval is the shortest advert interval that a guest keeps, see package sim/uml.
+const guestInterval = 50 * time.Millisecond
+
 // configure writes a director's file and starts or reloads its daemon.
 func (s *stage) configure(args []sim.Word, input string) error {
 	for _, a := range args {
@@ -301,6 +304,11 @@ func (s *stage) configure(args []sim.Word, input string) error {
 		c, err := parseConf(h.name, input)
 		if err != nil {
 			return err
+		}
+		for _, i := range c.Instances {
+			if s.p.Backend == "uml" && i.AdvertInt.V < guestInterval {
+				return skip{fmt.Sprintf("advert_int %v: a guest has one slow processor, at least %v are asked of it", i.AdvertInt.V, guestInterval)}
+			}
 		}
 		if err := s.readyServers(c); err != nil {
 			return err
