@@ -180,7 +180,11 @@ func (c *cli) simInGuest(ctx context.Context, o simOptions, files []scenarioFile
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	return c.simAtOnce(ctx, o, files, func(f scenarioFile) (report.Result, error) {
-		file := filepath.Join(dir, f.name+".txt")
+		own, err := os.MkdirTemp(dir, "") // files of two directories may have one name
+		if err != nil {
+			return report.Result{}, err
+		}
+		file := filepath.Join(own, f.name+".txt")
 		if err := os.WriteFile(file, []byte(f.text), 0o644); err != nil {
 			return report.Result{}, err
 		}
