@@ -29,7 +29,8 @@ type memStorage struct {
 	openErr error
 	failed  string // why every open store has failed
 	opened  int
-	lossy   int // so many transactions are applied without their callers learning of it
+	lossy   int              // so many transactions are applied without their callers learning of it
+	behind  *cluster.Machine // what LocalRange knows until the next linearizable read; nil: everything
 }
 
 func newMemStorage() *memStorage {
@@ -74,6 +75,7 @@ func (r *memReplica) Get(_ context.Context, key string) (cluster.KV, error) {
 	if r.s.down {
 		return cluster.KV{}, cluster.ErrNoQuorum
 	}
+	r.s.behind = nil
 	kv, ok := r.s.m.Get(key)
 	if !ok {
 		return kv, fmt.Errorf("%s: %w", key, cluster.ErrNotFound)
@@ -87,12 +89,16 @@ func (r *memReplica) Range(_ context.Context, prefix string) ([]cluster.KV, int6
 	if r.s.down {
 		return nil, 0, cluster.ErrNoQuorum
 	}
+	r.s.behind = nil
 	return r.s.m.Range(prefix), r.s.m.Rev(), nil
 }
 
 func (r *memReplica) LocalRange(prefix string) ([]cluster.KV, int64) {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
+	if r.s.behind != nil {
+		return r.s.behind.Range(prefix), r.s.behind.Rev()
+	}
 	return r.s.m.Range(prefix), r.s.m.Rev()
 }
 

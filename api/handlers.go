@@ -26,12 +26,24 @@ func localGeneration(st cluster.Store, n int64) (cluster.Generation, error) {
 	return cluster.Generation{}, fmt.Errorf("generation %d: %w", n, cluster.ErrNotFound)
 }
 
+// catchUp waits until this member's copy has everything that was acknowledged before, as a director that has just started
+// may not. Without a quorum nobody can say, and the copy is the best there is.
+func catchUp(ctx context.Context, st cluster.Store) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpBudget)
+	defer cancel()
+	_, _ = st.Get(ctx, cluster.KeyActive)
+}
+
+// catchUpBudget is enough for an election and well below what clusterctl waits for an answer.
+const catchUpBudget = 5 * time.Second
+
 // handleGenerations lists what was pushed, newest first, from this member's copy: it needs no quorum.
-func (s *Server) handleGenerations(*http.Request) (any, error) {
+func (s *Server) handleGenerations(r *http.Request) (any, error) {
 	st, err := s.replica()
 	if err != nil {
 		return nil, err
 	}
+	catchUp(r.Context(), st)
 	active := activeNumber(st)
 	out := []GenerationInfo{}
 	for _, kv := range first(st.LocalRange(cluster.PrefixGenerations)) {
@@ -64,6 +76,7 @@ func (s *Server) handleGeneration(r *http.Request) (any, error) {
 	n, err := strconv.ParseInt(word, 10, 64)
 	switch {
 	case word == "active" && serr == nil:
+		catchUp(r.Context(), st)
 		n = activeNumber(st)
 	case word == "active":
 		g, err := s.gens.Active() // what this director runs is readable even without the store
@@ -80,6 +93,10 @@ func (s *Server) handleGeneration(r *http.Request) (any, error) {
 		return nil, errf(CodeNotFound, "no configuration has been pushed yet").withHint("clusterctl push keepalived.conf")
 	}
 	g, err := localGeneration(st, n)
+	if errors.Is(err, cluster.ErrNotFound) {
+		catchUp(r.Context(), st)
+		g, err = localGeneration(st, n)
+	}
 	if errors.Is(err, cluster.ErrNotFound) {
 		return nil, errf(CodeNotFound, "there is no generation %d", n).withHint("clusterctl history lists them")
 	}

@@ -109,6 +109,28 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// A director that has just started knows less than was acknowledged: it asks before it answers what was pushed, and shows
+// what it has when nobody answers.
+func TestGenerationsCatchUp(t *testing.T) {
+	st := newMemStorage()
+	h := offlineServer(t, st).handler(everyone)
+	g := cluster.Generation{ID: "a", Author: "alice", Main: "k.conf", Files: conf("10.0.0.100")}
+	if err := g.Prepare(cluster.KV{}); err != nil {
+		t.Fatal(err)
+	}
+	st.m.Apply(cluster.PushTxn(cluster.KV{}, g))
+	for _, path := range []string{"", "/active", "/1"} {
+		for _, down := range []bool{true, false} {
+			st.behind, st.down = cluster.NewMachine(), down
+			rec := httptest.NewRecorder()
+			h.ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", "/api/v1/generations"+path, nil))
+			if has := strings.Contains(rec.Body.String(), `"alice"`); has == down {
+				t.Errorf("GET generations%s, quorum lost: %v: %d %s", path, down, rec.Code, rec.Body)
+			}
+		}
+	}
+}
+
 func TestEntries(t *testing.T) {
 	s := offlineServer(t, newMemStorage())
 	t0 := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)

@@ -113,6 +113,7 @@ func TestPushesSurviveKills(t *testing.T) {
 		t.Errorf("only %d kills: this proves little", kills)
 	}
 
+	// Some member may have been killed a moment ago: it answers with what was acknowledged all the same.
 	w.ready("d1", directors...)
 	want := w.history("d1")
 	for _, d := range directors[1:] {
