@@ -285,25 +285,41 @@ func (s *Session) verbScript(args []arg, _ string) (string, error) {
 // verbClock lets a clock run fast or slow, or sets the wall clock. Adverts must not care for the
 // latter, which is what a scenario that steps it shows.
 func (s *Session) verbClock(args []arg, _ string) (string, error) {
-	if len(args) != 2 || args[0].op != "" {
+	if len(args) == 0 || args[0].op != "" {
 		return "", errors.New("expected a host and a drift or step=")
 	}
 	h, err := s.host(args[0].key)
 	if err != nil {
 		return "", err
 	}
-	if args[1].key == "step" && args[1].op == "=" {
-		d, err := time.ParseDuration(args[1].val)
-		if err != nil {
-			return "", fmt.Errorf("step %q is no duration: expected one such as 1h or -30s", args[1].val)
-		}
-		h.wall += d
-		return "", nil
+	var words []Word
+	for _, a := range args {
+		words = append(words, Word{a.key, a.op, a.val})
 	}
-	ppm, err := partsPerMillion(args[1])
-	if err != nil {
+	step, ppm, err := ParseClock(words)
+	switch {
+	case err != nil:
 		return "", err
+	case step != 0:
+		h.wall += step
+	default:
+		h.setDrift(ppm)
 	}
-	h.setDrift(ppm)
 	return "", nil
+}
+
+// ParseClock reads what the verb clock says of a host: a jump of its wall clock, or how fast its clocks run from now on, in parts
+// per million.
+func ParseClock(args []Word) (step time.Duration, ppm int64, err error) {
+	if len(args) != 2 {
+		return 0, 0, errors.New("expected a host and a drift or step=")
+	}
+	if a := args[1]; a.Key == "step" && a.Op == "=" {
+		if step, err = time.ParseDuration(a.Value); err != nil || step == 0 {
+			return 0, 0, fmt.Errorf("step %q is no duration: expected one such as 1h or -30s", a.Value)
+		}
+		return step, 0, nil
+	}
+	ppm, err = partsPerMillion(arg{args[1].Key, args[1].Op, args[1].Value})
+	return 0, ppm, err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -10,11 +11,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"quorate/internal/console"
+	"quorate/sim/real"
 )
 
 func main() { os.Exit(realMain()) }
 
 func realMain() int {
+	if was, err := real.ServeAgent(); was { // a guest's part of "sim run --backend uml"
+		fmt.Fprintln(os.Stderr, "the player is gone:", err)
+		return 1
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(400) // a simulated world is small and makes many small things: a third faster for a few megabytes
 	}

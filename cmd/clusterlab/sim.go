@@ -85,7 +85,7 @@ func (c *cli) simRunCmd() *cobra.Command {
 
 func (o *simOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.backend, "backend", "sim", "sim (virtual time), netns (real daemons on this kernel) or uml (in a guest with a kernel of its own)")
+	f.StringVar(&o.backend, "backend", "sim", "sim (virtual time), netns (real daemons on this kernel) or uml (every director in a guest with a kernel, clocks and IPVS of its own)")
 	f.StringArrayVar(&o.nodes, "node", nil, "NODE=keepalived or NODE=frr: Debian's program instead of clusterd there, in virtual time a director that behaves as it does; with --conf: the names of the directors")
 	f.StringVar(&o.conf, "conf", "", "your keepalived.conf: plays what can happen to its owner; FILE… then chooses among those cases")
 	f.Uint64Var(&o.seed, "seed", 0, "replaces the scenario's seed")

@@ -21,10 +21,10 @@ import (
 	"quorate/sim/uml"
 )
 
-// simGuest is set in a guest, where the same command runs with the netns backend.
+// simGuest is set in a guest in which a whole scenario is played, see simInGuest.
 const simGuest = "QUORATE_SIM_GUEST"
 
-// simReal plays on real kernels: in private namespaces, of a guest if the backend is uml.
+// simReal plays on real kernels: in private namespaces, with a guest for each director if the backend is uml.
 func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) error {
 	if o.seedSet {
 		return console.Usagef("--seed is for --backend sim: a real kernel has none")
@@ -46,10 +46,10 @@ func (c *cli) simReal(ctx context.Context, o simOptions, files []scenarioFile) e
 	if _, err := os.Stat(filepath.Join(o.binDir, "clusterd")); err != nil {
 		return console.Usagef("no clusterd in %s: name its directory with --bin-dir", o.binDir)
 	}
-	if o.backend == "uml" && os.Getenv(simGuest) == "" {
+	inside, status, err := netns.Enter(ctx, netns.EnterOptions{})
+	if refused := (*netns.BlockedError)(nil); o.backend == "uml" && errors.As(err, &refused) {
 		return c.simInGuest(ctx, o, files)
 	}
-	inside, status, err := netns.Enter(ctx, netns.EnterOptions{})
 	if err != nil {
 		return err
 	}
@@ -126,6 +126,13 @@ func (c *cli) realPlay(ctx context.Context, o simOptions, programs map[string]st
 	defer func() { _ = os.RemoveAll(dir) }() // below Scratch it goes with the namespace anyway
 	var pcap bytes.Buffer
 	p := real.Player{Dir: dir, BinDir: o.binDir, Programs: programs, Backend: o.backend, Slack: o.slack}
+	if o.backend == "uml" && os.Getenv(simGuest) == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return r, err
+		}
+		p.Agent = []string{self}
+	}
 	if o.pcap != "" {
 		p.Record = &pcap
 	}
@@ -139,7 +146,7 @@ func (c *cli) realPlay(ctx context.Context, o simOptions, programs map[string]st
 	case out.Err != nil:
 		return r, out.Err
 	case out.Failed != nil:
-		r.Result, r.Reason = report.Fail, out.Failed.Error()+realLogs(dir)
+		r.Result, r.Reason = report.Fail, out.Failed.Error()+pushesSaid(out.Timeline)+realLogs(dir)
 	case out.Skipped != "":
 		r.Result, r.Reason = report.Skip, out.Skipped
 		return r, nil
@@ -151,6 +158,16 @@ func (c *cli) realPlay(ctx context.Context, o simOptions, programs map[string]st
 	}
 	out.Timeline.Scenario = f.name
 	return r, writePictures(o, out.Timeline, f.name, of)
+}
+
+// pushesSaid is what operators were told, for the reader of a failure.
+func pushesSaid(t sim.Timeline) (text string) {
+	for _, m := range t.Events {
+		if m.Kind == "store" && m.Host == "-" {
+			text += fmt.Sprintf("\n+%.3f %s", m.At.Seconds(), m.Text)
+		}
+	}
+	return text
 }
 
 // realLogs is the end of every daemon's log, for the reader of a failure.
@@ -168,7 +185,8 @@ func realLogs(dir string) string {
 	return b.String()
 }
 
-// simInGuest plays each scenario on a kernel of its own, which the next one finds new.
+// simInGuest plays each scenario as a whole on a kernel of its own, which the next one finds new: for where this user may make no
+// namespaces. Its directors share that kernel's clock then.
 func (c *cli) simInGuest(ctx context.Context, o simOptions, files []scenarioFile) error {
 	self, err := os.Executable()
 	if err != nil {

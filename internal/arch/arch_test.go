@@ -37,7 +37,7 @@ var layer = map[string][]string{
 	"sim/wire":              {},
 	"sim":                   {"sim/wire", "node", "cluster", "cluster/replica", "config", "vrrp", "checker", "ipvs", "ipvs/ipvstest"},
 	"sim/report":            {"sim"},
-	"sim/real":              {"sim", "sim/netns", "sim/wire", "config", "vrrp", "ipvs", "ipvs/kernel"},
+	"sim/real":              {"sim", "sim/netns", "sim/uml", "sim/wire", "config", "vrrp", "ipvs", "ipvs/kernel"},
 	"sim/corpus":            {},
 	"sim/planted":           {"sim"},
 	"sim/replay":            {"vrrp", "sim/wire"},

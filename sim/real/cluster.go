@@ -8,9 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -70,14 +67,9 @@ func (h *host) ctl(ctx context.Context, args ...string) ([]byte, error) {
 
 // ctlTo runs clusterctl on a director and returns its exit status as well.
 func (h *host) ctlTo(ctx context.Context, out io.Writer, args ...string) (code int, err error) {
-	cmd := h.Command(ctx, filepath.Join(h.s.p.BinDir, "clusterctl"), append([]string{"--socket", h.socket()}, args...)...)
-	cmd.Dir = h.s.p.Dir
-	var errOut strings.Builder
-	cmd.Stdout, cmd.Stderr = out, &errOut
-	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		code, err = exit.ExitCode(), fmt.Errorf("clusterctl %s on %s: %w: %s", args[0], h.name, err, strings.TrimSpace(errOut.String()))
+	code, err = run(ctx, h, out, append([]string{filepath.Join(h.s.p.BinDir, "clusterctl"), "--socket", h.socket()}, args...)...)
+	if err != nil {
+		err = fmt.Errorf("clusterctl %s on %s: %w", args[0], h.name, err)
 	}
 	return code, err
 }
@@ -96,12 +88,12 @@ func (s *stage) form() error {
 	s.generations = map[string]generation{}
 	token := ""
 	for i, h := range s.members {
-		if err := errors.Join(os.MkdirAll(h.stateDir(), 0o700), os.MkdirAll(h.runDir(), 0o755)); err != nil {
+		if err := errors.Join(h.MkdirAll(h.stateDir(), 0o700), h.MkdirAll(h.runDir(), 0o755)); err != nil {
 			return err
 		}
 		if s.small {
-			if out, err := h.Command(s.ctx, "mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", h.stateDir()).CombinedOutput(); err != nil {
-				return fmt.Errorf("a disk of its own for %s: %w: %s", h.name, err, out)
+			if _, err := run(s.ctx, h, nil, "mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", h.stateDir()); err != nil {
+				return fmt.Errorf("a disk of its own for %s: %w", h.name, err)
 			}
 		}
 		args := []string{"--name", h.name, "--address", h.cards[0].base.Addr().String(), "--state-dir", h.stateDir(), "-o", "json"}
@@ -125,13 +117,7 @@ func (s *stage) form() error {
 			return err
 		}
 		h.logged = -1 // without a generation it elects nobody
-		if err := s.until("clusterd on "+h.name+" listens", func() bool {
-			conn, err := net.Dial("unix", h.socket())
-			if err == nil {
-				_ = conn.Close()
-			}
-			return err == nil
-		}); err != nil {
+		if err := s.until("clusterd on "+h.name+" listens", func() bool { return h.Listens(h.socket()) }); err != nil {
 			return err
 		}
 	}
@@ -216,12 +202,15 @@ func (s *stage) push(args []sim.Word, input string) error {
 		s.watch.look(s)
 	})
 	p.file = filepath.Join(s.p.Dir, p.id+".conf")
-	if err := os.WriteFile(p.file, []byte(input+"\n"), 0o644); err != nil {
-		return err
+	for _, h := range s.members {
+		if err := h.Write(p.file, []byte(input+"\n"), 0o644); err != nil {
+			return err
+		}
 	}
+	s.set(func() { s.onTheirWay++ })
 	s.pushing.Go(func() {
 		said := p.operate()
-		s.set(func() { s.told(p.id + ": " + said) })
+		s.set(func() { s.onTheirWay--; s.told(p.id + ": " + said) })
 	})
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,21 +32,29 @@ func (h *host) runDir() string { return filepath.Join(h.s.p.Dir, h.name+".run") 
 
 func (h *host) logPath() string { return filepath.Join(h.s.p.Dir, h.name+".log") }
 
+// openLog opens the file of what the host's programs print.
+func (h *host) openLog() error {
+	if h.log != nil {
+		return nil
+	}
+	f, err := os.OpenFile(h.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err == nil {
+		h.log = &hostLog{file: f, now: h.s.fabric.now, start: h.s.fabric.start}
+	}
+	return err
+}
+
 // startDaemon starts the program that the director runs.
 func (h *host) startDaemon() error {
 	if h.conf == nil && !h.member {
 		return fmt.Errorf("%s has no configuration", h.name)
 	}
-	if err := os.MkdirAll(h.runDir(), 0o755); err != nil {
+	if err := errors.Join(h.MkdirAll(h.runDir(), 0o755), h.openLog()); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(h.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = log.Close() }() // the daemon has its own descriptor
 	var program string
 	var args []string
+	var err error
 	switch h.program {
 	case sim.Keepalived:
 		if program, err = exec.LookPath("keepalived"); err != nil {
@@ -57,7 +66,7 @@ func (h *host) startDaemon() error {
 			args = append(args, "-P")
 		}
 	case sim.FRR:
-		if program, args, err = h.prepareFRR(log); err != nil {
+		if program, args, err = h.prepareFRR(); err != nil {
 			return err
 		}
 	default:
@@ -69,43 +78,42 @@ func (h *host) startDaemon() error {
 			args = append(args, "-P")
 		}
 	}
-	cmd := h.Command(h.s.ctx, program, args...)
-	cmd.Dir = h.s.p.Dir
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	daemon, err := h.Start(h.s.ctx, append([]string{program}, args...), h.log, h.log)
+	if err != nil {
 		return err
 	}
-	h.s.set(func() { h.daemon, h.gone, h.ran, h.paused = cmd, make(chan struct{}), true, false })
+	h.s.set(func() { h.daemon, h.gone, h.ran, h.paused = daemon, make(chan struct{}), true, false })
 	if st, err := os.Stat(h.logPath()); err == nil {
 		h.logged = st.Size()
 	}
 	h.condition("")
 	gone := h.gone
-	go func() { _ = cmd.Wait(); close(gone) }()
+	go func() { _, _ = daemon.Wait(); close(gone) }() // how it ended is in its log
 	return nil
 }
 
-// ready waits until a daemon that was started takes part; what a process needs to start is not the scenario's time. One
-// that never says so is left to the expectations.
-func (h *host) ready() {
+// ready waits until a daemon that was started takes part, and returns when; what a process needs to start is not the scenario's time.
+// One that never says so is left to the expectations.
+func (h *host) ready() time.Duration {
 	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		b, err := os.ReadFile(h.logPath())
 		if err == nil && int64(len(b)) > h.logged && (bytes.Contains(b[h.logged:], []byte(" STATE")) || bytes.Contains(b[h.logged:], []byte("-> Backup"))) {
-			return
+			break
 		}
 		select {
 		case <-h.gone:
-			return
+			return h.s.fabric.now()
 		default:
 		}
 	}
+	return h.s.fabric.now()
 }
 
 func (h *host) reload() error {
 	if h.program == sim.FRR {
 		return skip{"conf " + h.name + ": a running FRR is changed by vtysh, not by a file"}
 	}
-	return h.daemon.Process.Signal(unix.SIGHUP)
+	return h.daemon.Signal(unix.SIGHUP)
 }
 
 // ended waits for the daemon's end.
@@ -123,7 +131,7 @@ func (h *host) stop() error {
 	if h.daemon == nil {
 		return fmt.Errorf("no daemon runs on %s", h.name)
 	}
-	if err := h.daemon.Process.Signal(unix.SIGTERM); err != nil {
+	if err := h.daemon.Signal(unix.SIGTERM); err != nil {
 		return err
 	}
 	if err := h.ended(); err != nil {
@@ -169,7 +177,7 @@ func (h *host) crash() error {
 	h.s.set(func() { h.on = false })
 	h.condition("crashed")
 	if h.program == sim.FRR {
-		if err := h.Do(removeMacvlans); err != nil {
+		if err := h.removeMacvlans(); err != nil {
 			return err
 		}
 	}
@@ -185,18 +193,18 @@ func (h *host) crash() error {
 		}
 	}
 	if h.director && h.s.ipvs {
-		if err := h.clearIPVS(); err != nil {
+		if err := h.ClearIPVS(); err != nil {
 			return err
 		}
 		h.tables = append(h.tables, weights{at: h.s.fabric.now()})
 	}
 	if h.torn {
 		h.torn = false
-		if err := h.tear(); err != nil {
+		if err := h.Tear(h.stateDir()); err != nil {
 			return err
 		}
 	}
-	return os.RemoveAll(h.runDir())
+	return h.RemoveAll(h.runDir())
 }
 
 func (h *host) start() error {
@@ -217,23 +225,35 @@ func (h *host) start() error {
 	return h.startDaemon()
 }
 
-// started waits for every daemon that a verb has started, and counts time from then on.
+// started waits for every daemon that a verb has started, and counts time from when the first of them took part.
 func (s *stage) started() {
-	waited, began := false, time.Now()
+	first, began := time.Duration(-1), time.Now()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
 	for _, h := range s.hosts {
-		if h.daemon != nil && h.logged >= 0 {
-			h.ready()
-			h.logged, waited = -1, true
-			s.tooSlow(h, began)
+		if h.daemon == nil || h.logged < 0 {
+			continue
 		}
+		wg.Go(func() {
+			at := h.ready()
+			mu.Lock()
+			defer mu.Unlock()
+			if first < 0 || at < first {
+				first = at
+			}
+			h.logged = -1
+			s.tooSlow(h, began)
+		})
 	}
-	if !waited {
+	wg.Wait()
+	if first < 0 {
 		return
 	}
 	for _, h := range s.hosts {
 		h.blockLonger(time.Since(began))
 	}
-	s.set(func() { s.mark = s.fabric.now() })
+	s.set(func() { s.mark = first })
+	s.from = first
 }
 
 // tooSlow notes that a killed daemon was started in time to be back before anybody missed it, and that a guest needed so long for that

@@ -15,5 +15,15 @@
 //
 // The directors of a scenario that pushes are a cluster (cluster.go, disk.go), made and pushed to with clusterctl; those of any other run from files.
 //
-// In a User Mode Linux guest (package sim/uml) the same player runs on a kernel of its own, whose wall clock may jump (clock.go).
+// # Machines
+//
+// What a host is made of, a kernel and programs, is behind the interface machine (machine.go): a namespace of this kernel, or, for each
+// director where Player.Agent is set, a User Mode Linux guest (package sim/uml) with a kernel, clocks and IPVS tables of its own:
+//
+//	this process: player, switch, clients, servers          guest d1
+//	  guest (guest.go)  ── net/rpc over a terminal (line.go) ──  Agent (agent.go) on a namespace of the guest
+//	  switch (switch.go) ──── a socket for each card ─────────  vec0 ── eth0, whose cable can be pulled
+//
+// The same code acts in both: the agent is a namespace's machine that is called from outside. The clocks of a guest jump and drift
+// (clock.go), so what it logs is put where it belongs by when it came (hostLog).
 package real

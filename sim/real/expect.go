@@ -53,15 +53,31 @@ func (s *stage) expect(args []sim.Word, _ string) error {
 	default:
 		return skip{"expect " + args[0].Key + "=: not judged on real kernels"}
 	}
-	for end := time.Now().Add(max(patience, s.p.Slack)); ; time.Sleep(10 * time.Millisecond) {
+	for over := s.patient(); ; time.Sleep(10 * time.Millisecond) {
 		s.judge()
 		if err := s.settle(); err != nil {
 			return err
 		}
 		err := f(opt)
-		if err == nil || !errors.Is(err, sim.ErrExpect) || time.Now().After(end) {
+		if err == nil || !errors.Is(err, sim.ErrExpect) || over() {
 			return err
 		}
+	}
+}
+
+// patient returns what says whether there has been time enough for something to come true. How long clusterctl needs for a push that is
+// on its way is not the scenario's time.
+func (s *stage) patient() (over func() bool) {
+	began := time.Now()
+	end := began.Add(max(patience, s.p.Slack))
+	return func() bool {
+		s.watch.Lock()
+		pushing := s.onTheirWay > 0
+		s.watch.Unlock()
+		if pushing && time.Since(began) < pushWait {
+			end = time.Now().Add(max(patience, s.p.Slack))
+		}
+		return time.Now().After(end)
 	}
 }
 
@@ -189,6 +205,8 @@ type logEntry struct {
 	Term   uint64    `json:"term"`
 	Self   bool      `json:"self"`
 	Part   string    `json:"part"`
+
+	at time.Duration // after the start
 }
 
 // entering is what keepalived -D -l says of a transition.
@@ -196,20 +214,21 @@ var entering = regexp.MustCompile(`^(\w{3} \w{3} [ \d]\d [\d:]{8} \d{4}): \(([^)
 
 // events reads what a director has logged.
 func (h *host) events() (list []logEntry, err error) {
-	f, err := os.Open(h.logPath())
-	if errors.Is(err, os.ErrNotExist) {
+	if h.log == nil {
 		return nil, nil
 	}
+	f, err := os.Open(h.logPath())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }() // only read
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	for n := 0; lines.Scan(); n++ {
 		var e logEntry
 		if h.program == sim.FRR {
 			if e, ok := frrEvent(lines.Text()); ok {
+				e.at = h.log.when(n, e.Time)
 				list = append(list, e)
 			}
 			continue
@@ -218,12 +237,14 @@ func (h *host) events() (list []logEntry, err error) {
 			if m := entering.FindStringSubmatch(lines.Text()); m != nil {
 				// It logs whole seconds of local time: the last instant of that one, so that nothing seems to be from before a fault.
 				if at, err := time.ParseInLocation("Mon Jan _2 15:04:05 2006", m[1], time.Local); err == nil {
-					list = append(list, logEntry{Time: at.Add(time.Second - 1), Event: "vrrp." + strings.ToLower(m[3]), To: m[3], Inst: m[2]})
+					at = at.Add(time.Second - 1)
+					list = append(list, logEntry{at: h.log.when(n, at), Event: "vrrp." + strings.ToLower(m[3]), To: m[3], Inst: m[2]})
 				}
 			}
 			continue
 		}
 		if json.Unmarshal(lines.Bytes(), &e) == nil && (e.Event != "" || e.Part == "store" && strings.HasPrefix(e.Msg, "cluster ")) {
+			e.at = h.log.when(n, e.Time)
 			list = append(list, e)
 		}
 	}
@@ -245,8 +266,8 @@ func (s *stage) expectEvent(opt map[string]sim.Word) error {
 			return err
 		}
 		for _, e := range list {
-			at := s.since(e.Time)
-			if e.Event != opt["event"].Value || at < s.mark || opt["reason"].Op != "" && e.Reason != opt["reason"].Value {
+			at := e.at
+			if e.Event != opt["event"].Value || at < s.begun || opt["reason"].Op != "" && e.Reason != opt["reason"].Value {
 				continue
 			}
 			if n == 0 || at < first {
@@ -307,7 +328,7 @@ func (s *stage) check(args []sim.Word, _ string) error {
 		violated = violated || a.Key == "violated"
 		live = live || a.Key == "live"
 	}
-	for end := time.Now().Add(max(patience, s.p.Slack)); ; time.Sleep(10 * time.Millisecond) {
+	for over := s.patient(); ; time.Sleep(10 * time.Millisecond) {
 		s.judge()
 		if err := s.settle(); err != nil {
 			return err
@@ -321,7 +342,7 @@ func (s *stage) check(args []sim.Word, _ string) error {
 		if (len(wrong) > 0) == violated {
 			return nil
 		}
-		if time.Now().After(end) {
+		if over() {
 			if violated {
 				return failed("nothing is violated")
 			}

@@ -6,16 +6,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
-	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
-
-	"github.com/vishvananda/netlink"
 
 	"quorate/config"
 )
@@ -25,14 +20,14 @@ const frrDir = "/usr/lib/frr"
 
 // prepareFRR writes FRR's configuration, makes the macvlans whose addresses it owns and starts zebra, without which vrrpd knows no
 // interfaces. What it returns is vrrpd itself.
-func (h *host) prepareFRR(log *os.File) (program string, args []string, err error) {
+func (h *host) prepareFRR() (program string, args []string, err error) {
 	conf, err := frrConf(h.conf)
 	if err != nil {
 		return "", nil, err
 	}
 	file := filepath.Join(h.s.p.Dir, h.name+".vrrpd.conf")
 	empty := filepath.Join(h.s.p.Dir, h.name+".zebra.conf")
-	if err := errors.Join(os.WriteFile(file, []byte(conf), 0o644), os.WriteFile(empty, nil, 0o644)); err != nil {
+	if err := errors.Join(h.Write(file, []byte(conf), 0o644), h.Write(empty, nil, 0o644)); err != nil {
 		return "", nil, err
 	}
 	// A backup's macvlan has no carrier, but its addresses are the host's: Linux would answer for them on the card itself.
@@ -41,47 +36,31 @@ func (h *host) prepareFRR(log *os.File) (program string, args []string, err erro
 			return "", nil, err
 		}
 	}
-	if err := h.Do(func() error { return makeMacvlans(h.conf) }); err != nil {
-		return "", nil, fmt.Errorf("%s: %w", h.name, err)
+	if err := h.makeMacvlans(); err != nil {
+		return "", nil, err
 	}
 	// The daemons give up root at once, and read and write everything as the user frr.
-	owner, err := frrUser()
-	if err == nil {
-		err = errors.Join(os.Chmod(h.s.p.Dir, 0o755), os.Chown(h.runDir(), owner, -1))
-	}
-	if err != nil {
-		return "", nil, err
+	for _, argv := range [][]string{{"chmod", "755", h.s.p.Dir}, {"chown", "frr", h.runDir()}} {
+		if _, err := run(h.s.ctx, h, nil, argv...); err != nil {
+			return "", nil, fmt.Errorf("%s: %w; is FRR installed?", h.name, err)
+		}
 	}
 	socket := filepath.Join(h.runDir(), "zserv")
 	common := func(conf, pid string) []string {
 		return []string{"-f", conf, "-z", socket, "-i", filepath.Join(h.runDir(), pid),
 			"--vty_socket", h.runDir(), "-P", "0", "--log", "stdout"}
 	}
-	zebra := h.Command(h.s.ctx, filepath.Join(frrDir, "zebra"), common(empty, "zebra.pid")...)
-	zebra.Dir, zebra.Stdout, zebra.Stderr = h.s.p.Dir, log, log
-	_ = os.Remove(socket) // of one that was killed
-	if err := zebra.Start(); err != nil {
+	// The socket may be that of one that was killed.
+	if err := h.RemoveAll(socket); err != nil {
 		return "", nil, err
 	}
-	go func() { _ = zebra.Wait() }()
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(2 * time.Millisecond) {
-		if _, err := os.Stat(socket); err == nil {
-			break
-		}
-		if time.Now().After(end) {
-			return "", nil, fmt.Errorf("%s: zebra has no socket after 10 s", h.name)
-		}
+	if _, err := h.Start(h.s.ctx, append([]string{filepath.Join(frrDir, "zebra")}, common(empty, "zebra.pid")...), h.log, h.log); err != nil {
+		return "", nil, err
+	}
+	if err := h.s.until("zebra of "+h.name+" listens", func() bool { return h.Listens(socket) }); err != nil {
+		return "", nil, err
 	}
 	return filepath.Join(frrDir, "vrrpd"), common(file, "vrrpd.pid"), nil
-}
-
-// frrUser is the number of the user frr.
-func frrUser() (int, error) {
-	u, err := user.Lookup("frr")
-	if err != nil {
-		return 0, fmt.Errorf("FRR is not installed: %w", err)
-	}
-	return strconv.Atoi(u.Uid)
 }
 
 // frrConf says in FRR's words what it can do of a configuration; for the rest the scenario is skipped.
@@ -130,74 +109,38 @@ func virtualMAC(vrid int) net.HardwareAddr { return net.HardwareAddr{0, 0, 0x5e,
 
 // makeMacvlans makes what FRR's manual tells the operator to make: one macvlan per virtual router, with its Ethernet address and its
 // addresses, in bridge mode. It finds them by the Ethernet address.
-func makeMacvlans(c *config.Config) error {
-	for _, i := range c.Instances {
-		parent, err := netlink.LinkByName(i.Interface.V)
-		if err != nil {
-			return err
-		}
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = fmt.Sprintf("%s%d", macvlanPrefix, i.VRID.V)
-		if _, err := netlink.LinkByName(attrs.Name); err == nil {
+func (h *host) makeMacvlans() error {
+	for _, i := range h.conf.Instances {
+		name := fmt.Sprintf("%s%d", macvlanPrefix, i.VRID.V)
+		if slices.Contains(h.macvlans, name) {
 			continue // a killed one's
 		}
-		attrs.ParentIndex, attrs.HardwareAddr = parent.Attrs().Index, virtualMAC(i.VRID.V)
-		link := &netlink.Macvlan{LinkAttrs: attrs, Mode: netlink.MACVLAN_MODE_BRIDGE}
-		if err := netlink.LinkAdd(link); err != nil {
-			return fmt.Errorf("ip link add %s link %s type macvlan mode bridge: %w", attrs.Name, i.Interface.V, err)
-		}
+		todo := [][]string{{"link", "add", "link", i.Interface.V, "name", name, "address", virtualMAC(i.VRID.V).String(), "type", "macvlan", "mode", "bridge"}}
 		for _, a := range i.VIPs {
-			addr, err := netlink.ParseAddr(a.Prefix.String())
-			if err == nil {
-				err = netlink.AddrAdd(link, addr)
-			}
-			if err != nil {
-				return fmt.Errorf("ip addr add %v dev %s: %w", a.Prefix, attrs.Name, err)
+			todo = append(todo, []string{"address", "add", a.Prefix.String(), "dev", name})
+		}
+		for _, args := range append(todo, []string{"link", "set", name, "up"}) {
+			if _, err := run(h.s.ctx, h, nil, append([]string{"ip"}, args...)...); err != nil {
+				return fmt.Errorf("%s: ip %s: %w", h.name, strings.Join(args, " "), err)
 			}
 		}
-		if err := netlink.LinkSetUp(link); err != nil {
-			return err
-		}
+		h.macvlans = append(h.macvlans, name)
 	}
 	return nil
 }
 
-func removeMacvlans() error {
-	list, err := netlink.LinkList()
-	for _, l := range list {
-		if strings.HasPrefix(l.Attrs().Name, macvlanPrefix) {
-			err = errors.Join(err, netlink.LinkDel(l))
+func (h *host) removeMacvlans() error {
+	for _, name := range h.macvlans {
+		if _, err := run(h.s.ctx, h, nil, "ip", "link", "delete", name); err != nil {
+			return fmt.Errorf("%s: ip link delete %s: %w", h.name, name, err)
 		}
 	}
-	return err
-}
-
-// watchMacvlans follows the carrier of a host's macvlans, which FRR takes away (protodown) while it is backup: the addresses
-// are always there, but a device without carrier does not answer.
-func (w *watcher) watchMacvlans(s *stage, h *host) error {
-	updates := make(chan netlink.LinkUpdate, 64)
-	if err := h.Do(func() error { return netlink.LinkSubscribe(updates, w.done) }); err != nil {
-		return fmt.Errorf("watch the links of %s: %w", h.name, err)
-	}
-	go func() {
-		for u := range updates {
-			a := u.Attrs()
-			if !strings.HasPrefix(a.Name, macvlanPrefix) {
-				continue
-			}
-			w.Lock()
-			up := u.Header.Type == rtmNewLink && a.OperState == netlink.OperUp
-			w.virtual(h, a.HardwareAddr, up)
-			w.look(s)
-			w.Unlock()
-		}
-	}()
+	h.macvlans = nil
 	return nil
 }
 
-const rtmNewLink = 16 // RTM_NEWLINK
-
-// virtual notes whether a host answers for the addresses of a virtual router; the lock is held.
+// virtual notes whether a host answers for the addresses of a virtual router: FRR takes the carrier of its macvlan away (protodown)
+// while it is backup. The addresses are always there, but a device without carrier does not answer. The lock is held.
 func (w *watcher) virtual(h *host, mac net.HardwareAddr, up bool) {
 	if h.conf == nil {
 		return

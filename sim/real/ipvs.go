@@ -5,21 +5,14 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"quorate/ipvs"
-	"quorate/ipvs/kernel"
 	"quorate/sim"
 )
-
-// ipvsFile is the table of the namespace of the thread that reads it.
-const ipvsFile = "/proc/thread-self/net/ip_vs"
 
 // weights is a director's IPVS table as far as it is judged: the weights of each real server.
 type weights struct {
@@ -32,18 +25,13 @@ type weight struct {
 	weight      int
 }
 
-// hasIPVS reports whether a host's kernel has IPVS.
-func (h *host) hasIPVS() bool {
-	return h.Do(func() error { _, err := os.Stat(ipvsFile); return err }) == nil
-}
-
 // readIPVS reads the table of a host's kernel.
 func (h *host) readIPVS() (list []weight, err error) {
-	var text []byte
-	if err := h.Do(func() error { text, err = os.ReadFile(ipvsFile); return err }); err != nil {
+	text, err := h.IPVS()
+	if err != nil {
 		return nil, err
 	}
-	return parseIPVS(string(text))
+	return parseIPVS(text)
 }
 
 // parseIPVS reads the file: "TCP  0A000064:0050 rr" and below it "  -> 0A0000DD:0050      Route   3      0          0".
@@ -80,25 +68,6 @@ func hexAddr(text string) (netip.Addr, error) {
 		return netip.Addr{}, fmt.Errorf("%s: %q is no IPv4 address", ipvsFile, text)
 	}
 	return netip.AddrFrom4([4]byte(b)), nil
-}
-
-// clearIPVS empties the table, as a power failure does.
-func (h *host) clearIPVS() error {
-	return h.Do(func() error {
-		b, err := kernel.Open(slog.New(slog.DiscardHandler))
-		if err != nil {
-			return err
-		}
-		t, err := b.Table()
-		var ops []ipvs.Op
-		for _, e := range t {
-			ops = append(ops, ipvs.Op{Kind: ipvs.DeleteService, Service: ipvs.Service{Key: e.Service.Key}})
-		}
-		if err == nil {
-			err = b.Apply(ops)
-		}
-		return errors.Join(err, b.Close())
-	})
 }
 
 // sampleEvery is how often tables are looked at while time passes.

@@ -75,7 +75,7 @@ func (s *stage) load(args []sim.Word, _ string) error {
 	}
 	if withPort {
 		l.port = at.Port()
-	} else if err := h.Do(func() error { l.conn, err = net.ListenPacket(network, l.src.String()); return err }); err != nil {
+	} else if err := h.ns.Do(func() error { l.conn, err = net.ListenPacket(network, l.src.String()); return err }); err != nil {
 		return fmt.Errorf("client %s: %w", h.name, err)
 	}
 	l.begun = s.fabric.now()

@@ -15,6 +15,7 @@ import (
 	"quorate/config"
 	"quorate/sim"
 	"quorate/sim/netns"
+	"quorate/sim/uml"
 	"quorate/sim/wire"
 )
 
@@ -26,7 +27,10 @@ type Player struct {
 	Programs map[string]string
 	// Backend is what results are named after: netns when empty.
 	Backend string
-	Record  io.Writer // gets a capture, if not nil
+	// Agent is a program and its arguments that calls ServeAgent. With it every director has a User Mode Linux guest of its own, in which
+	// that program is started; without, its host is a namespace of this kernel.
+	Agent  []string
+	Record io.Writer // gets a capture, if not nil
 	// Slack is added to every bound, on top of a fifth of it: 50 ms when zero. A machine that does other things needs more.
 	Slack time.Duration
 }
@@ -59,7 +63,7 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 	s := &stage{p: p, ctx: ctx, cancel: cancel, cluster: clustered(sc), small: fills(sc)}
 	defer s.close()
 	var o Outcome
-	err := refuse(sc, p.Backend)
+	err := refuse(sc, len(p.Agent) > 0)
 	for _, d := range sc.Directives {
 		if err != nil {
 			break
@@ -78,7 +82,21 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 	}
 	var failed *sim.FailedError
 	var sk skip
+	gone := ""
+	for _, h := range s.hosts {
+		if g := h.guest; g != nil && ctx.Err() == nil {
+			select {
+			case <-g.ended:
+				gone = g.why.Error()
+			default:
+			}
+		}
+	}
 	switch {
+	case errors.Is(err, uml.ErrUnavailable):
+		o.Skipped = err.Error()
+	case gone != "":
+		o.Failed = errors.New(gone)
 	case errors.As(err, &failed) && s.slow != "":
 		o.Skipped = fmt.Sprintf("%s (%v)", s.slow, err)
 	case errors.As(err, &failed):
@@ -100,28 +118,27 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 	return o
 }
 
-// Refuse says why a backend (netns or uml) cannot play a scenario; empty if it can.
-func Refuse(sc *sim.Scenario, backend string) string {
-	if err := refuse(sc, backend); err != nil {
+// Refuse says why a scenario cannot be played, with guests for its directors or without; empty if it can.
+func Refuse(sc *sim.Scenario, guests bool) string {
+	if err := refuse(sc, guests); err != nil {
 		return err.Error()
 	}
 	return ""
 }
 
 // refuse finds out at once what would be found out only after a minute of playing.
-func refuse(sc *sim.Scenario, backend string) error {
+func refuse(sc *sim.Scenario, guests bool) error {
 	cluster := clustered(sc)
 	for _, d := range sc.Directives {
 		verb, args, err := sim.Words(d.Text)
 		if err != nil {
 			return err
 		}
-		why := map[string]string{
-			"stage": "stage: a daemon learns of a configuration that is about to come from a push only, which is played; staging alone is played in virtual time",
-			"clock": refuseClock(args, backend),
-		}[verb]
-		if why != "" {
-			return skip{why}
+		switch {
+		case verb == "stage":
+			return skip{"stage: a daemon learns of a configuration that is about to come from a push only, which is played; staging alone is played in virtual time"}
+		case verb == "clock" && !guests:
+			return skip{"clock: namespaces share the clock of their host, which other programs need"}
 		}
 		if why := refusePush(cluster, verb, args, d.Input); why != "" {
 			return skip{why}
@@ -152,8 +169,9 @@ type stage struct {
 	vips    []netip.Addr
 	faults  []sim.Fault
 	claims  []sim.Verdict
-	mark    time.Duration
-	steps   []wallStep // jumps of the wall clock
+	mark    time.Duration // of the last fault, where within= counts from; later where that is not the scenario's time
+	begun   time.Duration // when it was carried out, where events count from
+	from    time.Duration // where the next run begins: with the fault before it, however long that took; -1: now
 	watch   watcher
 	ipvs    bool          // the kernel has it; judged in worlds with real servers
 	sampled time.Duration // when tables were last looked at
@@ -169,15 +187,18 @@ type stage struct {
 	generations map[string]generation // by id of the push
 	pushes      int
 	pushing     sync.WaitGroup
+	onTheirWay  int // pushes
 	acked       []acked
 	committed   commit
 	tokens      int // that were made by put
 	news        []sim.Moment
 }
 
-// host is a namespace and what the scenario did to it.
+// host is a machine and what the scenario did to it.
 type host struct {
-	*netns.Host
+	machine
+	ns       *netns.Host // nil if the machine is a guest
+	guest    *guest      // nil if it is none
 	s        *stage
 	name     string
 	index    int    // port number
@@ -192,12 +213,14 @@ type host struct {
 	on       bool // power
 	ran      bool
 	paused   bool
-	daemon   *netns.Cmd
+	daemon   Process
+	log      *hostLog      // of its programs
 	gone     chan struct{} // closed when the daemon has ended
 	conf     *config.Config
 	text     string
 	scripts  map[string]string // file with the exit code, by vrrp_script
 	files    map[string]string // file with the number, by track_file
+	macvlans []string          // that were made for FRR
 	loads    []*load
 	life     []sim.Span
 	killed   time.Time // and not started since
@@ -251,9 +274,13 @@ func (s *stage) exec(d sim.Directive) error {
 	if s.fabric == nil && verb != "world" {
 		return errors.New("there is no world yet")
 	}
+	if f.fault || verb != "run" {
+		s.from = -1
+	}
 	if f.fault && verb != "world" {
 		s.watch.Lock()
 		s.mark = s.fabric.now()
+		s.from, s.begun = s.mark, s.mark
 		s.watch.reset()
 		s.watch.Unlock()
 		s.faults = append(s.faults, sim.Fault{At: s.mark, Text: d.Text})
@@ -288,6 +315,14 @@ func (s *stage) close() {
 			p.gen++
 		}
 		s.serving.Unlock()
+	}
+	for _, h := range s.hosts {
+		if h.guest != nil {
+			h.guest.close()
+		}
+		if h.log != nil {
+			_ = h.log.file.Close()
+		}
 	}
 	if s.lab != nil {
 		_ = s.lab.Close() // kills what still runs; nothing is left that could fail afterwards
@@ -324,26 +359,38 @@ func (s *stage) makeWorld(args []sim.Word) error {
 		lans = append(lans, wire.NewLAN(fmt.Sprintf("lan%d", i), s.seed, w.Delay()))
 	}
 	s.fabric = newFabric(lans)
+	guests, err := s.bootGuests(infos)
+	if err != nil {
+		return err
+	}
 	for i, info := range infos {
-		nh, err := s.lab.AddHost(info.Name, info.Cards[0].Addr.String())
-		if err != nil {
+		h := &host{s: s, guest: guests[info.Name], name: info.Name, program: w.Program(info.Name), index: i, director: info.Director, server: info.Server, ports: map[int]*program{}, on: true, scripts: map[string]string{}, files: map[string]string{}, logged: -1}
+		s.hosts = append(s.hosts, h)
+		if err := s.makeMachine(h, info); err != nil {
 			return err
 		}
-		h := &host{Host: nh, s: s, name: info.Name, program: w.Program(info.Name), index: i, director: info.Director, server: info.Server, ports: map[int]*program{}, on: true, scripts: map[string]string{}, files: map[string]string{}, logged: -1}
+		var links []int
+		if h.guest != nil {
+			if links, err = h.guest.setUp(s.p.Dir, info.Cards); err != nil {
+				return err
+			}
+		}
 		for lan, c := range info.Cards {
-			p, err := s.fabric.plug(nh, lan, c)
-			if err != nil {
+			var p *port
+			if h.guest != nil {
+				p = s.fabric.plugGuest(h.guest, lan, c, links[lan])
+			} else if p, err = s.fabric.plug(h.ns, lan, c); err != nil {
 				return err
 			}
 			h.cards = append(h.cards, &card{name: c.Name, lan: lan, base: c.Addr, six: c.IPv6, mac: p.mac, link: p.link, up: true})
 		}
-		s.hosts = append(s.hosts, h)
 	}
 	for _, h := range s.hosts {
 		if !h.server {
 			continue
 		}
-		s.ipvs = h.hasIPVS()
+		_, err := s.hosts[0].IPVS() // a director's
+		s.ipvs = err == nil
 		if err := errors.Join(h.Sysctl("net.ipv4.conf.all.arp_ignore", "1"), h.Sysctl("net.ipv4.conf.all.arp_announce", "2")); err != nil {
 			return err
 		}
@@ -362,6 +409,48 @@ func (s *stage) makeWorld(args []sim.Word) error {
 		return nil
 	}
 	return s.form()
+}
+
+// bootGuests starts a guest for every director, all at once; none if namespaces will do.
+func (s *stage) bootGuests(infos []sim.HostInfo) (guests map[string]*guest, err error) {
+	guests = map[string]*guest{}
+	if len(s.p.Agent) == 0 {
+		return guests, nil
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for _, info := range infos {
+		if !info.Director {
+			continue
+		}
+		wg.Go(func() {
+			g, err2 := bootGuest(s.ctx, info.Name, len(info.Cards), s.p.Agent)
+			mu.Lock()
+			defer mu.Unlock()
+			if err = errors.Join(err, err2); err2 == nil {
+				guests[info.Name] = g
+			}
+		})
+	}
+	wg.Wait()
+	if err != nil {
+		for _, g := range guests {
+			go g.close() // with the stage
+		}
+	}
+	return guests, err
+}
+
+// makeMachine makes what a host is: its guest, or a namespace of the lab.
+func (s *stage) makeMachine(h *host, info sim.HostInfo) (err error) {
+	if h.guest != nil {
+		h.machine = h.guest
+		return nil
+	}
+	if h.ns, err = s.lab.AddHost(info.Name, info.Cards[0].Addr.String()); err == nil {
+		h.machine = own{h.ns, s.p.Dir}
+	}
+	return err
 }
 
 // parseConf reads the configuration as a director does.

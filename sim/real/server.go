@@ -139,7 +139,7 @@ func (h *host) change(port int, state string) (err error) {
 		p.end, err = h.full(port)
 		return err
 	}
-	ln, err := h.Listen("tcp4", ":"+strconv.Itoa(port))
+	ln, err := h.ns.Listen("tcp4", ":"+strconv.Itoa(port))
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func answer(ctx context.Context, conn net.Conn, state, name string) {
 // full makes a listener whose queue is full, so that the kernel drops every further SYN.
 func (h *host) full(port int) (end func(), err error) {
 	fd := -1
-	err = h.Do(func() error {
+	err = h.ns.Do(func() error {
 		if fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func (h *host) full(port int) (end func(), err error) {
 	}
 	for range 8 {
 		ctx, cancel := context.WithTimeout(h.s.ctx, 200*time.Millisecond)
-		c, err := h.DialContext(ctx, "tcp4", "127.0.0.1:"+strconv.Itoa(port))
+		c, err := h.ns.DialContext(ctx, "tcp4", "127.0.0.1:"+strconv.Itoa(port))
 		cancel()
 		if err != nil {
 			return end, nil // full
@@ -207,7 +207,7 @@ func (h *host) full(port int) (end func(), err error) {
 func (h *host) ask(ctx context.Context, at netip.AddrPort) (server string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	conn, err := h.DialContext(ctx, "tcp4", at.String())
+	conn, err := h.ns.DialContext(ctx, "tcp4", at.String())
 	if err != nil {
 		var no syscall.Errno
 		if errors.As(err, &no) {

@@ -4,14 +4,11 @@ import (
 	"container/heap"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"os"
 	"sync"
 	"time"
 	"unsafe"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"quorate/sim"
@@ -26,6 +23,7 @@ type port struct {
 	link    int // index of the device
 	tap     *os.File
 	carrier func(up bool) error
+	drops   bool // a frame that cannot be written at once is lost
 }
 
 // fabric switches frames between ports in real time.
@@ -117,58 +115,35 @@ func openTAP(card string) (*os.File, error) {
 // plug gives a host a card on a segment, in the place of the lab's own cable or beside it.
 func (f *fabric) plug(h *netns.Host, lan int, card sim.CardInfo) (*port, error) {
 	p := &port{name: h.Name() + " " + card.Name, mac: wire.MAC(netns.MAC(card.Addr.Addr()))}
-	err := h.Do(func() error {
-		if old, err := netlink.LinkByName("eth0"); err == nil && lan == 0 {
-			return netlink.LinkDel(old)
-		}
-		return nil
-	})
+	var err error
+	if lan == 0 {
+		err = unplug(h)
+	}
 	if err == nil {
 		err = p.open(h, card.Name)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("host %s: %w", p.name, err)
+	if err == nil {
+		p.link, err = setUp(h, card)
 	}
-	err = h.Do(func() error {
-		link, err := netlink.LinkByName(card.Name)
-		if err != nil {
-			return err
-		}
-		p.link = link.Attrs().Index
-		if err := netlink.LinkSetHardwareAddr(link, net.HardwareAddr(p.mac[:])); err != nil {
-			return err
-		}
-		own := []netip.Prefix{card.Addr}
-		if card.IPv6.IsValid() {
-			own = append(own, card.IPv6)
-			// The link-local address can be used at once, and nobody asks for routers.
-			for _, key := range []string{"accept_dad", "router_solicitations"} {
-				if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+card.Name+"/"+key, []byte("0"), 0); err != nil {
-					return err
-				}
-			}
-		}
-		if err := netlink.LinkSetUp(link); err != nil {
-			return err
-		}
-		for _, p := range own {
-			a, err := netlink.ParseAddr(p.String())
-			if err == nil {
-				err = netlink.AddrAdd(link, a)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 	if err != nil {
 		return nil, fmt.Errorf("host %s: %w", p.name, err)
 	}
 	// A new interface takes its settings from "default", which the lab has set for the namespace.
-	f.lans[lan].AddPort(h.Name(), p.mac)
-	f.ports[lan] = append(f.ports[lan], p)
+	f.add(h.Name(), lan, p)
 	return p, nil
+}
+
+// plugGuest gives the network device of a guest a port.
+func (f *fabric) plugGuest(g *guest, lan int, card sim.CardInfo, link int) *port {
+	p := &port{name: g.name + " " + card.Name, mac: wire.MAC(netns.MAC(card.Addr.Addr())), link: link, tap: g.frames[lan], drops: true}
+	p.carrier = func(up bool) error { return g.carrier(card.Name, up) }
+	f.add(g.name, lan, p)
+	return p
+}
+
+func (f *fabric) add(host string, lan int, p *port) {
+	f.lans[lan].AddPort(host, p.mac)
+	f.ports[lan] = append(f.ports[lan], p)
 }
 
 // run switches until close.
@@ -250,7 +225,7 @@ func (f *fabric) deliver() {
 		}
 		f.mu.Unlock()
 		for _, d := range due {
-			_, _ = f.ports[d.lan][d.port].tap.Write(d.frame) // a card that is down takes nothing, as a real one
+			f.ports[d.lan][d.port].write(d.frame)
 		}
 		select {
 		case <-f.done:
@@ -258,6 +233,17 @@ func (f *fabric) deliver() {
 		case <-f.wake:
 		case <-time.After(wait):
 		}
+	}
+}
+
+// write hands a frame to the card. One that is down takes nothing, as a real one; nor does that of a guest that is not quick enough.
+func (p *port) write(frame []byte) {
+	if !p.drops {
+		_, _ = p.tap.Write(frame)
+		return
+	}
+	if rc, err := p.tap.SyscallConn(); err == nil {
+		_ = rc.Write(func(fd uintptr) bool { _, _ = unix.Write(int(fd), frame); return true })
 	}
 }
 

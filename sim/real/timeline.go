@@ -67,7 +67,7 @@ func (h *host) lane(end time.Duration) (sim.Lane, []sim.Moment) {
 	}
 	var moments []sim.Moment
 	for _, e := range list {
-		at := h.s.since(e.Time)
+		at := e.at
 		if e.Event == "" {
 			if e.Self {
 				moments = append(moments, sim.Moment{At: at, Host: h.name, Kind: "store", Text: fmt.Sprintf("leads the store in term %d", e.Term)})
@@ -176,7 +176,7 @@ func (s *stage) storeLanes(end time.Duration) *sim.StoreLanes {
 			}
 		}
 		for _, e := range list {
-			at := s.since(e.Time)
+			at := e.at
 			for len(deaths) > 0 && deaths[0] <= at {
 				shut(leads, deaths[0])
 				shut(runs, deaths[0])

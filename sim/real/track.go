@@ -3,7 +3,6 @@ package real
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 
@@ -21,7 +20,7 @@ func (h *host) ownFiles(text string) (string, error) {
 		path := filepath.Join(h.s.p.Dir, h.name+"-"+parts[2]+".number")
 		if _, known := h.files[parts[2]]; !known {
 			h.files[parts[2]] = path
-			errs = append(errs, os.WriteFile(path, []byte("0\n"), 0o644))
+			errs = append(errs, h.Write(path, []byte("0\n"), 0o644))
 		}
 		return parts[1] + `"` + path + `"`
 	})
@@ -40,5 +39,5 @@ func (s *stage) track(args []sim.Word, _ string) error {
 	if !ok {
 		return fmt.Errorf("%s has no track_file %s", h.name, args[1].Key)
 	}
-	return os.WriteFile(file, []byte(args[2].Value+"\n"), 0o644)
+	return h.Write(file, []byte(args[2].Value+"\n"), 0o644)
 }

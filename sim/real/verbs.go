@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -69,19 +69,18 @@ func verbs() map[string]verb {
 	}
 }
 
-// each makes a verb of a function of one host.
+// each makes a verb of a function of one host, for several at the same time.
 func each(f func(*host) error) func(*stage, []sim.Word, string) error {
 	return func(s *stage, args []sim.Word, _ string) error {
+		var todo []func() error
 		for _, a := range args {
 			h, err := s.host(a.Key)
 			if err != nil {
 				return err
 			}
-			if err := f(h); err != nil {
-				return err
-			}
+			todo = append(todo, func() error { return f(h) })
 		}
-		return nil
+		return atOnce(todo)
 	}
 }
 
@@ -90,8 +89,12 @@ func (s *stage) runFor(args []sim.Word, _ string) error {
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(d); ; {
-		left := time.Until(end)
+	if s.from < 0 {
+		s.from = s.fabric.now()
+	}
+	s.from += d
+	for {
+		left := s.from - s.fabric.now()
 		if left <= 0 {
 			return nil
 		}
@@ -111,7 +114,7 @@ func (s *stage) recover(args []sim.Word, input string) error {
 	}
 	for _, h := range s.hosts {
 		for _, file := range slices.Concat(slices.Collect(maps.Values(h.scripts)), slices.Collect(maps.Values(h.files))) {
-			if err := os.WriteFile(file, []byte("0\n"), 0o644); err != nil {
+			if err := h.Write(file, []byte("0\n"), 0o644); err != nil {
 				return err
 			}
 		}
@@ -261,7 +264,7 @@ func (s *stage) script(args []sim.Word, _ string) error {
 	}
 	var gen int
 	s.set(func() { s.watch.flaps++; gen = s.watch.flaps })
-	if err := os.WriteFile(file, []byte(exit+"\n"), 0o644); err != nil || flap == 0 {
+	if err := h.Write(file, []byte(exit+"\n"), 0o644); err != nil || flap == 0 {
 		return err
 	}
 	bad := false
@@ -278,7 +281,7 @@ func (s *stage) script(args []sim.Word, _ string) error {
 			text = "0"
 		}
 		bad = !bad
-		_ = os.WriteFile(file, []byte(text+"\n"), 0o644) // shows in the next expectation
+		_ = h.Write(file, []byte(text+"\n"), 0o644) // shows in the next expectation
 		time.AfterFunc(flap, turn)
 	}
 	time.AfterFunc(flap, turn)
@@ -293,6 +296,7 @@ const guestInterval = 50 * time.Millisecond
 
 // configure writes a director's file and starts or reloads its daemon.
 func (s *stage) configure(args []sim.Word, input string) error {
+	var todo []func() error
 	for _, a := range args {
 		h, err := s.host(a.Key)
 		if err != nil {
@@ -330,20 +334,31 @@ func (s *stage) configure(args []sim.Word, input string) error {
 		if h.text, err = h.ownFiles(h.text); err != nil {
 			return err
 		}
-		if err := os.WriteFile(h.confPath(), []byte(h.text+"\n"), 0o644); err != nil {
+		if err := h.Write(h.confPath(), []byte(h.text+"\n"), 0o644); err != nil {
 			return err
 		}
-		switch {
-		case h.daemon != nil:
-			err = h.reload()
-		case h.on && !h.ran:
-			err = h.startDaemon()
-		}
-		if err != nil {
-			return err
-		}
+		todo = append(todo, func() error {
+			switch {
+			case h.daemon != nil:
+				return h.reload()
+			case h.on && !h.ran:
+				return h.startDaemon()
+			}
+			return nil
+		})
 	}
-	return nil
+	return atOnce(todo)
+}
+
+// atOnce does several things at the same time.
+func atOnce(todo []func() error) error {
+	errs := make([]error, len(todo))
+	var wg sync.WaitGroup
+	for i, f := range todo {
+		wg.Go(func() { errs[i] = f() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // addVIPs has the watcher look at a configuration's VIPs; the lock is held.
@@ -367,6 +382,6 @@ func (h *host) makeScript(name string) (string, error) {
 		return path, nil
 	}
 	h.scripts[name] = state
-	return path, errors.Join(os.WriteFile(state, []byte("0\n"), 0o644),
-		os.WriteFile(path, []byte("#!/bin/sh\nread code <"+state+"\nexit $code\n"), 0o755))
+	return path, errors.Join(h.Write(state, []byte("0\n"), 0o644),
+		h.Write(path, []byte("#!/bin/sh\nread code <"+state+"\nexit $code\n"), 0o755))
 }

@@ -52,41 +52,37 @@ func (w *watcher) begin(s *stage) error {
 	w.adverts, w.pairs, w.done = map[string]*advertGap{}, map[string]time.Duration{}, make(chan struct{})
 	go func() { <-s.ctx.Done(); close(w.done) }()
 	for _, h := range s.hosts {
-		if h.program == sim.FRR {
-			if err := w.watchMacvlans(s, h); err != nil {
-				return err
-			}
+		if err := h.Watch(w.done, func(u Change) { w.changed(h, u) }); err != nil {
+			return err
 		}
-		updates := make(chan netlink.AddrUpdate, 64)
-		// The socket belongs to the namespace in which it is opened.
-		if err := h.Do(func() error { return netlink.AddrSubscribe(updates, w.done) }); err != nil {
-			return fmt.Errorf("watch the addresses of %s: %w", h.name, err)
-		}
-		go func() {
-			for u := range updates {
-				ip, ok := netip.AddrFromSlice(u.LinkAddress.IP)
-				if ip = ip.Unmap(); !ok {
-					continue
-				}
-				i := slices.IndexFunc(h.cards, func(c *card) bool { return c.link == u.LinkIndex })
-				if i < 0 {
-					continue
-				}
-				c := h.cards[i]
-				w.Lock()
-				list := w.has[c]
-				if u.NewAddr && !slices.Contains(list, ip) {
-					list = append(list, ip)
-				} else if !u.NewAddr {
-					list = slices.DeleteFunc(slices.Clone(list), func(a netip.Addr) bool { return a == ip })
-				}
-				w.has[c] = list
-				w.look(s)
-				w.Unlock()
-			}
-		}()
 	}
 	return nil
+}
+
+// changed takes what a kernel told.
+func (w *watcher) changed(h *host, u Change) {
+	w.Lock()
+	defer w.Unlock()
+	if !u.Addr.IsValid() {
+		if h.program == sim.FRR && strings.HasPrefix(u.Name, macvlanPrefix) {
+			w.virtual(h, u.MAC, u.Up)
+			w.look(h.s)
+		}
+		return
+	}
+	i := slices.IndexFunc(h.cards, func(c *card) bool { return c.link == u.Index })
+	if i < 0 {
+		return
+	}
+	c := h.cards[i]
+	list := w.has[c]
+	if u.New && !slices.Contains(list, u.Addr) {
+		list = append(list, u.Addr)
+	} else if !u.New {
+		list = slices.DeleteFunc(slices.Clone(list), func(a netip.Addr) bool { return a == u.Addr })
+	}
+	w.has[c] = list
+	w.look(h.s)
 }
 
 // reset starts a new count; the lock is held.
@@ -306,7 +302,7 @@ func (s *stage) bound(hosts ...*host) (longest time.Duration) {
 func (h *host) neighbour(addr netip.Addr) (wire.MAC, bool) {
 	var mac wire.MAC
 	found := false
-	_ = h.Do(func() error { // no answer means no entry
+	_ = h.ns.Do(func() error { // no answer means no entry
 		for _, c := range h.cards {
 			family := unix.AF_INET
 			if addr.Is6() {
