@@ -7,11 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"quorate/config"
 	"quorate/sim"
 )
 
@@ -227,7 +229,7 @@ func (h *host) start() error {
 
 // started waits for every daemon that a verb has started, and counts time from when the first of them took part.
 func (s *stage) started() {
-	first, began := time.Duration(-1), time.Now()
+	first, last, began := time.Duration(-1), time.Duration(0), time.Now()
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, h := range s.hosts {
@@ -241,6 +243,7 @@ func (s *stage) started() {
 			if first < 0 || at < first {
 				first = at
 			}
+			last = max(last, at)
 			h.logged = -1
 			s.tooSlow(h, began)
 		})
@@ -251,6 +254,7 @@ func (s *stage) started() {
 	}
 	for _, h := range s.hosts {
 		h.blockLonger(time.Since(began))
+		s.tooFarApart(h, last-first)
 	}
 	s.set(func() { s.mark = first })
 	s.from = first
@@ -271,6 +275,18 @@ func (s *stage) tooSlow(h *host, began time.Time) {
 	if away := time.Since(killed); began.Sub(killed) < missed && away > missed*2/3 {
 		s.slow = fmt.Sprintf("the guest took %v to start the daemon of %s again, and it is missed after %v",
 			time.Since(began).Round(time.Millisecond), h.name, missed)
+	}
+}
+
+// sameTime is how far apart daemons may start that in virtual time do so at once: what a backup waits longer for each 25 of priority
+// that it has less (RFC 9568 6.1, Skew_Time).
+const sameTime = 100 * time.Millisecond
+
+// tooFarApart notes that guests needed so differently long to start their daemons that another one than the best came first, which with
+// nopreempt stays.
+func (s *stage) tooFarApart(h *host, apart time.Duration) {
+	if s.p.Backend == "uml" && apart > sameTime && h.conf != nil && slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return i.NoPreempt.V }) {
+		s.slow = fmt.Sprintf("the guests started their daemons %v apart, and with nopreempt the first one stays owner", apart.Round(time.Millisecond))
 	}
 }
 
