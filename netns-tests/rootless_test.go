@@ -10,9 +10,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"quorate/internal/testenv"
 )
 
-// An ordinary user plays a scenario on real kernels: no root, no /dev/net/tun; a cable that is pulled is noticed and one that is plugged in again too.
+// An ordinary user plays a scenario on real kernels, in namespaces and with guests: no root, no /dev/net/tun; a cable that is pulled is
+// noticed and one that is plugged in again too.
 func TestOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	needLab(t)
@@ -86,21 +89,38 @@ check
 		t.Fatal(err)
 	}
 	ordinary := regexp.MustCompile(`^\s*0\s+[1-9]\d*\s+1\s*$`).Match(known)
-	for try := range 2 { // real time on a machine that does other things
-		cmd := exec.CommandContext(t.Context(), program(t, "clusterctl"), "sim", "run", "-q", "--backend", "netns", "--slack", "400ms", file)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "HOME=/", "TMPDIR=/tmp")
-		if !ordinary {
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		}
-		cmd.WaitDelay = 10 * time.Second
-		out, err := cmd.CombinedOutput()
-		var exit *exec.ExitError
-		switch {
-		case err == nil && strings.Contains(string(out), "PASS cable"):
-			return
-		case try == 1 || !errors.As(err, &exit) || exit.ExitCode() != 1:
-			t.Fatalf("%v\n%s", err, out)
-		}
+	for _, c := range []struct {
+		name, backend string
+		before        []string
+	}{
+		{"namespaces", "netns", nil},
+		{"guests", "uml", nil},
+		// Where no network namespace may be made, all of it is played in one guest.
+		{"one guest", "uml", []string{"unshare", "-Ur", "sh", "-c", `echo 0 >/proc/sys/user/max_net_namespaces && exec "$@"`, "sh"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if c.backend == "uml" {
+				testenv.NeedUML(t)
+			}
+			argv := append(c.before, program(t, "clusterctl"), "sim", "run", "-q", "--backend", c.backend, "--slack", "1s", file)
+			for try := range 2 { // real time on a machine that does other things
+				cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+				cmd.Dir = dir
+				cmd.Env = append(os.Environ(), "HOME=/", "TMPDIR=/tmp")
+				if !ordinary {
+					cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+				}
+				cmd.WaitDelay = 10 * time.Second
+				out, err := cmd.CombinedOutput()
+				var exit *exec.ExitError
+				switch {
+				case err == nil && strings.Contains(string(out), "PASS cable"):
+					return
+				case try == 1 || !errors.As(err, &exit) || exit.ExitCode() != 1:
+					t.Fatalf("%v\n%s", err, out)
+				}
+			}
+		})
 	}
 }

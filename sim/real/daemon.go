@@ -282,11 +282,15 @@ func (s *stage) tooSlow(h *host, began time.Time) {
 // that it has less (RFC 9568 6.1, Skew_Time).
 const sameTime = 100 * time.Millisecond
 
-// tooFarApart notes that guests needed so differently long to start their daemons that another one than the best came first, which with
-// nopreempt stays.
+// tooFarApart notes that guests needed so differently long to start their daemons that another one than the best speaks first: what
+// follows is not judged then, and with nopreempt, where the first one stays, nothing after it.
 func (s *stage) tooFarApart(h *host, apart time.Duration) {
-	if s.p.Backend == "uml" && apart > sameTime && h.conf != nil && slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return i.NoPreempt.V }) {
-		s.slow = fmt.Sprintf("the guests started their daemons %v apart, and with nopreempt the first one stays owner", apart.Round(time.Millisecond))
+	if s.p.Backend != "uml" || apart <= sameTime || h.conf == nil {
+		return
+	}
+	s.apart = fmt.Sprintf("the guests started daemons %v apart, which in virtual time start at once", apart.Round(time.Millisecond))
+	if slices.ContainsFunc(h.conf.Instances, func(i *config.Instance) bool { return i.NoPreempt.V }) {
+		s.slow = s.apart
 	}
 }
 

@@ -2,6 +2,7 @@ package real
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -170,13 +171,25 @@ func (o own) Tear(stateDir string) error {
 	if err != nil {
 		return err
 	}
-	end := len(b)
-	for end > 0 && b[end-1] == 0 {
-		end--
-	}
-	end = (end + 7) / 8 * 8 // records are padded; the rest is allocated ahead
-	copy(b[min(end, len(b)):], []byte{64, 0, 0, 0, 0, 0, 0, 0, 8, 2, 16, 0, 0, 0, 0, 0, 0})
+	copy(b[logEnd(b):], []byte{64, 0, 0, 0, 0, 0, 0, 0, 8, 2, 16, 0, 0, 0, 0, 0, 0})
 	return os.WriteFile(path, b, 0o600)
+}
+
+// logEnd is where the records of a log file end; the rest is allocated ahead. A record may end in zeros itself, so it goes by the
+// lengths, which are in the lower 56 bits of a word before each, with the padding in the upper ones (etcd's wal).
+func logEnd(b []byte) (end int) {
+	for end+8 <= len(b) {
+		word := binary.LittleEndian.Uint64(b[end:])
+		size := 8 + int(word&^(0xff<<56))
+		if word>>63 == 1 {
+			size += int(word >> 56 & 7)
+		}
+		if word == 0 || size > len(b)-end {
+			break
+		}
+		end += size
+	}
+	return end
 }
 
 const rtmNewLink = 16 // RTM_NEWLINK

@@ -2,6 +2,7 @@ package real
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,8 +98,8 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 		o.Skipped = err.Error()
 	case gone != "":
 		o.Failed = errors.New(gone)
-	case errors.As(err, &failed) && s.slow != "":
-		o.Skipped = fmt.Sprintf("%s (%v)", s.slow, err)
+	case errors.As(err, &failed) && s.slow+s.apart != "":
+		o.Skipped = fmt.Sprintf("%s (%v)", cmp.Or(s.slow, s.apart), err)
 	case errors.As(err, &failed):
 		o.Failed = err
 	case errors.As(err, &sk):
@@ -177,6 +178,7 @@ type stage struct {
 	sampled time.Duration // when tables were last looked at
 	serving sync.Mutex    // of programs of real servers
 	slow    string        // why this machine cannot judge what happened
+	apart   string        // or what follows the last fault
 	missed  int           // claims that this kernel cannot judge
 	build   *wire.Builder
 
@@ -280,7 +282,7 @@ func (s *stage) exec(d sim.Directive) error {
 	if f.fault && verb != "world" {
 		s.watch.Lock()
 		s.mark = s.fabric.now()
-		s.from, s.begun = s.mark, s.mark
+		s.from, s.begun, s.apart = s.mark, s.mark, ""
 		s.watch.reset()
 		s.watch.Unlock()
 		s.faults = append(s.faults, sim.Fault{At: s.mark, Text: d.Text})

@@ -2,11 +2,11 @@
 # Process 1 of a guest. The kernel hands it QUORATE_DIR, the run's directory, which is the same on the host:
 #   job.sh    what to run           modules   what to load first, one name a line; strict: its absence is an error
 #   status    the job's exit status, written here               setup-error   why the job could not be started
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+dir=$QUORATE_DIR
+PATH=$dir/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 cd /
 ulimit -c 0
-dir=$QUORATE_DIR
 
 finish() {
 	sync
@@ -21,7 +21,6 @@ fail() {
 	finish
 }
 
-mount() { "$dir/mount" "$@"; } # see copyMount
 mount -t proc proc /proc || fail "cannot mount /proc"
 mount -t sysfs sysfs /sys || fail "cannot mount /sys"
 # Most kernels mount it by themselves.
@@ -37,7 +36,7 @@ mount -t tmpfs -o mode=1777 tmpfs "$dir/tmp" || fail "cannot mount $dir/tmp"
 # wrapper when the kernel does.
 MODPROBE_OPTIONS="-d $dir/modroot"
 export MODPROBE_OPTIONS
-echo "$dir/modprobe" >/proc/sys/kernel/modprobe
+echo "$dir/bin/modprobe" >/proc/sys/kernel/modprobe
 strict=
 while read -r module; do
 	case $module in

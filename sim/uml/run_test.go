@@ -208,6 +208,39 @@ func TestOrdinaryUser(t *testing.T) {
 	}
 }
 
+// TestSweep proves that a run removes what another one left that was killed with its guard, and nothing that is in use or just begun.
+func TestSweep(t *testing.T) {
+	testenv.NeedUML(t)
+	base := t.TempDir()
+	t.Setenv("TMPDIR", base)
+	old := time.Now().Add(-time.Hour)
+	made := map[string]string{}
+	for _, name := range []string{"dead", "alive", "young"} {
+		made[name] = filepath.Join(base, "quorate-uml-"+name)
+		if err := os.MkdirAll(filepath.Join(made[name], "tmp"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Create(filepath.Join(made["alive"], "lock"))
+	if err == nil {
+		defer func() { _ = f.Close() }()
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+	}
+	for _, name := range []string{"dead", "alive"} {
+		err = errors.Join(err, os.Chtimes(made[name], old, old))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, err := uml.Run(t.Context(), shell("exit 3")); code != 3 || err != nil {
+		t.Fatal(code, err)
+	}
+	left, err := os.ReadDir(base)
+	if err != nil || len(left) != 2 || left[0].Name() != "quorate-uml-alive" || left[1].Name() != "quorate-uml-young" {
+		t.Errorf("left: %v %v", left, err)
+	}
+}
+
 // TestRefusals proves that a job that cannot work is refused before anything is started.
 func TestRefusals(t *testing.T) {
 	testenv.NeedUML(t)

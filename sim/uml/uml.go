@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits of a Job that says nothing.
@@ -89,11 +91,11 @@ func Run(ctx context.Context, job Job) (exitCode int, err error) {
 	if err := job.validate(); err != nil {
 		return -1, fmt.Errorf("uml: %w", err)
 	}
-	dir, err := prepare(job)
+	dir, lock, err := prepare(job)
 	if err != nil {
 		return -1, fmt.Errorf("uml: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, os.RemoveAll(dir), lock.Close()) }()
 	return boot(ctx, job, dir)
 }
 
@@ -135,49 +137,85 @@ func hidden(path string) bool {
 	return false
 }
 
-// prepare makes the run's directory.
-func prepare(job Job) (dir string, err error) {
+const dirPrefix = "quorate-uml-"
+
+// claim holds a directory for as long as the file it returns is open, and fails if somebody else does.
+func claim(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// sweep removes the directories of runs that ended without a chance to do so, as those in a PID namespace whose first process was killed.
+func sweep(base string) {
+	list, _ := filepath.Glob(filepath.Join(base, dirPrefix+"*"))
+	for _, dir := range list {
+		// A young one may not be claimed yet.
+		if st, err := os.Stat(dir); err != nil || time.Since(st.ModTime()) < time.Minute {
+			continue
+		}
+		if f, err := claim(dir); err == nil { // else another user's, or in use
+			_ = os.RemoveAll(dir) // what it fails with is met again by the next run
+			_ = f.Close()
+		}
+	}
+}
+
+// prepare makes the run's directory, which is this process's until lock is closed.
+func prepare(job Job) (dir string, lock *os.File, err error) {
 	base := os.TempDir()
 	if hidden(base) {
 		base = "/var/tmp"
 	}
 	if base, err = filepath.Abs(base); err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if strings.ContainsAny(base, " \t\n\"'") {
-		return "", fmt.Errorf("the directory for temporary files, %q, cannot be named on a kernel's command line; set TMPDIR", base)
+		return "", nil, fmt.Errorf("the directory for temporary files, %q, cannot be named on a kernel's command line; set TMPDIR", base)
 	}
-	if dir, err = os.MkdirTemp(base, "quorate-uml-"); err != nil {
-		return "", err
+	sweep(base)
+	if dir, err = os.MkdirTemp(base, dirPrefix); err != nil {
+		return "", nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.RemoveAll(dir))
-		}
-	}()
-	for _, sub := range []string{"tmp", "uml", "modroot/lib"} {
+	if lock, err = claim(dir); err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := fill(dir, job); err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir), lock.Close())
+	}
+	return dir, lock, nil
+}
+
+// fill writes what a run needs.
+func fill(dir string, job Job) error {
+	for _, sub := range []string{"bin", "tmp", "uml", "modroot/lib"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
-			return "", err
+			return err
 		}
 	}
 	if err := os.Symlink(modulesDir, filepath.Join(dir, "modroot/lib/modules")); err != nil {
-		return "", err
+		return err
 	}
-	if err := copyMount(filepath.Join(dir, "mount")); err != nil {
-		return "", err
+	if err := copyMount(filepath.Join(dir, "bin/mount")); err != nil {
+		return err
 	}
 	for name, text := range map[string]string{
-		"init.sh":  initScript,
-		"guard.sh": guardScript,
-		"job.sh":   jobScript(job, dir),
-		"modules":  moduleList(job.Modules),
-		"modprobe": "#!/bin/sh\nexec /sbin/modprobe -d " + dir + "/modroot \"$@\"\n",
+		"init.sh":      initScript,
+		"guard.sh":     guardScript,
+		"job.sh":       jobScript(job, dir),
+		"modules":      moduleList(job.Modules),
+		"bin/modprobe": "#!/bin/sh\nexec /sbin/modprobe -d " + dir + "/modroot \"$@\"\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o755); err != nil {
-			return "", err
+			return err
 		}
 	}
-	return dir, nil
+	return nil
 }
 
 // copyMount gives the guest a mount program of its own. The host's has the set-user-ID bit, and where this process is in
