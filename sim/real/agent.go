@@ -170,21 +170,18 @@ func (a *Agent) Start(args AgentProgram, id *int) error {
 	return nil
 }
 
-func (a *Agent) process(id int) (*agentProcess, error) {
+// process is the program of a number, nil once its end has been told.
+func (a *Agent) process(id int) *agentProcess {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	p := a.processes[id]
-	if p == nil {
-		return nil, fmt.Errorf("no program %d", id)
-	}
-	return p, nil
+	return a.processes[id]
 }
 
 // Output waits for what a program prints, or for its end.
 func (a *Agent) Output(id int, c *AgentChunk) error {
-	p, err := a.process(id)
-	if err != nil {
-		return err
+	p := a.process(id)
+	if p == nil {
+		return fmt.Errorf("no program %d", id)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -212,8 +209,8 @@ func (a *Agent) Signal(args AgentSignal, _ *bool) error {
 	if args.ID == 0 {
 		return a.own.Kill(args.Sig)
 	}
-	p, err := a.process(args.ID)
-	if err != nil {
+	p := a.process(args.ID)
+	if p == nil {
 		return nil
 	}
 	if err := p.Process.Signal(args.Sig); !errors.Is(err, os.ErrProcessDone) {
