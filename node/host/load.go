@@ -1,8 +1,10 @@
 package host
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
@@ -10,9 +12,18 @@ import (
 )
 
 // LoadFile returns a Load for standalone mode: it reads the file, and what that includes, each time it is called.
-// Warnings go to the log, once per reading; errors make the reading fail with all of them.
+// Warnings go to the log, once per reading; errors make the reading fail with all of them. A file that had something in it
+// and is empty now is being written by somebody, and no wish to give up every address: that is an error as well.
 func LoadFile(path, nodeName string, log *slog.Logger) func() (*config.Config, int64, error) {
+	full := false
 	return func() (*config.Config, int64, error) {
+		if text, err := os.ReadFile(path); err == nil {
+			empty := len(bytes.TrimSpace(text)) == 0
+			if empty && full {
+				return nil, 0, fmt.Errorf("%s is refused: it is empty now, as a file is while it is written: reload again when it is complete; to give everything up stop the daemon", path)
+			}
+			full = full || !empty
+		}
 		cfg, found := config.Parse(path, OSFiles{}, config.Options{ConfigID: nodeName})
 		if found.HasErrors() {
 			bad := slices.DeleteFunc(found, func(d config.Diagnostic) bool { return d.Severity != config.Error })

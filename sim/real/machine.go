@@ -116,8 +116,12 @@ func direct(w io.Writer) io.Writer {
 	return w
 }
 
+// Write replaces the file at once: a daemon may be reading it.
 func (o own) Write(path string, text []byte, mode os.FileMode) error {
-	return os.WriteFile(path, text, mode)
+	if err := os.WriteFile(path+".new", text, mode); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 func (o own) MkdirAll(path string, mode os.FileMode) error { return os.MkdirAll(path, mode) }
