@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 
@@ -17,23 +16,33 @@ import (
 func LoadFile(path, nodeName string, log *slog.Logger) func() (*config.Config, int64, error) {
 	full := false
 	return func() (*config.Config, int64, error) {
-		if text, err := os.ReadFile(path); err == nil {
-			empty := len(bytes.TrimSpace(text)) == 0
-			if empty && full {
-				return nil, 0, fmt.Errorf("%s is refused: it is empty now, as a file is while it is written: reload again when it is complete; to give everything up stop the daemon", path)
-			}
-			full = full || !empty
-		}
-		cfg, found := config.Parse(path, OSFiles{}, config.Options{ConfigID: nodeName})
+		files := watchedFiles{full: new(bool)}
+		cfg, found := config.Parse(path, files, config.Options{ConfigID: nodeName})
 		if found.HasErrors() {
 			bad := slices.DeleteFunc(found, func(d config.Diagnostic) bool { return d.Severity != config.Error })
 			return nil, 0, fmt.Errorf("%s is refused:\n%s", path, strings.TrimSpace(bad.Text(OSFiles{})))
 		}
+		if full && !*files.full {
+			return nil, 0, fmt.Errorf("%s is refused: it is empty now, as a file is while it is written: reload again when it is complete; to give everything up stop the daemon", path)
+		}
+		full = full || *files.full
 		for _, d := range found {
 			log.Warn(d.Message, "file", d.File, "line", d.Line, "keyword", d.Keyword, "hint", d.Hint)
 		}
 		return cfg, 0, nil
 	}
+}
+
+// watchedFiles notes whether there was anything in what was read, at the moment it was read.
+type watchedFiles struct {
+	OSFiles
+	full *bool
+}
+
+func (f watchedFiles) ReadFile(path string) ([]byte, error) {
+	text, err := f.OSFiles.ReadFile(path)
+	*f.full = *f.full || len(bytes.TrimSpace(text)) > 0
+	return text, err
 }
 
 // LoadActive returns a Load for a member of a cluster: the generation this director ran last. With an ErrNone there is

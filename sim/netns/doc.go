@@ -27,6 +27,7 @@
 //	stop, err := lab.CaptureFile("lan.pcapng")            // everything that crosses the switch
 //	d1.Link(false)                                        // pull the cable: d1 sees its carrier go
 //	c, err := d1.Cable("eth1")                            // a card whose frames this process reads and writes
+//	carrier, err := d1.Wire("eth2", "vec0")               // a card whose cable leads to a device of this machine
 //	d1.Kill(unix.SIGKILL)                                 // every process of d1, however it forked
 //
 // Directories of a lab that should leave no trace go below [Scratch].

@@ -25,5 +25,5 @@
 //	  switch (switch.go) ──── a socket for each card ─────────  vec0 ── eth0, whose cable can be pulled
 //
 // The same code acts in both: the agent is a namespace's machine that is called from outside. The clocks of a guest jump and drift
-// (clock.go), so what it logs is put where it belongs by when it came (hostLog).
+// (clock.go), so what it logs is put where it belongs by when it came (log.go).
 package real

@@ -28,5 +28,6 @@
 // # How it ends
 //
 // When the job has ended, when its time is up, when the context is cancelled, or when the calling process dies, even by
-// SIGKILL: in each case the guest, all its processes and its temporary files go.
+// SIGKILL: in each case the guest, all its processes and its temporary files go. Where nothing could remove the files, because a whole PID
+// namespace was killed, the next run does.
 package uml
