@@ -183,9 +183,9 @@ func TestDecodeKeepalived(t *testing.T) {
 		}
 	}
 	starts := 0
-	start := func(name string, prio int, vip string) *netns.Cmd {
+	start := func(name string, prio int, interval, vip string) *netns.Cmd {
 		conf := filepath.Join(dir, name+".conf")
-		text := fmt.Sprintf("global_defs {\n vrrp_version 3\n}\nvrrp_instance V {\n interface eth0\n state BACKUP\n virtual_router_id 7\n priority %d\n advert_int 0.2\n virtual_ipaddress {\n %s\n }\n}\n", prio, vip)
+		text := fmt.Sprintf("global_defs {\n vrrp_version 3\n}\nvrrp_instance V {\n interface eth0\n state BACKUP\n virtual_router_id 7\n priority %d\n advert_int %s\n virtual_ipaddress {\n %s\n }\n}\n", prio, interval, vip)
 		if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -208,19 +208,21 @@ func TestDecodeKeepalived(t *testing.T) {
 	w := watchOn(t, hosts["monitor"], "-i", "eth0", "-w", saved)
 
 	everywhere := watchOn(t, hosts["monitor"], "-i", "any", "-c", "3")
-	d1 := start("d1", 150, "10.9.0.100")
+	d1 := start("d1", 150, "0.2", "10.9.0.100")
 	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 2)
 	if code := <-everywhere.done; code != 0 || strings.Count(everywhere.out.String(), `"kind":"packet"`) != 3 || everywhere.summary(t).Owners[0].Interface != "eth0" {
 		t.Errorf("-i any -c 3: exit %d\n%s%s", code, everywhere.errs.String(), everywhere.out.String())
 	}
-	_ = start("d2", 100, "10.9.0.100")
+	_ = start("d2", 100, "0.2", "10.9.0.100")
 	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 6)
 	kill("d1")
 	_ = d1.Wait()
 	w.until(t, &w.out, `"src":"10.9.0.2","verdict":"ok","reason":"priority 100`, 2)
-	d1 = start("d1", 150, "10.9.0.100")
+	d1 = start("d1", 150, "0.2", "10.9.0.100")
 	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 4)
-	_ = start("stranger", 120, "10.9.0.200")
+	// Quicker than d1: a keepalived of the same interval that hears a foreign router may never get to send again, since what it rejects
+	// restarts its advert timer.
+	_ = start("stranger", 120, "0.05", "10.9.0.200")
 	w.until(t, &w.out, `"src":"10.9.0.3","verdict":"reject","reason":"addr_list`, 2)
 	kill("stranger")
 	w.until(t, &w.out, `"src":"10.9.0.1","verdict":"ok","reason":"priority 150`, 6)
