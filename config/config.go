@@ -360,7 +360,7 @@ type Diagnostic struct {
 type Source interface {
 	// ReadFile returns bytes that the caller may keep and nobody changes afterwards.
 	ReadFile(path string) ([]byte, error)
-	// Glob returns the sorted paths that match an include pattern (brace expansion included).
+	// Glob returns the sorted paths that match an include pattern, whose braces are expanded already.
 	Glob(pattern string) ([]string, error)
 }
 

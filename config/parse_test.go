@@ -187,12 +187,14 @@ func TestExpandBraces(t *testing.T) {
 		"x{a,{b,c}y}z": "xaz xbyz xcyz",
 		"x{a":          "x{a",
 		"x{}":          "x",
+		"x{a,}y":       "xay xy",
+		"a}":           "a}",
 	} {
 		if got := strings.Join(expandBraces(in), " "); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}
-	if n := len(expandBraces(strings.Repeat("{a,b}", 30))); n > maxBranches {
+	if n := len(expandBraces(strings.Repeat("{a,b}", 1000))); n > maxBranches {
 		t.Errorf("%d branches", n)
 	}
 }

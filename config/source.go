@@ -33,21 +33,19 @@ func (f Files) text(p string) (string, error) {
 // dot of a name (glob(3)).
 func (f Files) Glob(pattern string) ([]string, error) {
 	var found []string
-	for _, branch := range expandBraces(pattern) {
-		branch = path.Clean(branch)
-		for name := range f {
-			ok, err := path.Match(branch, path.Clean(name))
-			if err != nil {
-				return nil, fmt.Errorf("pattern %q: %w", pattern, err)
-			}
-			hidden := strings.HasPrefix(path.Base(name), ".") && !strings.HasPrefix(path.Base(branch), ".")
-			if ok && !hidden {
-				found = append(found, name)
-			}
+	pattern = path.Clean(pattern)
+	for name := range f {
+		ok, err := path.Match(pattern, path.Clean(name))
+		if err != nil {
+			return nil, fmt.Errorf("pattern %q: %w", pattern, err)
+		}
+		hidden := strings.HasPrefix(path.Base(name), ".") && !strings.HasPrefix(path.Base(pattern), ".")
+		if ok && !hidden {
+			found = append(found, name)
 		}
 	}
 	slices.Sort(found)
-	return slices.Compact(found), nil
+	return found, nil
 }
 
 // Modes is a Source that also knows the permissions of files, so that a password in a file

@@ -41,27 +41,17 @@ func (OSFiles) ReadFile(path string) ([]byte, error) {
 	return b, err
 }
 
-// Glob returns the sorted paths that match, each once. Braces are expanded first, as glob(3) does with
-// GLOB_BRACE; a wildcard does not match a leading dot. Directories are left out.
+// Glob returns the sorted paths that match. A wildcard does not match a leading dot. Directories are left out.
 func (OSFiles) Glob(pattern string) ([]string, error) {
-	var found []string
-	for _, branch := range braces(pattern, 256) {
-		names, err := filepath.Glob(branch)
-		if err != nil {
-			return nil, fmt.Errorf("pattern %q: %w", pattern, err)
-		}
-		for _, n := range names {
-			if hiddenByWildcard(branch, n) {
-				continue
-			}
-			if st, err := os.Stat(n); err == nil && st.IsDir() {
-				continue
-			}
-			found = append(found, n)
-		}
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("pattern %q: %w", pattern, err)
 	}
-	slices.Sort(found)
-	return slices.Compact(found), nil
+	slices.Sort(names)
+	return slices.DeleteFunc(names, func(n string) bool {
+		st, err := os.Stat(n)
+		return hiddenByWildcard(pattern, n) || err == nil && st.IsDir()
+	}), nil
 }
 
 // hiddenByWildcard reports whether a wildcard of the pattern matched a leading dot.
@@ -73,40 +63,6 @@ func hiddenByWildcard(pattern, path string) bool {
 		}
 	}
 	return false
-}
-
-// braces expands a{b,c}d into abd and acd, nested and repeated, at most limit of them.
-// Unbalanced braces stay as text.
-func braces(pattern string, limit int) []string {
-	open := strings.IndexByte(pattern, '{')
-	if open < 0 || limit < 1 {
-		return []string{pattern}
-	}
-	depth, from := 0, open+1
-	var parts []string
-	for i := open; i < len(pattern); i++ {
-		switch c := pattern[i]; {
-		case c == '{':
-			depth++
-		case c == ',' && depth == 1:
-			parts = append(parts, pattern[from:i])
-			from = i + 1
-		case c == '}' && depth == 1:
-			parts = append(parts, pattern[from:i])
-			var out []string
-			for _, p := range parts {
-				for _, tail := range braces(p+pattern[i+1:], limit-len(out)) {
-					if len(out) < limit {
-						out = append(out, pattern[:open]+tail)
-					}
-				}
-			}
-			return out
-		case c == '}':
-			depth--
-		}
-	}
-	return []string{pattern}
 }
 
 // Mode returns the permissions of a file, for the finding about passwords that everybody can read.

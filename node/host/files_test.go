@@ -2,10 +2,8 @@ package host
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -20,14 +18,12 @@ func TestOSFiles(t *testing.T) {
 	}
 	must(t, os.Mkdir(filepath.Join(dir, "dir.conf"), 0o700))
 	for pattern, want := range map[string]string{
-		"*.conf":                      "a.conf b.conf x{y.conf",
-		"{b,a,a}.conf":                "a.conf b.conf",
-		"{sub/,}?.{conf,txt}":         "a.conf b.conf c.txt sub/d.conf",
-		"{a,{b,c}}.*":                 "a.conf b.conf c.txt",
-		".*.conf":                     ".hidden.conf",
-		"x{y.conf":                    "x{y.conf",
-		"none*":                       "",
-		strings.Repeat("{a,b}", 1000): "", // must not explode
+		"*.conf":   "a.conf b.conf x{y.conf",
+		"[ac].*":   "a.conf c.txt",
+		"*/*.conf": "sub/d.conf",
+		".*.conf":  ".hidden.conf",
+		"x{y.conf": "x{y.conf",
+		"none*":    "",
 	} {
 		got, err := OSFiles{}.Glob(filepath.Join(dir, pattern))
 		for i := range got {
@@ -50,19 +46,6 @@ func TestOSFiles(t *testing.T) {
 	}
 	if _, err := (OSFiles{}).ReadFile(filepath.Join(dir, "none")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing: %v", err)
-	}
-}
-
-func TestBraces(t *testing.T) {
-	for in, want := range map[string]string{
-		"a": "a", "{a,b}": "a b", "x{a,}y": "xay xy", "{a,b}{1,2}": "a1 a2 b1 b2", "{a,{b,c}d}": "a bd cd", "{a": "{a", "a}": "a}", "{}": "",
-	} {
-		if got := strings.Join(braces(in, 256), " "); got != want {
-			t.Errorf("%s: got %q, want %q", in, got, want)
-		}
-	}
-	if got := braces(strings.Repeat("{a,b}", 20), 10); len(got) != 10 {
-		t.Errorf("limit 10: %d: %v", len(got), fmt.Sprint(slices.Compact(got)))
 	}
 }
 
