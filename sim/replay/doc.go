@@ -9,8 +9,8 @@
 // # How a packet is judged
 //
 //  1. file.go finds the frames of pcap and pcapng; clock.go makes one time of their stamps. frame.go takes off Ethernet with
-//     VLAN tags, Linux "cooked" headers (both), loopback, or nothing; ip.go reads the IP header and puts fragments
-//     together. packet.go applies the checks that need no memory: TTL, then package vrrp's Decode.
+//     VLAN tags and MPLS labels, Linux "cooked" headers (both), loopback, or nothing; ip.go reads the IP header and puts
+//     fragments together; tunnel.go looks into VXLAN, GRE and their like. packet.go applies the checks that need no memory: TTL, then package vrrp's Decode.
 //  2. router.go compares an advert with the reference of its VRID: what the first speaker, or the owner since, sends.
 //     Version, authentication, v2 interval, address list, multicast or unicast, kind of checksum must agree; a source
 //     address belongs to one MAC; the sequence numbers of AH only grow. An ARP or neighbour advertisement for a

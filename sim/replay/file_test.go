@@ -334,6 +334,9 @@ func FuzzFrames(f *testing.F) {
 			f.Add(uint16(101), b[14:])
 		}
 	}
+	for _, tc := range tunnels {
+		f.Add(uint16(1), tc.wrap(eth4(1, ip4(addr4, to, 255, 112, m2, nil))))
+	}
 	genuine := rewrap(f, "01-v2-noauth.pcap", slices.Clone[[]byte])
 	f.Fuzz(func(t *testing.T, link uint16, frame []byte) {
 		d := New(Options{AuthPass: "s3cr3tpw", CheckAH: true})

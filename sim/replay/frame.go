@@ -49,16 +49,17 @@ const (
 	etherVLAN = 0x8100 // IEEE 802.1Q
 	etherQinQ = 0x88a8 // IEEE 802.1ad
 	etherQOld = 0x9100
+	etherMPLS = 0x8847 // RFC 3032
 )
 
-// maxTags bounds the VLAN tags and IPv6 extension headers walked through.
+// maxTags bounds the VLAN tags, MPLS labels and IPv6 extension headers walked through.
 const maxTags = 8
 
 // netPacket is what the link layer carried.
 type netPacket struct {
 	mac   MAC    // sender's, if the link layer tells
-	port  string // interface and VLANs: what tells one segment from another
-	vlan  string // the VLANs alone
+	port  string // interface, VLANs and tunnels: what tells one segment from another
+	vlan  string // the VLANs and tunnels alone
 	ether uint16
 	body  []byte
 }
@@ -71,11 +72,9 @@ func (f Frame) link() (p netPacket, ok bool) {
 	raw := false // only the first octet says what it is
 	switch f.Link {
 	case LinkEthernet:
-		if len(b) < 14 {
+		if p.body = b; !p.ethernet() {
 			return p, false
 		}
-		p.mac = MAC(b[6:12])
-		p.ether, p.body = binary.BigEndian.Uint16(b[12:]), b[14:]
 	case LinkSLL: // type 2, ARPHRD 2, address length 2, address 8, protocol 2
 		if len(b) < 16 {
 			return p, false
@@ -103,25 +102,80 @@ func (f Frame) link() (p netPacket, ok bool) {
 	default:
 		return p, false
 	}
+	p.tags()
+	if raw && len(p.body) > 0 {
+		p.guess()
+	}
+	return p, p.known()
+}
+
+func (p *netPacket) known() bool {
+	return p.ether == etherIPv4 || p.ether == etherIPv6 || p.ether == etherARP
+}
+
+// ethernet takes off an Ethernet header.
+func (p *netPacket) ethernet() bool {
+	b := p.body
+	if len(b) < 14 {
+		return false
+	}
+	p.mac, p.ether, p.body = MAC(b[6:12]), binary.BigEndian.Uint16(b[12:]), b[14:]
+	return true
+}
+
+// guess tells IPv4 and IPv6 apart by their first octet.
+func (p *netPacket) guess() {
+	switch p.body[0] >> 4 {
+	case 4:
+		p.ether = etherIPv4
+	case 6:
+		p.ether = etherIPv6
+	}
+}
+
+// tags takes off VLAN tags and MPLS labels and adds them to the name of the port.
+func (p *netPacket) tags() {
+	name := ""
 	for range maxTags {
-		if p.ether != etherVLAN && p.ether != etherQinQ && p.ether != etherQOld || len(p.body) < 4 {
+		if len(p.body) < 4 {
 			break
 		}
-		if id := binary.BigEndian.Uint16(p.body) & 0xfff; id != 0 { // 0 is a priority tag, no VLAN
-			p.vlan = path(p.vlan, "vlan"+decimal(uint(id)))
+		switch p.ether {
+		case etherVLAN, etherQinQ, etherQOld:
+			if id := binary.BigEndian.Uint16(p.body) & 0xfff; id != 0 { // 0 is a priority tag, no VLAN
+				name = path(name, "vlan"+decimal(uint(id)))
+			}
+			p.ether, p.body = binary.BigEndian.Uint16(p.body[2:]), p.body[4:]
+		case etherMPLS:
+			label := binary.BigEndian.Uint32(p.body)
+			name = path(name, "mpls"+decimal(uint(label>>12)))
+			if p.body = p.body[4:]; label&0x100 != 0 { // the bottom of the stack
+				p.unlabelled()
+			}
 		}
-		p.ether, p.body = binary.BigEndian.Uint16(p.body[2:]), p.body[4:]
 	}
-	p.port = path(p.port, p.vlan)
-	if raw && len(p.body) > 0 {
-		switch p.body[0] >> 4 {
-		case 4:
-			p.ether = etherIPv4
-		case 6:
-			p.ether = etherIPv6
+	p.vlan, p.port = path(p.vlan, name), path(p.port, name)
+}
+
+// unlabelled guesses what is behind the last MPLS label, which does not say: IP (RFC 4928 3), or Ethernet, with a control word if it
+// begins with 0 (RFC 4385 3) and that makes sense. Whoever sent the frame is not who sent what is in it.
+func (p *netPacket) unlabelled() {
+	p.ether, p.mac = 0, MAC{}
+	if len(p.body) < 4 {
+		return
+	}
+	if p.guess(); p.ether != 0 {
+		return
+	}
+	if p.body[0]>>4 == 0 {
+		with := *p
+		with.body = p.body[4:]
+		if with.ethernet() && (with.known() || with.ether == etherVLAN) {
+			*p = with
+			return
 		}
 	}
-	return p, p.ether == etherIPv4 || p.ether == etherIPv6 || p.ether == etherARP
+	p.ethernet()
 }
 
 func path(a, b string) string {

@@ -92,12 +92,19 @@ func read(f Frame) (p packet, ok bool) {
 		return p, false
 	}
 	cut := f.Length > len(f.Data)
-	if p.link.ether == etherARP {
-		p.proto = ProtoARP
-		return p, p.readARP(cut)
-	}
-	if p.ip, ok = p.link.ip(cut); !ok {
-		return p, false
+	for range maxTunnels + 1 {
+		if p.link.ether == etherARP {
+			p.proto, p.ip = ProtoARP, ipPacket{}
+			return p, p.readARP(cut)
+		}
+		if p.ip, ok = p.link.ip(cut); !ok {
+			return p, false
+		}
+		in, tunnel := p.link.inside(p.ip)
+		if !tunnel {
+			break
+		}
+		p.link = in
 	}
 	p.fault = p.ip.fault
 	switch p.ip.proto {
