@@ -179,7 +179,7 @@ func (r *Replica) step(ev Event) (err error) {
 	case Tick:
 		return r.tick()
 	case Received:
-		r.receive(ev.Message)
+		return r.receive(ev.Message)
 	case Propose:
 		r.held = append(r.held, &request{id: ev.ID, data: ev.Data, live: ev.Live})
 	case Change:
@@ -309,14 +309,18 @@ func (r *Replica) perform() error {
 	return nil
 }
 
-func (r *Replica) receive(m *raftpb.Message) {
+func (r *Replica) receive(m *raftpb.Message) error {
 	switch m.GetType() {
 	case raftpb.MsgApp, raftpb.MsgHeartbeat, raftpb.MsgSnap:
 		r.heard(m)
 	}
+	if err := r.contradiction(m); err != nil {
+		return err
+	}
 	if err := r.rn.Step(m); err != nil && !errors.Is(err, raft.ErrProposalDropped) {
 		r.report(LevelDebug, "raft refused a message", "from", m.GetFrom(), "type", m.GetType().String(), "error", err)
 	}
+	return nil
 }
 
 // hasQuorum is Status.HasQuorum. CheckQuorum makes a leader step down that lost its majority; a follower
