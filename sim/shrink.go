@@ -9,8 +9,8 @@ import (
 
 // Shrink removes directives from a scenario for as long as it fails at the same directive, and
 // returns what is left: the shortest story that still shows it. fails runs a text and
-// returns the error of Play. What comes after the failure goes first. The world, its first conf, and from the last recover on
-// everything but other claims stay, for a claim without the time it speaks of would fail for no reason.
+// returns the error of Play. What comes after the failure goes first. The world, its first conf, and from the last recover on, or
+// behind the last fault, everything but other claims stay, for a claim without the time it speaks of would fail for no reason.
 func Shrink(text string, fails func(text string) error) string {
 	sc, err := ParseScenario("shrink", text)
 	if err != nil {
@@ -26,6 +26,9 @@ func Shrink(text string, fails func(text string) error) string {
 	}
 	head := min(2, len(whole))
 	tail := len(whole) - 1
+	for tail > head && !isFault(whole[tail-1]) {
+		tail--
+	}
 	for i, d := range whole {
 		if d.Text == "recover" {
 			tail = i
@@ -58,6 +61,11 @@ func Shrink(text string, fails func(text string) error) string {
 	list = dropNodes(list, func(l []Directive) bool { return same(fails(render(l))) })
 	list = roundTimes(list, func(l []Directive) bool { return same(fails(render(l))) })
 	return render(list)
+}
+
+func isFault(d Directive) bool {
+	name, _, _ := strings.Cut(d.Text, " ")
+	return slices.ContainsFunc(verbs(), func(v verb) bool { return v.name == name && v.fault })
 }
 
 // sameFailure recognises the failure of one expectation by the directive that failed and by what it said, whatever

@@ -109,6 +109,18 @@ func TestShrink(t *testing.T) {
 	}
 }
 
+// A claim keeps the time it waits for: without that it fails whatever happened before.
+func TestShrinkKeepsTheWait(t *testing.T) {
+	text := "world nodes=(d1,d2)\n----\n\nconf d1 d2\n" + oneVIP + "\n----\n\nrun 5s\n----\n\n" +
+		"cut d1>d2\n----\n\nrun 1s\n----\n\nheal\n----\n\ncrash d1\n----\n\ncrash d2\n----\n\nrun 1s\n----\n\nshow owners\n----\n\nrun 9s\n----\n\nexpect owner=d2\n----\n"
+	short := Shrink(text, func(text string) error { _, err := attempt(text, nil); return err })
+	for word, want := range map[string]bool{"crash d2": true, "run 1s\n----\n\nrun 9s": true, "cut": false, "show": false, "heal": false} {
+		if strings.Contains(short, word) != want {
+			t.Errorf("%q: %v\n%s", word, !want, short)
+		}
+	}
+}
+
 // Equal seeds give equal runs, to the last octet on a wire, also on a machine that is busy: with the store, its disks and real servers.
 func TestSeedsAreTheSameUnderLoad(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(5))
