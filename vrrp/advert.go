@@ -207,21 +207,57 @@ func (a *Advert) Decode(payload []byte, src, dst netip.Addr) error {
 	return a.decode(payload, src, dst, false)
 }
 
+// DecodePart reads as much as there is of a message from src that was captured in part. The header must be there; addresses and
+// authentication data that are not are left out, and the checksum is not judged. It returns how many addresses the whole
+// message has. The error is a *RejectError.
+func (a *Advert) DecodePart(payload []byte, src netip.Addr) (count int, err error) {
+	size, _, count, err := a.header(payload, src)
+	if err == nil {
+		err = a.valid(count, false)
+	}
+	if err == nil {
+		a.addresses(payload, min(count, (len(payload)-headerLen)/size), size)
+	}
+	return count, err
+}
+
 // decode is Decode; an advert without addresses may be what is expected.
 func (a *Advert) decode(payload []byte, src, dst netip.Addr, empty bool) error {
+	size, want, count, err := a.header(payload, src)
+	if err != nil {
+		return err
+	}
+	if len(payload) != want {
+		return reject(RejectShort, "%d octets, version %d with %d addresses has %d", len(payload), a.Version, count, want)
+	}
+	if err := a.verify(payload, src, dst, size); err != nil {
+		return err
+	}
+	if err := a.valid(count, empty); err != nil {
+		return err
+	}
+	a.addresses(payload, count, size)
+	if a.Version == 2 {
+		copy(a.AuthData[:], payload[len(payload)-authLen:])
+	}
+	return nil
+}
+
+// header reads what every message begins with, and says how long an address and the whole message are.
+func (a *Advert) header(payload []byte, src netip.Addr) (size, want, count int, err error) {
 	addrs := a.Addrs[:0]
 	*a = Advert{Addrs: addrs}
 	if len(payload) < headerLen {
-		return reject(RejectShort, "%d octets, a message has at least %d", len(payload), headerLen)
+		return 0, 0, 0, reject(RejectShort, "%d octets, a message has at least %d", len(payload), headerLen)
 	}
-	size := 16
+	size = 16
 	if src.Is4() {
 		size = 4
 	}
 	a.Version, a.Type = payload[0]>>4, payload[0]&0xf
 	a.VRID, a.Priority = payload[1], payload[2]
-	count := int(payload[3])
-	want := headerLen + count*size
+	count = int(payload[3])
+	want = headerLen + count*size
 	switch {
 	case a.Version == 2 && size == 4:
 		want += authLen
@@ -232,16 +268,15 @@ func (a *Advert) decode(payload []byte, src, dst netip.Addr, empty bool) error {
 		a.Interval = time.Duration(binary.BigEndian.Uint16(payload[4:])&0x0fff) * centisecond
 		a.Reserved = payload[4] >> 4
 	case a.Version == 2:
-		return reject(RejectVersion, "version 2 is not defined for IPv6")
+		err = reject(RejectVersion, "version 2 is not defined for IPv6")
 	default:
-		return reject(RejectVersion, "version %d is neither 2 nor 3", a.Version)
+		err = reject(RejectVersion, "version %d is neither 2 nor 3", a.Version)
 	}
-	if len(payload) != want {
-		return reject(RejectShort, "%d octets, version %d with %d addresses has %d", len(payload), a.Version, count, want)
-	}
-	if err := a.verify(payload, src, dst, size); err != nil {
-		return err
-	}
+	return size, want, count, err
+}
+
+// valid checks the fields of the header.
+func (a *Advert) valid(count int, empty bool) error {
 	if a.Type != TypeAdvert {
 		return reject(RejectType, "message type %d, expected %d", a.Type, TypeAdvert)
 	}
@@ -254,6 +289,10 @@ func (a *Advert) decode(payload []byte, src, dst netip.Addr, empty bool) error {
 	if a.Interval == 0 { // RFC 9568 erratum 8301: the receiver would time out at once
 		return reject(RejectInterval, "interval 0")
 	}
+	return nil
+}
+
+func (a *Advert) addresses(payload []byte, count, size int) {
 	for i := range count {
 		b := payload[headerLen+i*size:]
 		if size == 4 {
@@ -262,10 +301,6 @@ func (a *Advert) decode(payload []byte, src, dst netip.Addr, empty bool) error {
 			a.Addrs = append(a.Addrs, netip.AddrFrom16([16]byte(b[:16])))
 		}
 	}
-	if a.Version == 2 {
-		copy(a.AuthData[:], payload[len(payload)-authLen:])
-	}
-	return nil
 }
 
 // verify checks the checksum in every form its version and family allow.

@@ -110,7 +110,7 @@ func seeds(f *testing.F) {
 }
 
 // FuzzDecode: any octets decode or are refused with a reason; what decodes encodes to the same
-// octets, apart from the second representation of zero in the checksum.
+// octets, apart from the second representation of zero in the checksum, and a part of it reads as that part.
 func FuzzDecode(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, payload, srcBytes, dstBytes []byte) {
@@ -126,6 +126,14 @@ func FuzzDecode(f *testing.F) {
 		}
 		if a.Checksum == 0 || a.Interval <= 0 || a.VRID == 0 || len(a.Addrs) != int(payload[3]) {
 			t.Fatalf("accepted %+v", a)
+		}
+		for n := range payload { // a capture may have the begin only
+			var part Advert
+			count, err := part.DecodePart(payload[:n], src)
+			if (err == nil) != (n >= 8) || err == nil && (count != len(a.Addrs) || part.VRID != a.VRID || part.Priority != a.Priority ||
+				part.Interval != a.Interval || !slices.Equal(part.Addrs, a.Addrs[:len(part.Addrs)])) {
+				t.Fatalf("%d octets: %+v, %d addresses, %v", n, part, count, err)
+			}
 		}
 		out, err := a.AppendForm(nil, src, dst, a.Checksum)
 		if err != nil {

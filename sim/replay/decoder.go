@@ -83,6 +83,7 @@ type Decoder struct {
 	parts   []*parts          // of packets that came in fragments
 	lost    int               // fragments whose packet never got complete
 	headers int               // authentication headers
+	cut     int               // adverts of which the capture has but the begin
 
 	routers []*router // in order of appearance
 	index   map[routerKey]*router

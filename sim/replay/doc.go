@@ -30,7 +30,7 @@
 // addr_list, own_source, sequence, destination) and:
 //
 //	foreign_owner   a virtual address is claimed or announced by a host that does not own it
-//	truncated       the capture cut the frame; nothing is wrong with the packet
+//	truncated       the capture cut the frame before the end of what is needed; nothing is wrong with the packet
 //	fragment        a part, which counts once the rest is there: the packet that completes it has the verdict of the whole
 //	ip_header, ip_checksum, malformed   no host would take it
 //	loop            (in conflicts only) the same datagrams come several times

@@ -74,7 +74,10 @@ func (d *Decoder) notes() (out []string) {
 		unchecked = d.headers
 	}
 	if cut > 0 {
-		say("%s cut by the snap length of the capture, counted as not heard: capture with tcpdump -s 0", count(cut, "packet"))
+		say("%s cut by the snap length of the capture before they say what they are about, counted as not heard: capture with tcpdump -s 0", count(cut, "packet"))
+	}
+	if d.cut > 0 {
+		say("%s cut by the snap length of the capture: checksums, passwords and the rest of the addresses were not looked at; capture with tcpdump -s 0", count(d.cut, "advert"))
 	}
 	if unchecked > 0 {
 		say("%s with a check value that was not checked: give the password with --auth-pass", count(unchecked, "authentication header"))

@@ -67,6 +67,8 @@ type packet struct {
 	told  bool  // its refusal is part of a conflict
 
 	advert vrrp.Advert  // vrrp, ah
+	part   bool         // the capture has not all of it
+	count  int          // of a part: how many addresses the whole has
 	set    []netip.Addr // its addresses, sorted, once somebody asked
 	ah     vrrp.AH
 	vrid   uint8 // as far as readable, also of refused packets
@@ -161,11 +163,21 @@ func (p *packet) readAdvert(message []byte) {
 	} else if len(message) > 1 {
 		p.vrid, p.ver = message[1], message[0]>>4
 	}
+	if p.cut() {
+		var err error
+		if p.count, err = p.advert.DecodePart(message, p.ip.src); err != nil {
+			return
+		}
+		p.part, p.fault = true, nil // what routers made of the whole is seen by what they did
+	}
 	if p.fault != nil {
 		return
 	}
 	if p.ip.dst.IsMulticast() && p.ip.ttl != vrrp.TTL { // unicast may be routed; keepalived 2.2.7 does not look
 		p.refuse(vrrp.RejectTTL.String(), "TTL %d, expected %d: it came through a router, or was made up", p.ip.ttl, vrrp.TTL)
+	}
+	if p.part {
+		return
 	}
 	if err := p.advert.Decode(message, p.ip.src, p.ip.dst); err != nil {
 		p.fail(err)
@@ -174,6 +186,9 @@ func (p *packet) readAdvert(message []byte) {
 		}
 	}
 }
+
+// cut says that the capture does not have all of the packet, and that nothing else is wrong so far.
+func (p *packet) cut() bool { return p.fault != nil && p.fault.word == "truncated" }
 
 // explainLength names what has another length than an advert for a reason.
 func (p *packet) explainLength(message []byte) string {
@@ -210,7 +225,7 @@ func (p *packet) fail(err error) {
 }
 
 func (p *packet) readAH() {
-	if p.fault != nil {
+	if p.fault != nil && !p.cut() {
 		if len(p.ip.payload) > vrrp.AHLen {
 			p.readAdvert(p.ip.payload[vrrp.AHLen:])
 		}

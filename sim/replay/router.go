@@ -39,6 +39,8 @@ type profile struct {
 	set      []netip.Addr // the same, sorted
 	unicast  bool
 	form     vrrp.ChecksumForm
+	part     bool // the capture has but the begin of its adverts
+	count    int  // of addresses
 
 	src    netip.Addr // who was heard last with it
 	seen   time.Duration
@@ -67,7 +69,7 @@ func (p *packet) profile() *profile {
 	return &profile{
 		proto: p.proto, version: a.Version, auth: a.AuthType, data: a.AuthData, interval: a.Interval,
 		addrs: a.Addrs, set: setOf(a.Addrs), unicast: !p.ip.dst.IsMulticast(), form: a.Checksum,
-		src: p.ip.src,
+		part: p.part, count: p.addresses(), src: p.ip.src,
 	}
 }
 
@@ -84,15 +86,15 @@ func (f *profile) differs(p *packet) *fault {
 		return bad(vrrp.RejectAuthType, "authentication header %s, expected %s", yes(p.proto == ProtoAH), yes(f.proto == ProtoAH))
 	case a.Version == 2 && a.AuthType != f.auth:
 		return bad(vrrp.RejectAuthType, "auth type %v, expected %v", a.AuthType, f.auth)
-	case a.AuthType == vrrp.AuthPass && a.AuthData != f.data:
+	case a.AuthType == vrrp.AuthPass && a.AuthData != f.data && !p.part && !f.part:
 		return bad(vrrp.RejectAuth, "password differs from the one")
 	case a.Version == 2 && a.Interval != f.interval:
 		return bad(vrrp.RejectInterval, "interval %v, expected %v", a.Interval, f.interval)
-	case len(a.Addrs) != len(f.addrs) || !slices.Equal(a.Addrs, f.addrs) && !slices.Equal(p.addrs(), f.set):
+	case p.addresses() != f.count || !p.sameAddresses(f):
 		return bad(vrrp.RejectAddrList, "addresses %s, expected %s", words(a.Addrs), words(f.addrs))
 	case f.unicast == p.ip.dst.IsMulticast():
 		return bad(vrrp.RejectDestination, "sent to %v, expected %s", p.ip.dst, cast(f.unicast))
-	case a.Version == 3 && !p.advertIs6() && a.Checksum != f.form &&
+	case a.Version == 3 && !p.advertIs6() && a.Checksum != f.form && !p.part && !f.part &&
 		a.Checksum != vrrp.ChecksumOldUnicast && f.form != vrrp.ChecksumOldUnicast:
 		return bad(vrrp.RejectChecksum, "checksum over the %s, expected over the %s: keepalived 2.2.7 and FRR 8.4 refuse this; set v3_checksum_as_v2 alike everywhere",
 			sumOf(a.Checksum), sumOf(f.form))
@@ -106,6 +108,24 @@ func (p *packet) addrs() []netip.Addr {
 		p.set = setOf(p.advert.Addrs)
 	}
 	return p.set
+}
+
+// addresses is how many the whole advert has.
+func (p *packet) addresses() int {
+	if p.part {
+		return p.count
+	}
+	return len(p.advert.Addrs)
+}
+
+// sameAddresses compares address lists, as far as the capture has them.
+func (p *packet) sameAddresses(f *profile) bool {
+	a := p.advert.Addrs
+	if p.part || f.part {
+		n := min(len(a), len(f.addrs))
+		return slices.Equal(a[:n], f.addrs[:n])
+	}
+	return slices.Equal(a, f.addrs) || slices.Equal(p.addrs(), f.set)
 }
 
 func (p *packet) advertIs6() bool { return p.ip.src.Is6() }
@@ -143,17 +163,20 @@ func (d *Decoder) advert(p *packet) string {
 		d.misfit(r, p)
 		return ""
 	}
+	if p.part {
+		d.cut++
+	}
 	d.recognise(p)
 	if r == nil || len(p.advert.Addrs) > maxKept-d.kept {
 		if len(d.routers) >= maxRouters || len(p.advert.Addrs) > maxKept-d.kept {
 			d.forgotten++
-			return describe(&p.advert) + "; judged by itself only, as there is more than is remembered"
+			return p.describe() + "; judged by itself only, as there is more than is remembered"
 		}
 		r = &router{key: key, clock: d.clock}
 		d.index[key] = r
 		d.routers = append(d.routers, r)
 	}
-	text := describe(&p.advert)
+	text := p.describe()
 	if p.proto == ProtoAH {
 		d.headers++
 		text += fmt.Sprintf(", sequence %d", p.ah.Sequence)
@@ -210,13 +233,21 @@ func (d *Decoder) misfit(r *router, p *packet) {
 	}
 }
 
-func describe(a *vrrp.Advert) string {
-	s := fmt.Sprintf("priority %d, interval %v, %s", a.Priority, a.Interval, words(a.Addrs))
+func (p *packet) describe() string {
+	a := &p.advert
+	list := words(a.Addrs)
+	switch {
+	case p.part && len(a.Addrs) == 0:
+		list = fmt.Sprintf("cut before its addresses (%d)", p.count)
+	case p.part:
+		list += fmt.Sprintf(", cut (addresses: %d of %d)", len(a.Addrs), p.count)
+	}
+	s := fmt.Sprintf("priority %d, interval %v, %s", a.Priority, a.Interval, list)
 	if a.AuthType != vrrp.AuthNone {
 		s += fmt.Sprintf(", auth %v", a.AuthType)
 	}
 	if a.Priority == vrrp.PriorityStop {
-		s = fmt.Sprintf("priority 0: leaves, %s", words(a.Addrs))
+		s = "priority 0: leaves, " + list
 	}
 	return s
 }
@@ -245,7 +276,7 @@ func (d *Decoder) verifyAH(p *packet) string {
 	if p.proto != ProtoAH {
 		return ""
 	}
-	if d.key == nil {
+	if d.key == nil || p.part {
 		return "check value not checked"
 	}
 	if err := d.key.Verify(&p.ah, p.ip.header, p.ip.payload); err != nil {
@@ -285,7 +316,7 @@ func (d *Decoder) fit(r *router, p *packet) (f *profile, note string) {
 		r.ref = d.add(r, p)
 		f, note = r.ref, fmt.Sprintf("first advert of VRID %d", r.key.vrid)
 		switch {
-		case f.version != 3 || p.advertIs6():
+		case f.version != 3 || p.advertIs6() || p.part:
 		case f.form == vrrp.ChecksumMessage:
 			note += "; checksum over the " + sumOf(f.form) + ", which keepalived 2.2.7 and FRR 8.4 refuse"
 		case f.form == vrrp.ChecksumOldUnicast:
@@ -303,6 +334,9 @@ func (d *Decoder) fit(r *router, p *packet) (f *profile, note string) {
 			}
 		} else {
 			f.src = p.ip.src
+		}
+		if p.part || f.part {
+			break
 		}
 		if p.advert.Checksum == vrrp.ChecksumOldUnicast {
 			note = join(note, "checksum over the "+sumOf(p.advert.Checksum))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -108,7 +109,7 @@ func TestTunnelsOfIP(t *testing.T) {
 		}
 		// Cut anywhere, it is no packet or one that is cut.
 		for n := range tc.frame {
-			if l, ok := New(Options{}).Frame(Frame{N: 1, Link: LinkEthernet, Data: tc.frame[:n], Length: len(tc.frame)}); ok && l.Word != "truncated" {
+			if l, ok := New(Options{}).Frame(Frame{N: 1, Link: LinkEthernet, Data: tc.frame[:n], Length: len(tc.frame)}); ok && l.Word != "truncated" && !strings.Contains(l.Text, "cut") {
 				t.Errorf("%s cut to %d: %+v", tc.port, n, l)
 			}
 		}
