@@ -6,9 +6,9 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// What to do when the disks of members were put back to older copies, as of a virtual machine that goes back to its snapshot.
+// What is said when the disks of members were put back to older copies, as of a virtual machine that goes back to its snapshot.
 const (
-	restoredHere   = "this member's directory was put back to an older copy: remove the member from the cluster, move the directory away and join again"
+	restoredHere   = "the disk has lost it, or was put back to an older copy: " + Remedy
 	restoredOthers = "most members were put back to older copies, and what was acknowledged since then is here only: note what is to be kept, then remove this " +
 		"member from the cluster, move its directory away and join again"
 )
