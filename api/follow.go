@@ -84,7 +84,7 @@ func (s *Server) openAndFollow(ctx context.Context) error {
 func (s *Server) follow(ctx context.Context, st cluster.Store) error {
 	for {
 		kvs, rev := st.LocalRange(cluster.KeyActive)
-		retry := s.take(st, kvs)
+		retry := s.take(ctx, st, kvs)
 		w := st.Watch(cluster.KeyActive, rev+1)
 		err := s.wait(ctx, st, w, retry)
 		w.Close()
@@ -120,7 +120,7 @@ func (s *Server) wait(ctx context.Context, st cluster.Store, w cluster.Watcher, 
 }
 
 // take saves the active generation if it is new and tells the workers. retry says that it failed in a way that may pass.
-func (s *Server) take(st cluster.Store, kvs []cluster.KV) (retry bool) {
+func (s *Server) take(ctx context.Context, st cluster.Store, kvs []cluster.KV) (retry bool) {
 	var active []byte
 	for _, kv := range kvs {
 		if kv.Key == cluster.KeyActive { // not a longer key with this prefix
@@ -140,8 +140,7 @@ func (s *Server) take(st cluster.Store, kvs []cluster.KV) (retry bool) {
 		return false
 	}
 	if p.Number < saved {
-		// Numbers only grow: this copy of the store was just opened and is still behind what this director ran before.
-		return false
+		return s.behind(ctx, st, saved)
 	}
 	if saved == p.Number {
 		if g, err := s.gens.Load(saved); err == nil && g.Hash == p.Hash {
@@ -162,6 +161,20 @@ func (s *Server) take(st cluster.Store, kvs []cluster.KV) (retry bool) {
 		s.tellWorker(w)
 	}
 	return false
+}
+
+// behind: numbers only grow, so a copy of the store in which an older generation is active was just opened and does not have
+// everything yet. If it has, what this director runs was acknowledged, and is lost in the cluster: it stays here until the next push.
+func (s *Server) behind(ctx context.Context, st cluster.Store, saved int64) (retry bool) {
+	ctx, cancel := context.WithTimeout(ctx, catchUpBudget)
+	defer cancel()
+	if _, err := st.Get(ctx, cluster.KeyActive); err != nil {
+		return true // nobody can say
+	}
+	if n := activeNumber(st); n < saved {
+		s.failGeneration(n, fmt.Errorf("it is %d, and generation %d, which runs here, is not known to the others: they were put back to older copies of their state directories", n, saved))
+	}
+	return true
 }
 
 // save writes the generation that p points at to this director's disk and makes it the one to boot from.
@@ -192,6 +205,9 @@ func (s *Server) failGeneration(n int64, err error) {
 	if err == nil {
 		s.gen.Failed, s.gen.Error = 0, ""
 		return
+	}
+	if s.gen.Failed == n && s.gen.Error == err.Error() {
+		return // said already
 	}
 	s.gen.Failed, s.gen.Error = n, err.Error()
 	s.log.Error("cannot take over the active generation; the previous one stays", "generation", n, "error", err)

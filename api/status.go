@@ -237,8 +237,12 @@ func (s *Status) mergeNode(r NodeReport, own cluster.Status) {
 	if st.StoreError != "" {
 		bad("the store is not open: "+st.StoreError, fmt.Sprintf("repair the cause on %s (df, journalctl -u clusterd); it is tried again by itself", n.Name))
 	}
-	if st.Generation.Error != "" {
-		bad("cannot take over the active generation: "+st.Generation.Error, "repair the cause on "+n.Name+"; it is tried again by itself")
+	if g := st.Generation; g.Error != "" {
+		todo := "repair the cause on " + n.Name + "; it is tried again by itself"
+		if g.Committed < g.Saved {
+			todo = fmt.Sprintf("clusterctl push the file that all shall run; what %s runs is in its state directory, generations", n.Name)
+		}
+		bad("cannot take over the active generation: "+g.Error, todo)
 	}
 	n.Generation = st.Generation.Saved
 	for _, w := range st.Workers {

@@ -110,3 +110,72 @@ func TestTruncatedLog(t *testing.T) {
 	w.ready("d1", directors...)
 	w.runs(2, directors...)
 }
+
+// Two of three directors come back as they were yesterday (virtual machines that went back to a snapshot), elect one of them and go on.
+// What was acknowledged since is on the third only: it keeps its VIPs and what it runs, status says what has happened, and what it
+// says to do brings all to one configuration again.
+func TestRestoredDirectors(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2", "d3")
+	directors := []string{"d1", "d2", "d3"}
+	w.form(directors...)
+	conf := w.example("lvs-dr.conf")
+	w.ctl("d1", "push", conf, "-m", "first")
+	w.runs(1, directors...)
+	w.owned(15*time.Second, "d1", vip, directors...)
+	for _, d := range []string{"d2", "d3"} {
+		w.kill(d)
+		if err := os.CopyFS(w.stateDir(d)+".old", os.DirFS(w.stateDir(d))); err != nil {
+			t.Fatal(err)
+		}
+		w.clusterd(d)
+	}
+	w.ready("d1", directors...)
+	w.ctl("d1", "push", w.second(conf), "-m", "second")
+	w.runs(2, directors...)
+	for _, d := range directors {
+		w.kill(d)
+	}
+	for _, d := range []string{"d2", "d3"} {
+		if err := os.RemoveAll(w.stateDir(d)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(w.stateDir(d)+".old", w.stateDir(d)); err != nil {
+			t.Fatal(err)
+		}
+		w.clusterd(d)
+	}
+	w.ready("d2", "d2", "d3")
+	w.startClusterd("d1")
+	said := ""
+	w.eventually(20*time.Second, "status names the older copies", func() string {
+		r := w.tryCtl("d2", "status")
+		if said = r.out; !strings.Contains(said, "d1: ") || !strings.Contains(said, "older copies") {
+			return r.String()
+		}
+		return ""
+	})
+	w.owned(15*time.Second, "d1", vip, directors...)
+	if got := w.history("d2"); len(got) != 1 {
+		t.Errorf("history of d2: %+v, want 1 generation", got)
+	}
+	// How much d1 knew to be committed when it was killed decides whether its store can go on with theirs.
+	switch {
+	case strings.Contains(said, "join again"):
+		w.ctl("d2", "member", "remove", "d1")
+		w.kill("d1")
+		if err := os.RemoveAll(w.stateDir("d1")); err != nil {
+			t.Fatal(err)
+		}
+		token := strings.TrimSpace(w.ctl("d2", "token", "create"))
+		w.ctl("d1", "join", token, "--name", "d1", "--address", w.address("d1"), "--state-dir", w.stateDir("d1"))
+		w.clusterd("d1")
+	case !strings.Contains(said, "clusterctl push"):
+		t.Errorf("no remedy in\n%s", said)
+	}
+	third := strings.Replace(string(readFile(w, conf)), "@d1 priority 150", "@d1 priority 30", 1)
+	w.ctl("d2", "push", w.write("third.conf", third), "-m", "third") // it has the number of the one that was lost
+	w.runs(2, directors...)
+	w.ready("d2", directors...)
+	w.owned(15*time.Second, "d2", vip, directors...)
+}

@@ -47,7 +47,7 @@ func showStatus(w io.Writer, s *api.Status, v view) {
 	if s.Generation > 0 {
 		run := 0
 		for _, n := range s.Nodes {
-			if n.State != "unreachable" && n.Generation >= s.Generation {
+			if n.State != "unreachable" && n.Generation >= s.Generation && (n.Generation == s.Generation || n.State == "ready") { // ahead of who was asked, for a moment
 				run++
 			}
 		}
