@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,6 +173,64 @@ func TestScenariosWithFRR(t *testing.T) {
 		return part{name: scenario, programs: map[string]string{node: sim.FRR}}
 	}
 	playReal(t, with("owner-crash", "d1"), with("owner-crash", "d2"), with("killed-daemon", "d2"), part{name: "frr-other-addresses"})
+}
+
+// A guest that dies in the middle, of which no verb knows, is the end of the scenario, at once: it is said whose it was, and nothing is left behind.
+func TestGuestDies(t *testing.T) {
+	testenv.NeedUML(t)
+	sc, err := sim.ParseScenario("dies", "world nodes=(d1,d2)\n----\n\nconf d1 d2\nvrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n @d1 priority 150\n @d2 priority 100\n"+
+		" virtual_ipaddress {\n 10.0.0.100\n }\n}\n----\n\nrun 10s\n----\n\nexpect owner=d1\n----\n\nrun 30s\n----\n\nstop d1\n----\n\nrun 5s\n----\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := shortDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	bin := filepath.Dir(program(t, "clusterd"))
+	time.AfterFunc(15*time.Second, func() {
+		if n := killGuests(t, 1); n != 2 {
+			t.Errorf("%d guests", n)
+		}
+	})
+	began := time.Now()
+	player := real.Player{Dir: dir, BinDir: bin, Backend: "uml", Agent: []string{filepath.Join(bin, "clusterlab")}, Slack: time.Second}
+	out := player.Play(t.Context(), sc)
+	if text := fmt.Sprint(out.Err, out.Failed); !strings.Contains(text, "the guest of d") || out.Skipped != "" {
+		t.Errorf("%s %s", text, out.Skipped)
+	}
+	if took := time.Since(began); took > 40*time.Second { // it plays for 45 s
+		t.Errorf("told after %v", took)
+	}
+	if n := killGuests(t, 0); n != 0 {
+		t.Errorf("%d guests are left", n)
+	}
+}
+
+// killGuests kills so many of the guests that this process started, and returns how many there are.
+func killGuests(t *testing.T, most int) int {
+	parent, leaders := map[int]int{}, []int(nil)
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, f := range files {
+		b, _ := os.ReadFile(f) // PID (NAME) STATE PARENT GROUP SESSION … (proc(5))
+		head, rest, _ := strings.Cut(string(b), ") ")
+		var pid, up, group, session int
+		var name, state string
+		if _, err := fmt.Sscanf(head+" "+rest, "%d (%s %s %d %d %d", &pid, &name, &state, &up, &group, &session); err != nil {
+			continue // ended meanwhile, or has a space in its name
+		}
+		if parent[pid] = up; name == "linux.uml" && session == pid {
+			leaders = append(leaders, pid)
+		}
+	}
+	ours := slices.DeleteFunc(leaders, func(pid int) bool { return parent[parent[pid]] != os.Getpid() }) // between them is its guard
+	for _, pid := range ours[:min(most, len(ours))] {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Error(err)
+		}
+	}
+	return len(ours)
 }
 
 // The simulator's clock is the real one: between the last word of a dying owner and the first of the next, keepalived and FRR on a

@@ -83,21 +83,15 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 	}
 	var failed *sim.FailedError
 	var sk skip
-	gone := ""
-	for _, h := range s.hosts {
-		if g := h.guest; g != nil && ctx.Err() == nil {
-			select {
-			case <-g.ended:
-				gone = g.why.Error()
-			default:
-			}
-		}
+	gone := error(nil)
+	if ctx.Err() == nil {
+		gone = s.gone()
 	}
 	switch {
 	case errors.Is(err, uml.ErrUnavailable):
 		o.Skipped = err.Error()
-	case gone != "":
-		o.Failed = errors.New(gone)
+	case gone != nil:
+		o.Failed = gone
 	case errors.As(err, &failed) && s.slow+s.apart != "":
 		o.Skipped = fmt.Sprintf("%s (%v)", cmp.Or(s.slow, s.apart), err)
 	case errors.As(err, &failed):
@@ -117,6 +111,21 @@ func (p *Player) Play(ctx context.Context, sc *sim.Scenario) Outcome {
 		o.Timeline = s.timeline(sc)
 	}
 	return o
+}
+
+// gone says that a guest has died, whatever was wanted of it.
+func (s *stage) gone() error {
+	for _, h := range s.hosts {
+		if h.guest == nil {
+			continue
+		}
+		select {
+		case <-h.guest.ended:
+			return h.guest.why
+		default:
+		}
+	}
+	return nil
 }
 
 // Refuse says why a scenario cannot be played, with guests for its directors or without; empty if it can.

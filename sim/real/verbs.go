@@ -98,6 +98,9 @@ func (s *stage) runFor(args []sim.Word, _ string) error {
 		if left <= 0 {
 			return nil
 		}
+		if err := s.gone(); err != nil {
+			return err
+		}
 		s.judge()
 		s.sample()
 		select {
