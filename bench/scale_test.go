@@ -114,8 +114,8 @@ func BenchmarkScale(b *testing.B) {
 				rows := []row{
 					{what: name + ": CPU as owner", unit: "%", got: [2][]float64{cpu[0]}},
 					{what: name + ": CPU as backup", unit: "%", got: [2][]float64{cpu[1]}},
-					{what: name + ": memory as owner", unit: "MB", got: [2][]float64{{p.rss("a")}}},
-					{what: name + ": memory as backup", unit: "MB", got: [2][]float64{{p.rss("b")}}},
+					{what: name + ": memory as owner", unit: "MB", got: [2][]float64{{p.memory("a")}}},
+					{what: name + ": memory as backup", unit: "MB", got: [2][]float64{{p.memory("b")}}},
 				}
 				var apart []float64
 				times := *rounds
@@ -246,18 +246,19 @@ func (p *pair) used(hosts []string) (sum []time.Duration) {
 	return sum
 }
 
-// rss is the memory of all processes of a host, in MB.
-func (p *pair) rss(host string) float64 {
+// memory of all processes of a host, in MB, with pages that they share counted once (proc(5), smaps_rollup).
+func (p *pair) memory(host string) float64 {
 	p.Helper()
-	pages := 0
+	kB := 0
 	list, err := p.lab.Host(host).Processes()
 	p.try(err)
 	for _, q := range list {
-		b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(q.PID), "statm"))
-		if f := strings.Fields(string(b)); err == nil && len(f) > 1 {
-			n, _ := strconv.Atoi(f[1])
-			pages += n
+		b, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(q.PID), "smaps_rollup"))
+		if _, rest, ok := strings.Cut(string(b), "\nPss:"); ok {
+			n, err := strconv.Atoi(strings.Fields(rest)[0])
+			p.try(err)
+			kB += n
 		}
 	}
-	return float64(pages) * float64(os.Getpagesize()) / 1e6
+	return float64(kB) * 1024 / 1e6
 }

@@ -62,7 +62,8 @@ func (w *watch) until(t *testing.T, b *lockedBuffer, pattern string, n int) {
 			return
 		}
 		if time.Now().After(end) {
-			t.Fatalf("no %s %d times in\n%s%s", pattern, n, w.errs.String(), text)
+			lines := strings.Split(text, "\n")
+			t.Fatalf("no %s %d times in\n%s%d lines, the last ones\n%s", pattern, n, w.errs.String(), len(lines), strings.Join(lines[max(0, len(lines)-20):], "\n"))
 		}
 	}
 }
