@@ -97,6 +97,62 @@ func TestReload(t *testing.T) {
 	w.owned(10*time.Second, "d2", vip, "d1", "d2")
 }
 
+// A worker that dies while the file is one that is refused, or gone, or empty, is followed by one that runs what it ran: the address is never
+// away. If nobody knows any more what that was the daemon ends, and leaves no address behind that another director will have.
+func TestWorkerKilledWithoutFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2")
+	conf := w.example("lvs-dr.conf")
+	d1 := w.write("d1.conf", string(readFile(w, conf)))
+	w.start("d1", program(w, "clusterd"), "-n", "-l", "-D", "-f", d1, "-i", "d1", "--run-dir", w.runDir("d1")) // with a checker
+	w.standalone("d2", conf)
+	w.owned(15*time.Second, "d1", vip, "d1", "d2")
+	killed := map[int]bool{}
+	for _, bad := range []string{"vrrp_instance VI_1 {\n interfaze eth0\n}\n", "", "gone"} {
+		w.write("d1.conf", bad)
+		if bad == "gone" {
+			if err := os.Remove(d1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, worker := range []string{"vrrp", "checker"} {
+			pid := w.worker("d1", worker, killed)
+			killed[pid] = true
+			if err := syscall.Kill(pid, killSignal); err != nil {
+				t.Fatal(err)
+			}
+			w.worker("d1", worker, killed)
+		}
+		w.steady(1500*time.Millisecond, "d1", vip, "d1", "d2")
+	}
+	list, err := w.lab.Host("d1").Processes()
+	if err != nil || len(list) == 0 {
+		t.Fatalf("processes of d1: %v, %v", list, err)
+	}
+	if err := syscall.Kill(list[0].PID, syscall.Signal(44)); err != nil { // as --upgrade does, to the parent
+		t.Fatal(err)
+	}
+	w.eventually(10*time.Second, "it is said of six workers and two after the upgrade", func() string {
+		if n := strings.Count(string(readFile(w, filepath.Join(w.dir, "d1.log"))), "what ran before goes on"); n != 8 {
+			return fmt.Sprint(n, " times")
+		}
+		return ""
+	})
+	w.steady(1500*time.Millisecond, "d1", vip, "d1", "d2")
+	for _, worker := range []string{"vrrp", "checker"} {
+		if err := os.Remove(filepath.Join(w.runDir("d1"), worker+"-config.json")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Kill(w.worker("d1", "vrrp", killed), killSignal); err != nil {
+		t.Fatal(err)
+	}
+	w.owned(15*time.Second, "d2", vip, "d1", "d2")
+	if list, err := w.lab.Host("d1").Processes(); err != nil || len(list) > 0 {
+		t.Errorf("processes of d1: %v, %v", list, err)
+	}
+}
+
 // worker waits for a living worker that is none of those killed, and returns its process id.
 func (w *world) worker(host, name string, killed map[int]bool) (pid int) {
 	w.Helper()

@@ -132,7 +132,8 @@ func run(ctx context.Context, s *settings) error {
 	if s.test {
 		return test(s)
 	}
-	if s.file != "" {
+	upgraded := host.Upgraded()
+	if s.file != "" && !upgraded {
 		if err := s.readable(); err != nil {
 			return err
 		}
@@ -148,7 +149,7 @@ func run(ctx context.Context, s *settings) error {
 		return err
 	}
 	defer release()
-	return watch(ctx, s, log)
+	return watch(ctx, s, upgraded, log)
 }
 
 // defaultFile is where keepalived looks.
@@ -255,9 +256,9 @@ func (s *settings) writePID() (func(), error) {
 }
 
 // watch runs the parent.
-func watch(ctx context.Context, s *settings, log *slog.Logger) error {
+func watch(ctx context.Context, s *settings, upgraded bool, log *slog.Logger) error {
 	args := os.Args[1:]
-	cfg := host.WatchConfig{Standalone: s.file != "", Logger: log}
+	cfg := host.WatchConfig{Standalone: s.file != "", Successors: upgraded, Logger: log}
 	cfg.Binary, _ = os.Executable() // unknown: an upgrade is refused
 	add := func(name string) { cfg.Workers = append(cfg.Workers, host.Worker{Name: name, Args: args}) }
 	if !s.checkOnly {
@@ -273,13 +274,17 @@ func watch(ctx context.Context, s *settings, log *slog.Logger) error {
 			cfg.Pairs = append(cfg.Pairs, [2]string{w.Name, "cluster"})
 		}
 	}
-	if !host.Upgraded() {
+	if !upgraded {
 		once(startupScript, args, log)
 	}
 	err := host.Watch(ctx, cfg)
-	once(shutdownScript, args, log)
 	var exit *host.ExitError
-	if errors.As(err, &exit) {
+	failed := errors.As(err, &exit)
+	if failed {
+		once(release, args, log)
+	}
+	once(shutdownScript, args, log)
+	if failed {
 		return &exitError{exit.Code, err}
 	}
 	return err
@@ -290,6 +295,7 @@ const (
 	startupScript  = "startup-script"
 	shutdownScript = "shutdown-script"
 	standIn        = "stand-in" // while the vrrp worker waits after a row of crashes
+	release        = "release"  // when none can start
 )
 
 // once runs a process that ends by itself. The parent reads no configuration, so that none can make it fail.

@@ -38,7 +38,7 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		return s.runCluster(ctx, log)
 	}
 	name, err := s.nodeName()
-	once := s.worker == startupScript || s.worker == shutdownScript
+	once := s.worker == startupScript || s.worker == shutdownScript || s.worker == release
 	if err != nil && once {
 		return nil // the others will say so
 	}
@@ -50,7 +50,14 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 	if once {
 		warn = slog.New(slog.DiscardHandler) // the others will say that as well
 	}
-	load := host.LoadFile(s.file, name, warn)
+	kept := host.Kept{Path: s.keptConfig(s.worker), Successor: host.Successor()}
+	if once {
+		kept = host.Kept{}
+	}
+	if s.worker == shutdownScript || s.worker == release { // as what ran until now says
+		kept = host.Kept{Path: s.keptConfig("vrrp"), Successor: true}
+	}
+	load := host.LoadFile(s.file, name, kept, warn)
 	if s.file == "" {
 		gens = &host.Generations{Dir: s.generations()}
 		load = host.LoadActive(gens, name)
@@ -81,6 +88,8 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 		host.RunStartupScript(ctx, load, log)
 	case shutdownScript:
 		host.RunShutdownScript(ctx, load, log)
+	case release:
+		return host.RunRelease(s.runDir, log)
 	case standIn:
 		err = host.RunStandIn(ctx, s.runDir, log)
 	case "vrrp":
@@ -114,6 +123,11 @@ func (s *settings) runCluster(ctx context.Context, log *slog.Logger) error {
 		}
 	}
 	return api.Run(ctx, cfg)
+}
+
+// keptConfig is where a standalone worker notes what it runs.
+func (s *settings) keptConfig(worker string) string {
+	return filepath.Join(s.runDir, worker+"-config.json")
 }
 
 func (s *settings) generations() string { return filepath.Join(s.stateDir, "generations") }

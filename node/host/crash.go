@@ -22,6 +22,12 @@ const (
 // envProbation tells a worker that was started after a row of crashes how long it is to be careful.
 const envProbation = "QUORATE_PROBATION"
 
+// envSuccessor tells a worker that it takes the place of one that ran, which died or was replaced by an upgrade.
+const envSuccessor = "QUORATE_SUCCESSOR"
+
+// Successor says whether this worker is one.
+func Successor() bool { return os.Getenv(envSuccessor) != "" }
+
 // permanentExit tells a status that a worker chose from one that Go's runtime ended it with: 2 for a panic, or without memory.
 const permanentExit = 100
 
@@ -92,12 +98,15 @@ func (w *watchdog) hurry() {
 	}
 }
 
-// probation is the environment of a worker whose predecessors crashed.
-func (w *watchdog) probation(c *child) []string {
-	if c.crashes < loopAfter {
-		return nil
+// inheritance is the environment of a worker that had predecessors.
+func (w *watchdog) inheritance(c *child) (env []string) {
+	if w.Successors || !c.started.IsZero() {
+		env = append(env, envSuccessor+"=1")
 	}
-	return []string{envProbation + "=" + w.Settled.String()}
+	if c.crashes >= loopAfter {
+		env = append(env, envProbation+"="+w.Settled.String())
+	}
+	return env
 }
 
 // onProbation returns how long this worker is to be careful, once.

@@ -1,48 +1,123 @@
 package host
 
 import (
-	"bytes"
+	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 
 	"quorate/config"
 )
 
+// Kept is where a standalone worker notes what it runs, so that the next one does not depend on what has become of the file: somebody may be
+// writing it, or has written what is refused, when a worker dies.
+type Kept struct {
+	Path      string // empty: nothing is noted or looked for
+	Successor bool   // the first reading is in the place of a worker that ran (see Successor)
+}
+
 // LoadFile returns a Load for standalone mode: it reads the file, and what that includes, each time it is called.
 // Warnings go to the log, once per reading; errors make the reading fail with all of them. A file that had something in it
 // and is empty now is being written by somebody, and no wish to give up every address: that is an error as well.
-func LoadFile(path, nodeName string, log *slog.Logger) func() (*config.Config, int64, error) {
+// The first reading of a successor falls back to what ran before.
+func LoadFile(path, nodeName string, kept Kept, log *slog.Logger) func() (*config.Config, int64, error) {
 	full := false
-	return func() (*config.Config, int64, error) {
-		files := watchedFiles{full: new(bool)}
-		cfg, found := config.Parse(path, files, config.Options{ConfigID: nodeName})
+	parse := func(src config.Source) (*config.Config, config.Diagnostics, error) {
+		cfg, found := config.Parse(path, src, config.Options{ConfigID: nodeName})
 		if found.HasErrors() {
 			bad := slices.DeleteFunc(found, func(d config.Diagnostic) bool { return d.Severity != config.Error })
-			return nil, 0, fmt.Errorf("%s is refused:\n%s", path, strings.TrimSpace(bad.Text(OSFiles{})))
+			return nil, nil, fmt.Errorf("%s is refused:\n%s", path, strings.TrimSpace(bad.Text(src)))
 		}
-		if full && !*files.full {
-			return nil, 0, fmt.Errorf("%s is refused: it is empty now, as a file is while it is written: reload again when it is complete; to give everything up stop the daemon", path)
+		return cfg, found, nil
+	}
+	return func() (*config.Config, int64, error) {
+		before := config.Files(nil)
+		if kept.Successor {
+			kept.Successor = false
+			before = kept.read()
+			full = some(before)
 		}
-		full = full || *files.full
+		files := config.Files{}
+		cfg, found, err := parse(recorder{OSFiles{}, files})
+		if err == nil && full && !some(files) {
+			err = fmt.Errorf("%s is refused: it is empty now, as a file is while it is written: reload again when it is complete; to give everything up stop the daemon", path)
+		}
+		if err != nil && before != nil {
+			if cfg, _, kerr := parse(remembered{before}); kerr == nil {
+				log.Error("the file cannot be used; what ran before goes on", "error", err, "remedy", "repair it and reload")
+				return cfg, 0, nil
+			}
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		full = full || some(files)
 		for _, d := range found {
 			log.Warn(d.Message, "file", d.File, "line", d.Line, "keyword", d.Keyword, "hint", d.Hint)
+		}
+		if err := kept.write(files); err != nil {
+			log.Warn("what runs is not noted: if a worker dies while the file cannot be used, the next one has nothing to run", "error", err)
 		}
 		return cfg, 0, nil
 	}
 }
 
-// watchedFiles notes whether there was anything in what was read, at the moment it was read.
-type watchedFiles struct {
+// recorder is this host's files and notes what was read, as it was at that moment.
+type recorder struct {
 	OSFiles
-	full *bool
+	files config.Files
 }
 
-func (f watchedFiles) ReadFile(path string) ([]byte, error) {
-	text, err := f.OSFiles.ReadFile(path)
-	*f.full = *f.full || len(bytes.TrimSpace(text)) > 0
+func (r recorder) ReadFile(path string) ([]byte, error) {
+	text, err := r.OSFiles.ReadFile(path)
+	if err == nil {
+		r.files[path] = string(text)
+	}
 	return text, err
+}
+
+// remembered is what was noted, with the environment of this process.
+type remembered struct{ config.Files }
+
+func (remembered) Env(name string) (string, bool) { return OSFiles{}.Env(name) }
+
+var _ config.Environment = remembered{}
+
+// some says whether there is anything in files.
+func some(files config.Files) bool {
+	for _, text := range files {
+		if strings.TrimSpace(text) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (k Kept) write(files config.Files) error {
+	if k.Path == "" {
+		return nil
+	}
+	octets := map[string][]byte{} // a comment or a password may be no UTF-8
+	for name, text := range files {
+		octets[name] = []byte(text)
+	}
+	return replaceJSON(k.Path, octets)
+}
+
+// read returns nil if there is nothing that could be read.
+func (k Kept) read() config.Files {
+	var octets map[string][]byte
+	b, err := os.ReadFile(k.Path)
+	if err != nil || json.Unmarshal(b, &octets) != nil {
+		return nil
+	}
+	files := config.Files{}
+	for name, text := range octets {
+		files[name] = string(text)
+	}
+	return files
 }
 
 // LoadActive returns a Load for a member of a cluster: the generation this director ran last. With an ErrNone there is

@@ -77,14 +77,35 @@ func RunStandIn(ctx context.Context, runDir string, log *slog.Logger) error {
 			if err := errors.Join(mem.save(held), kernel.RemoveAll(ops)); err != nil {
 				log.Error("what another director owns now cannot be removed here", "error", err)
 			}
-			var what []string
-			for _, op := range ops {
-				what = append(what, op.what())
-			}
 			log.Warn(fmt.Sprintf("%s is owner of VRID %d on %s now: removed here, where no worker lives", h.Src, h.VRID, h.Interface),
-				"event", "vrrp.stand-in", "removed", strings.Join(what, ", "))
+				"event", "vrrp.stand-in", "removed", list(ops))
 		}
 	}
+}
+
+// RunRelease removes the addresses that a vrrp worker left when it died and no other can start, before the daemon ends: nobody would
+// advertise them any more, and another director has them soon.
+func RunRelease(runDir string, log *slog.Logger) error {
+	mem, err := openMemory(runDir)
+	if err != nil {
+		return err
+	}
+	defer mem.close()
+	found, err := mem.recover()
+	if err != nil {
+		return err
+	}
+	ops := removals(slices.DeleteFunc(found.Held, func(h node.Held) bool { return h.Static }))
+	if len(ops) == 0 {
+		return nil
+	}
+	kernel, err := newAddresses()
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	log.Warn("removed, as no worker can start", "event", "vrrp.released", "removed", list(ops))
+	return errors.Join(mem.save(nil), kernel.RemoveAll(ops))
 }
 
 // takenOver says whether a sender of adverts has what a worker held: its virtual router, for one of its addresses. A stranger who
@@ -96,6 +117,14 @@ func takenOver(k node.Held, all []node.Held, h node.Heard) bool {
 	return ofRouter(k) && h.Priority > 0 && slices.ContainsFunc(all, func(o node.Held) bool {
 		return ofRouter(o) && slices.Contains(h.VIPs, o.Address.Prefix.Addr())
 	})
+}
+
+func list(ops []change) string {
+	var what []string
+	for _, op := range ops {
+		what = append(what, op.what())
+	}
+	return strings.Join(what, ", ")
 }
 
 // removals are the changes that undo what was held: rules and routes first, as the worker does it.

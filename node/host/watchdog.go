@@ -38,6 +38,8 @@ type WatchConfig struct {
 	Standalone bool
 	// Settled is how long a worker must have run for its crashes to be over. 0: a minute.
 	Settled time.Duration
+	// Successors says that the first workers take the place of others, after an upgrade (see Successor).
+	Successors bool
 	// Ready is the worker whose NotifyReady makes systemd consider the service started. Empty: the first.
 	Ready  string
 	Logger *slog.Logger
@@ -251,7 +253,7 @@ func (w *watchdog) start(c *child) error {
 	cmd := &exec.Cmd{
 		Path:       w.Executable,
 		Args:       append([]string{"clusterd: " + c.Name, "--worker=" + c.Name}, c.Args...),
-		Env:        append(append(workerEnv(), envReady+"=3", envConns+"="+strings.Join(words, ",")), w.probation(c)...),
+		Env:        append(append(workerEnv(), envReady+"=3", envConns+"="+strings.Join(words, ",")), w.inheritance(c)...),
 		Stdin:      nil,
 		Stdout:     os.Stdout,
 		Stderr:     os.Stderr,
@@ -296,7 +298,7 @@ func deliver[T any](w *watchdog, ch chan<- T, v T) {
 func workerEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "NOTIFY_SOCKET=") || strings.HasPrefix(s, "WATCHDOG_") ||
-			strings.HasPrefix(s, envConns+"=") || strings.HasPrefix(s, envReady+"=") || strings.HasPrefix(s, envProbation+"=")
+			strings.HasPrefix(s, envConns+"=") || strings.HasPrefix(s, envReady+"=") || strings.HasPrefix(s, envProbation+"=") || strings.HasPrefix(s, envSuccessor+"=")
 	})
 }
 
