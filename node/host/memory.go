@@ -55,6 +55,7 @@ func recoverUntold(dir string) []string {
 }
 
 func openMemory(dir string) (*memory, error) {
+	_ = os.MkdirAll(dir, 0o755) // somebody may have cleaned up; without it no worker could start any more
 	f, err := os.OpenFile(filepath.Join(dir, "vrrp-alive"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("memory of held addresses: %w", err)
@@ -115,7 +116,11 @@ func replaceJSON(path string, v any) error {
 		return err
 	}
 	tmp := path + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	err = os.WriteFile(tmp, b, 0o600)
+	if errors.Is(err, os.ErrNotExist) && os.MkdirAll(filepath.Dir(path), 0o755) == nil { // somebody has cleaned up
+		err = os.WriteFile(tmp, b, 0o600)
+	}
+	if err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)
