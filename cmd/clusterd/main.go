@@ -258,7 +258,7 @@ func (s *settings) writePID() (func(), error) {
 // watch runs the parent.
 func watch(ctx context.Context, s *settings, upgraded bool, log *slog.Logger) error {
 	args := os.Args[1:]
-	cfg := host.WatchConfig{Standalone: s.file != "", Successors: upgraded, Logger: log}
+	cfg := host.WatchConfig{Standalone: s.file != "", Upgraded: upgraded, Logger: log}
 	cfg.Binary, _ = os.Executable() // unknown: an upgrade is refused
 	add := func(name string) { cfg.Workers = append(cfg.Workers, host.Worker{Name: name, Args: args}) }
 	if !s.checkOnly {

@@ -50,12 +50,12 @@ func runWorker(ctx context.Context, s *settings, log *slog.Logger) error {
 	if once {
 		warn = slog.New(slog.DiscardHandler) // the others will say that as well
 	}
-	kept := host.Kept{Path: s.keptConfig(s.worker), Successor: host.Successor()}
+	kept := host.Kept{Path: s.keptConfig(s.worker), First: host.Inherits()}
 	if once {
 		kept = host.Kept{}
 	}
 	if s.worker == shutdownScript || s.worker == release { // as what ran until now says
-		kept = host.Kept{Path: s.keptConfig("vrrp"), Successor: true}
+		kept = host.Kept{Path: s.keptConfig("vrrp"), First: host.InheritAll}
 	}
 	load := host.LoadFile(s.file, name, kept, warn)
 	if s.file == "" {

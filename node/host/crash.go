@@ -22,11 +22,11 @@ const (
 // envProbation tells a worker that was started after a row of crashes how long it is to be careful.
 const envProbation = "QUORATE_PROBATION"
 
-// envSuccessor tells a worker that it takes the place of one that ran, which died or was replaced by an upgrade.
-const envSuccessor = "QUORATE_SUCCESSOR"
+// envInherits tells a worker that it takes the place of one that ran.
+const envInherits = "QUORATE_INHERITS"
 
-// Successor says whether this worker is one.
-func Successor() bool { return os.Getenv(envSuccessor) != "" }
+// Inherits says whether this worker is one.
+func Inherits() Inheritance { return Inheritance(os.Getenv(envInherits)) }
 
 // permanentExit tells a status that a worker chose from one that Go's runtime ended it with: 2 for a panic, or without memory.
 const permanentExit = 100
@@ -89,10 +89,13 @@ func (w *watchdog) settled(cmd *exec.Cmd) {
 	}
 }
 
-// hurry starts at once what waits for its next attempt.
+// hurry starts at once what waits for its next attempt, which is the reload as well.
 func (w *watchdog) hurry() {
 	for _, c := range w.children {
-		if c.cmd == nil && c.timer != nil && c.timer.Stop() {
+		if c.cmd != nil {
+			continue
+		}
+		if c.reload = true; c.timer != nil && c.timer.Stop() {
 			c.timer.Reset(0)
 		}
 	}
@@ -100,8 +103,11 @@ func (w *watchdog) hurry() {
 
 // inheritance is the environment of a worker that had predecessors.
 func (w *watchdog) inheritance(c *child) (env []string) {
-	if w.Successors || !c.started.IsZero() {
-		env = append(env, envSuccessor+"=1")
+	switch {
+	case c.reload:
+		env = append(env, envInherits+"="+string(InheritReload))
+	case w.Upgraded || !c.started.IsZero():
+		env = append(env, envInherits+"="+string(InheritAll))
 	}
 	if c.crashes >= loopAfter {
 		env = append(env, envProbation+"="+w.Settled.String())

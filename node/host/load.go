@@ -12,16 +12,24 @@ import (
 )
 
 // Kept is where a standalone worker notes what it runs, so that the next one does not depend on what has become of the file: somebody may be
-// writing it, or has written what is refused, when a worker dies.
+// in the middle of a change, or has written what is refused, when a worker dies.
 type Kept struct {
-	Path      string // empty: nothing is noted or looked for
-	Successor bool   // the first reading is in the place of a worker that ran (see Successor)
+	Path  string // empty: nothing is noted or looked for
+	First Inheritance
 }
 
-// LoadFile returns a Load for standalone mode: it reads the file, and what that includes, each time it is called.
-// Warnings go to the log, once per reading; errors make the reading fail with all of them. A file that had something in it
-// and is empty now is being written by somebody, and no wish to give up every address: that is an error as well.
-// The first reading of a successor falls back to what ran before.
+// Inheritance says where the first reading of a worker looks.
+type Inheritance string
+
+const (
+	InheritNothing Inheritance = ""       // at the file: it is the first worker of a daemon
+	InheritAll     Inheritance = "all"    // at what was noted, as a worker died or an upgrade replaces it; at the file if that is not possible
+	InheritReload  Inheritance = "reload" // at the file, as a reload came while there was no worker; at what was noted if the file is refused
+)
+
+// LoadFile returns a Load for standalone mode: it reads the file, and what that includes, each time it is called, but for the first
+// reading of a worker that inherits. Warnings go to the log, once per reading; errors make the reading fail with all of them. A file
+// that had something in it and is empty now is being written by somebody, and no wish to give up every address: that is an error as well.
 func LoadFile(path, nodeName string, kept Kept, log *slog.Logger) func() (*config.Config, int64, error) {
 	full := false
 	parse := func(src config.Source) (*config.Config, config.Diagnostics, error) {
@@ -33,25 +41,40 @@ func LoadFile(path, nodeName string, kept Kept, log *slog.Logger) func() (*confi
 		return cfg, found, nil
 	}
 	return func() (*config.Config, int64, error) {
-		before := config.Files(nil)
-		if kept.Successor {
-			kept.Successor = false
+		before, first := config.Files(nil), kept.First
+		if kept.First = InheritNothing; first != InheritNothing {
 			before = kept.read()
 			full = some(before)
+		}
+		goOn := func() *config.Config {
+			if before == nil {
+				return nil
+			}
+			cfg, _, err := parse(remembered{before})
+			if err != nil {
+				log.Warn("what ran before is not accepted any more; reading the file", "error", err)
+			}
+			return cfg
+		}
+		if first == InheritAll {
+			if cfg := goOn(); cfg != nil {
+				log.Info("what ran before goes on; a reload reads the file")
+				return cfg, 0, nil
+			}
+			before = nil
 		}
 		files := config.Files{}
 		cfg, found, err := parse(recorder{OSFiles{}, files})
 		if err == nil && full && !some(files) {
 			err = fmt.Errorf("%s is refused: it is empty now, as a file is while it is written: reload again when it is complete; to give everything up stop the daemon", path)
 		}
-		if err != nil && before != nil {
-			if cfg, _, kerr := parse(remembered{before}); kerr == nil {
-				log.Error("the file cannot be used; what ran before goes on", "error", err, "remedy", "repair it and reload")
-				return cfg, 0, nil
-			}
-		}
 		if err != nil {
-			return nil, 0, err
+			cfg := goOn()
+			if cfg == nil {
+				return nil, 0, err
+			}
+			log.Error("the file cannot be used; what ran before goes on", "error", err, "remedy", "repair it and reload")
+			return cfg, 0, nil
 		}
 		full = full || some(files)
 		for _, d := range found {

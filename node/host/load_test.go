@@ -63,20 +63,17 @@ func TestLoadFileEmpty(t *testing.T) {
 	}
 }
 
-// The worker that takes the place of one that died runs what that one ran when the file has become something that cannot be used meanwhile;
-// the first worker of a daemon does not, and neither does a reload.
-func TestLoadFileSuccessor(t *testing.T) {
+// The worker that takes the place of one that died runs what that one ran, whatever has become of the file; one that is started by a reload
+// does so if the file cannot be used. The first worker of a daemon does not, and neither does a reload of a living one.
+func TestLoadFileInherits(t *testing.T) {
 	dir := t.TempDir()
 	path, kept := filepath.Join(dir, "keepalived.conf"), filepath.Join(dir, "vrrp-config.json")
 	t.Setenv("NETWORK", "10.0.0")
 	write := func(name, text string) { must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)) }
 	const good = "include parts/*.conf\n# caf\xe9\nvrrp_instance VI_1 {\n interface eth0\n virtual_router_id 51\n virtual_ipaddress {\n ${_ENV NETWORK}.100\n }\n}\n"
 	const other = "vrrp_instance VI_2 {\n interface eth0\n virtual_router_id 52\n virtual_ipaddress {\n 10.0.0.102\n }\n}\n"
-	must(t, os.Mkdir(filepath.Join(dir, "parts"), 0o700))
-	write("parts/more.conf", other)
-	write("keepalived.conf", good)
-	load := func(successor bool) func() string {
-		f := LoadFile(path, "d1", Kept{Path: kept, Successor: successor}, slog.New(slog.DiscardHandler))
+	reader := func(first Inheritance) func() string {
+		f := LoadFile(path, "d1", Kept{Path: kept, First: first}, slog.New(slog.DiscardHandler))
 		return func() string {
 			cfg, _, err := f()
 			if err != nil {
@@ -95,32 +92,40 @@ func TestLoadFileSuccessor(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	is(load(true)(), "VI_2 VI_1 ")                                         // nothing is noted yet
+	must(t, os.Mkdir(filepath.Join(dir, "parts"), 0o700))
+	write("parts/more.conf", other)
+	write("keepalived.conf", good)
+	is(reader(InheritAll)(), "VI_2 VI_1 ")                                 // nothing is noted yet
 	if st, err := os.Stat(kept); err != nil || st.Mode().Perm() != 0o600 { // there are passwords in it
 		t.Fatal(st, err)
 	}
+	must(t, os.RemoveAll(filepath.Join(dir, "parts")))
 	for _, bad := range []string{"", "vrrp_instance VI_1 {\n interfaze eth0\n}\n", "missing"} {
 		if write("keepalived.conf", bad); bad == "missing" {
 			must(t, os.Remove(path))
 		}
-		must(t, os.RemoveAll(filepath.Join(dir, "parts")))
-		next := load(true)
-		is(next(), "VI_2 VI_1 ")
-		is(next(), "refused")
-		if bad == "" {
-			is(load(false)(), "")
-			must(t, os.Mkdir(filepath.Join(dir, "parts"), 0o700)) // that has noted it
-			write("parts/more.conf", other)
-			write("keepalived.conf", good)
-			is(load(false)(), "VI_2 VI_1 ")
-			continue
+		for _, first := range []Inheritance{InheritAll, InheritReload} {
+			next := reader(first)
+			is(next(), "VI_2 VI_1 ")
+			is(next(), "refused")
 		}
-		is(load(false)(), "refused")
+		if bad != "" {
+			is(reader(InheritNothing)(), "refused")
+		}
 	}
+	write("keepalived.conf", other) // in the middle of a change
+	next := reader(InheritAll)
+	is(next(), "VI_2 VI_1 ")
+	is(next(), "VI_2 ")
+	is(reader(InheritAll)(), "VI_2 ")
+	write("keepalived.conf", good)
+	is(reader(InheritReload)(), "VI_1 ")
 	write("keepalived.conf", other)
-	is(load(true)(), "VI_2 ")
-	write("keepalived.conf", "x")
-	is(load(true)(), "VI_2 ")
+	is(reader(InheritAll)(), "VI_1 ")
+	is(reader(InheritNothing)(), "VI_2 ")
 	must(t, os.WriteFile(kept, []byte("{torn"), 0o600))
-	is(load(true)(), "refused")
+	is(reader(InheritAll)(), "VI_2 ")
+	must(t, os.WriteFile(kept, []byte("{torn"), 0o600))
+	write("keepalived.conf", "x")
+	is(reader(InheritAll)(), "refused")
 }

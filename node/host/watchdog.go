@@ -38,8 +38,8 @@ type WatchConfig struct {
 	Standalone bool
 	// Settled is how long a worker must have run for its crashes to be over. 0: a minute.
 	Settled time.Duration
-	// Successors says that the first workers take the place of others, after an upgrade (see Successor).
-	Successors bool
+	// Upgraded says that the first workers take the place of others (see Inherits).
+	Upgraded bool
 	// Ready is the worker whose NotifyReady makes systemd consider the service started. Empty: the first.
 	Ready  string
 	Logger *slog.Logger
@@ -89,6 +89,7 @@ type child struct {
 	delay   time.Duration // before the latest restart; -1: never restarted
 	timer   *time.Timer
 	crashes int       // in a row
+	reload  bool      // asked for while dead
 	standIn *exec.Cmd // nil: none runs
 }
 
@@ -269,7 +270,7 @@ func (w *watchdog) start(c *child) error {
 		_ = r.Close()
 		return err
 	}
-	c.cmd, c.started = cmd, time.Now()
+	c.cmd, c.started, c.reload = cmd, time.Now(), false
 	w.Logger.Info("worker started", "worker", c.Name, "pid", cmd.Process.Pid)
 	if c.crashes >= loopAfter {
 		time.AfterFunc(w.Settled, func() { deliver(w, w.steady, cmd) })
@@ -298,7 +299,7 @@ func deliver[T any](w *watchdog, ch chan<- T, v T) {
 func workerEnv() []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "NOTIFY_SOCKET=") || strings.HasPrefix(s, "WATCHDOG_") ||
-			strings.HasPrefix(s, envConns+"=") || strings.HasPrefix(s, envReady+"=") || strings.HasPrefix(s, envProbation+"=") || strings.HasPrefix(s, envSuccessor+"=")
+			strings.HasPrefix(s, envConns+"=") || strings.HasPrefix(s, envReady+"=") || strings.HasPrefix(s, envProbation+"=") || strings.HasPrefix(s, envInherits+"=")
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -227,4 +228,23 @@ func TestWatchRefuses(t *testing.T) {
 			t.Errorf("%s: got %v", want, err)
 		}
 	}
+}
+
+// What a worker is told of those before it: nothing of a daemon's first one, to go on with what ran after a death or an upgrade, to read the
+// file if somebody asked for that while there was none.
+func TestInheritance(t *testing.T) {
+	first, dead := &child{}, &child{started: time.Now(), crashes: loopAfter}
+	w := &watchdog{WatchConfig: WatchConfig{Settled: time.Minute}, children: []*child{first, dead}}
+	is := func(c *child, want ...string) {
+		t.Helper()
+		if got := w.inheritance(c); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	is(first)
+	is(dead, envInherits+"=all", envProbation+"=1m0s")
+	w.hurry()
+	is(dead, envInherits+"=reload", envProbation+"=1m0s")
+	w.Upgraded = true
+	is(&child{}, envInherits+"=all")
 }
