@@ -81,7 +81,7 @@ func LoadFile(path, nodeName string, kept Kept, log *slog.Logger) func() (*confi
 			log.Warn(d.Message, "file", d.File, "line", d.Line, "keyword", d.Keyword, "hint", d.Hint)
 		}
 		if err := kept.write(files); err != nil {
-			log.Warn("what runs is not noted: if a worker dies while the file cannot be used, the next one has nothing to run", "error", err)
+			log.Warn("what runs is not noted: if a worker dies, the next one reads the file", "error", err)
 		}
 		return cfg, 0, nil
 	}
@@ -126,7 +126,11 @@ func (k Kept) write(files config.Files) error {
 	for name, text := range files {
 		octets[name] = []byte(text)
 	}
-	return replaceJSON(k.Path, octets)
+	err := replaceJSON(k.Path, octets)
+	if err != nil {
+		_ = os.Remove(k.Path) // older than what runs: the file is a better guess
+	}
+	return err
 }
 
 // read returns nil if there is nothing that could be read.

@@ -123,6 +123,12 @@ func TestLoadFileInherits(t *testing.T) {
 	write("keepalived.conf", other)
 	is(reader(InheritAll)(), "VI_1 ")
 	is(reader(InheritNothing)(), "VI_2 ")
+	must(t, os.Mkdir(kept+".new", 0o700)) // the next one cannot be noted
+	write("keepalived.conf", good)
+	is(reader(InheritNothing)(), "VI_1 ")
+	is(reader(InheritAll)(), "VI_1 ")
+	must(t, os.Remove(kept+".new"))
+	write("keepalived.conf", other)
 	must(t, os.WriteFile(kept, []byte("{torn"), 0o600))
 	is(reader(InheritAll)(), "VI_2 ")
 	must(t, os.WriteFile(kept, []byte("{torn"), 0o600))
