@@ -1,6 +1,7 @@
 package netnstests
 
 import (
+	"errors"
 	"net"
 	"path/filepath"
 	"regexp"
@@ -152,4 +153,40 @@ func TestSyslog(t *testing.T) {
 		t.Fatal(err)
 	}
 	found("d1", regexp.MustCompile(`^<156>.*config\.failed`)) // warning is 4
+}
+
+// A keepalived that still runs on the host, as while one moves to quorate, is found although neither hears the other, and told of by name.
+func TestOtherDaemonOnTheHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2")
+	conf := w.example("lvs-dr.conf")
+	said := func(text string) {
+		t.Helper()
+		w.eventually(15*time.Second, text, func() string {
+			if b := string(readFile(w, filepath.Join(w.dir, "d1.log"))); !strings.Contains(b, text) {
+				return "not yet"
+			}
+			return ""
+		})
+	}
+	w.keepalived("d1", conf)
+	w.keepalived("d2", conf) // of another host: nothing to tell
+	w.owned(15*time.Second, "d1", vip, "d1", "d2")
+	w.standalone("d1", conf)
+	said("vrrp.other-daemon: keepalived (pid ")
+	list, err := w.lab.Host("d1").Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range list {
+		if filepath.Base(p.Args[0]) == "keepalived" {
+			if err := syscall.Kill(p.PID, killSignal); err != nil && !errors.Is(err, syscall.ESRCH) {
+				t.Fatal(err)
+			}
+		}
+	}
+	said("no other program on this host takes part in VRRP any more")
+	if n := strings.Count(string(readFile(w, filepath.Join(w.dir, "d1.log"))), "level=WARN msg=\"vrrp.other-daemon"); n != 1 {
+		t.Errorf("said %d times", n)
+	}
 }

@@ -261,6 +261,7 @@ func (e *elector) setUp(bg context.Context, wg *sync.WaitGroup) (err error) {
 	e.fifos = &fifos{trouble: e.Trouble, start: e.scripts.Start}
 	e.mailer = newMailer(e.log, func(err error) { e.post(mailResult{err}) })
 	wg.Go(func() { e.links.Run(bg) })
+	wg.Go(func() { watchOthers(bg, e.post) })
 	go e.await()
 	return nil
 }
@@ -379,6 +380,8 @@ func (e *elector) take(v any) {
 		e.recheck() // the kernel drops routes with their interface or source address and says nothing
 	case pathsChanged:
 		e.recheck()
+	case others:
+		e.Report(v.entry())
 	case changeResult:
 		if w := e.wishes[v.what]; w != nil && w.seq == v.seq {
 			e.settled(w, v.err)
