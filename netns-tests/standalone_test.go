@@ -190,3 +190,25 @@ func TestOtherDaemonOnTheHost(t *testing.T) {
 		t.Errorf("said %d times", n)
 	}
 }
+
+// A director that may not open VRRP's sockets hears nobody: it is in FAULT, says what it lacks, and is no second owner.
+func TestWithoutSockets(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2")
+	conf := w.example("lvs-dr.conf")
+	w.start("d1", "setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", program(w, "clusterd"), "-n", "-l", "-D", "-P", "-f", conf, "-i", "d1", "--run-dir", w.runDir("d1"))
+	w.eventually(10*time.Second, "d1 says what it lacks", func() string {
+		b := string(readFile(w, filepath.Join(w.dir, "d1.log")))
+		if !strings.Contains(b, "to=FAULT reason=no-socket") || !strings.Contains(b, "CAP_NET_RAW") {
+			return "not yet"
+		}
+		return ""
+	})
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) { // longer than its master-down interval
+		if got := w.owners(vip, "d1"); len(got) > 0 {
+			t.Fatalf("owners %v", got)
+		}
+	}
+	w.standalone("d2", conf)
+	w.owned(15*time.Second, "d2", vip, "d1", "d2")
+}

@@ -44,6 +44,11 @@ func (c *causes) trigger() string {
 		return "a generation that is about to be activated"
 	case Link:
 		return "link " + ev.Name + " " + linkWord(ev)
+	case Deaf:
+		if ev.Why == "" {
+			return fmt.Sprintf("socket (%v) on %s is open", ev.Socket, ev.Interface)
+		}
+		return fmt.Sprintf("socket (%v) on %s cannot be opened", ev.Socket, ev.Interface)
 	case Received:
 		return fmt.Sprintf("packet %d from %s on %s", c.adverts, ev.Packet.Src, ev.Interface)
 	case Heard:

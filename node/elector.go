@@ -82,6 +82,8 @@ func (e *Elector) Step(now time.Duration, ev Event) {
 		}
 	case Link:
 		e.link(ev)
+	case Deaf:
+		e.deaf(ev)
 	case Received:
 		e.received(ev)
 	case Heard:

@@ -131,6 +131,12 @@ func (d *director) run(t *testing.T, td *datadriven.TestData) string {
 			}
 		}
 		d.e.Step(d.now, l)
+	case "deaf":
+		s := Socket{Group: netip.MustParseAddr("224.0.0.18")}
+		if td.HasArg("ipv6") {
+			s = Socket{IPv6: true, Group: netip.MustParseAddr("ff02::12")}
+		}
+		d.e.Step(d.now, Deaf{Interface: word(0), Socket: s, Why: strings.ReplaceAll(arg("why", ""), "-", " ")})
 	case "at":
 		to, err := time.ParseDuration(word(0))
 		if err != nil {

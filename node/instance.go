@@ -251,6 +251,8 @@ func (i *instance) currentFaults(e *Elector) []vrrp.FaultCause {
 		case !l.up() && name == i.cfg.Interface.V && i.cfg.DontTrackPrimary.V:
 		case !l.up():
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonInterfaceDown, Detail: name + " is down"})
+		case name == i.cfg.Interface.V && l.deaf[i.socket().plain()] != "":
+			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonNoSocket, Detail: l.deaf[i.socket().plain()]})
 		case name == i.cfg.Interface.V && !e.source(i).IsValid():
 			faults = append(faults, vrrp.FaultCause{Reason: vrrp.ReasonNoAddress, Detail: i.noSource()})
 		}

@@ -14,7 +14,8 @@ type link struct {
 	Link
 	known   bool // a Link event was seen
 	tracker *vrrp.Tracker
-	sockets []Socket // as last told to the driver
+	sockets []Socket          // as last told to the driver
+	deaf    map[Socket]string // what of them cannot be opened, plain, and why
 }
 
 // up is the link as it counts: interface_up_down_delays keep a change back for a while.
@@ -63,6 +64,19 @@ func (e *Elector) link(ev Link) {
 		i.repair(e, ev, had, has)
 	}
 	e.repairStatic(was, ev, had, has)
+}
+
+// deaf takes news of a socket. Who hears nobody would be a second owner.
+func (e *Elector) deaf(ev Deaf) {
+	l := e.links[ev.Interface]
+	if l == nil {
+		return
+	}
+	if l.deaf == nil {
+		l.deaf = map[Socket]string{}
+	}
+	l.deaf[ev.Socket.plain()] = ev.Why
+	e.evaluate()
 }
 
 // announceFrom announces what is on an interface whose Ethernet address has changed: neighbours send to the old one still.

@@ -57,6 +57,13 @@ type Link struct {
 // all addresses of both families.
 func (l Link) all() []netip.Prefix { return slices.Concat(l.Addrs, l.Addrs6) }
 
+// Deaf says that a socket which Listen wanted cannot be opened, and why; empty: it is open now. Tap does not matter.
+type Deaf struct {
+	Interface string
+	Socket    Socket
+	Why       string
+}
+
 // Received is a VRRP packet (IP protocol 112) heard on an interface.
 type Received struct {
 	Interface string
@@ -116,6 +123,7 @@ func (Stage) event()             {}
 func (Recovered) event()         {}
 func (RecoveredServices) event() {}
 func (Link) event()              {}
+func (Deaf) event()              {}
 func (Received) event()          {}
 func (ScriptResult) event()      {}
 func (FileNumber) event()        {}
@@ -144,6 +152,12 @@ type Socket struct {
 	// Tap is for interfaces with virtual ones on them: adverts from one of their Ethernet addresses are to be
 	// heard too, which the kernel takes for what the virtual interface itself has sent.
 	Tap bool
+}
+
+// plain is the kind without Tap, which depends on other interfaces.
+func (s Socket) plain() Socket {
+	s.Tap = false
+	return s
 }
 
 // String names what differs from the ordinary one.

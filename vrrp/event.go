@@ -73,7 +73,7 @@ type SetFaults struct{ Faults []FaultCause }
 
 // FaultCause is one reason to be in FAULT.
 type FaultCause struct {
-	Reason Reason // ReasonInterfaceDown, ReasonNoAddress or ReasonTrackFailed
+	Reason Reason // ReasonInterfaceDown, ReasonNoAddress, ReasonNoSocket or ReasonTrackFailed
 	Detail string // "eth0 is down", "chk_nginx: exit 1"
 }
 

@@ -41,6 +41,8 @@ func (r Reason) String() string {
 		return "interface-down"
 	case ReasonNoAddress:
 		return "no-address"
+	case ReasonNoSocket:
+		return "no-socket"
 	case ReasonTrackFailed:
 		return "track-failed"
 	case ReasonFaultCleared:

@@ -44,6 +44,7 @@ const (
 	ReasonHigherAddress         // equal priority, the sender's address is higher (RFC 9568 6.4.3)
 	ReasonInterfaceDown         // the interface or one it tracks went down
 	ReasonNoAddress             // the interface has no primary IPv4 address to send from
+	ReasonNoSocket              // adverts can be neither heard nor sent, as their socket cannot be opened
 	ReasonTrackFailed           // an unweighted track_script fails
 	ReasonFaultCleared          // the last fault went away
 	ReasonShutdown              // the director stops or the instance was removed

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -77,6 +78,7 @@ type elector struct {
 	gather   atomic.Int64 // nanoseconds, see gatherFor
 	arrivals *arrivals
 	buf      []byte
+	deafs    []node.Deaf // what the machine is to hear next
 	vmacs    []node.VMAC
 	vmacBad  map[string]bool
 	vmacDone map[string]bool                     // made, or failed; there is no other news of it before
@@ -102,6 +104,7 @@ type iface struct {
 	gone      []netip.Prefix // addresses that were deleted while readings did not count
 	listen    []node.Socket  // what the machine wants
 	vrrp      map[node.Socket]*vrrpSocket
+	deaf      map[node.Socket]string // why one cannot be opened
 	ears      *monitor
 }
 
@@ -152,8 +155,8 @@ func runVRRP(ctx context.Context, cfg VRRPConfig, m machine, v views) error {
 			m.Step(instant(), node.Probation{For: d})
 		}
 		e.memory, e.held = mem, v.held
-		e.after = e.remember
 	}
+	e.after = e.afterStep
 	lockMemory(log)
 	e.details, e.waited = v.details, v.waited
 	if cfg.Show {
@@ -464,7 +467,39 @@ func (e *elector) open(i *iface) {
 				e.forget(i, s)
 			}
 		}
-		e.Trouble("VRRP socket on "+i.name, err)
+		if errors.Is(err, os.ErrPermission) {
+			err = fmt.Errorf("%w: run clusterd as root, or with CAP_NET_RAW and CAP_NET_ADMIN", err)
+		}
+		e.Trouble(fmt.Sprintf("VRRP socket (%v) on %s", kind, i.name), err)
+		e.tell(i, kind, err)
+	}
+}
+
+// tell notes for the machine whether a socket could be opened.
+func (e *elector) tell(i *iface, kind node.Socket, err error) {
+	why := ""
+	if err != nil {
+		why = err.Error()
+	}
+	if kind.Tap = false; i.deaf[kind] == why {
+		return
+	}
+	if i.deaf == nil {
+		i.deaf = map[node.Socket]string{}
+	}
+	i.deaf[kind] = why
+	e.deafs = append(e.deafs, node.Deaf{Interface: i.name, Socket: kind, Why: why})
+}
+
+// afterStep comes when all is done that the machine wanted.
+func (e *elector) afterStep() {
+	if e.memory != nil {
+		e.remember()
+	}
+	for len(e.deafs) > 0 {
+		ev := e.deafs[0]
+		e.deafs = e.deafs[1:]
+		e.step(ev)
 	}
 }
 

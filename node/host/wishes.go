@@ -125,9 +125,6 @@ func (e *elector) announce(a node.SendARP) {
 
 // retry tries again what failed.
 func (e *elector) retry() {
-	if e.memory != nil {
-		e.remember()
-	}
 	e.install.CheckFirewall()
 	if len(e.vmacBad) > 0 {
 		e.install.VMACs(e.vmacs)
@@ -135,6 +132,7 @@ func (e *elector) retry() {
 	for _, name := range sortedKeys(e.ifaces) {
 		e.open(e.ifaces[name])
 	}
+	e.afterStep()
 	for _, what := range sortedKeys(e.wishes) {
 		w := e.wishes[what]
 		if !w.failed {
