@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+
 	"quorate/internal/testenv"
 )
 
@@ -211,4 +214,41 @@ func TestWithoutSockets(t *testing.T) {
 	}
 	w.standalone("d2", conf)
 	w.owned(15*time.Second, "d2", vip, "d1", "d2")
+}
+
+// A packet filter on the backup that drops VRRP, as firewalld does where nobody allowed it, makes two owners. The backup knows why.
+func TestFilteredByTheHost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "d1", "d2")
+	conf := w.example("lvs-dr.conf")
+	if err := w.lab.Host("d2").Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
+		input := c.AddChain(&nftables.Chain{Name: "input", Table: table, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter})
+		c.AddRule(&nftables.Rule{Table: table, Chain: input, Exprs: []expr.Any{ // ip protocol vrrp drop
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 9, Len: 1},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{112}},
+			&expr.Verdict{Kind: expr.VerdictDrop},
+		}})
+		return c.Flush()
+	}); err != nil {
+		testenv.Missing(t, "needs nftables: "+err.Error())
+	}
+	w.standalone("d1", conf)
+	w.standalone("d2", conf)
+	w.eventually(45*time.Second, "d2 says why it is owner as well", func() string {
+		if b := string(readFile(w, filepath.Join(w.dir, "d2.log"))); !strings.Contains(b, "vrrp.filtered: adverts of 192.168.2.210 arrive on eth0 but do not come through") {
+			return "not yet"
+		}
+		return ""
+	})
+	if got := w.owners(vip, "d1", "d2"); len(got) != 2 {
+		t.Errorf("owners %v", got)
+	}
+	if b := string(readFile(w, filepath.Join(w.dir, "d1.log"))); strings.Contains(b, "vrrp.filtered") {
+		t.Error("d1 says so too, which hears d2")
+	}
 }

@@ -99,6 +99,7 @@ type censusRow struct {
 	reject      vrrp.RejectReason
 	rejected    string // in words
 	rejectedAt  time.Duration
+	missed      int // how many Heard in a row none of whose packets came to the instance
 }
 
 func (c *census) row(now time.Duration, key sender) *censusRow {
@@ -130,6 +131,7 @@ func (c *census) age(now time.Duration) {
 func (e *Elector) heard(ev Heard) {
 	key := sender{vridKey{ev.Interface, ev.VRID, ev.Src.Is6()}, ev.Src}
 	r := e.census.row(e.now, key)
+	before, again := r.last, r.known
 	changed := r.known && r.MAC != ev.MAC
 	was := r.MAC
 	r.Heard, r.known, r.last = ev, true, e.now
@@ -150,7 +152,36 @@ func (e *Elector) heard(ev Heard) {
 			}
 		}
 		e.unheard(r)
+		if again {
+			e.filtered(i, r, before)
+		}
 		e.conflict(i, r)
+	}
+}
+
+// filtered notices adverts that the wire brings and the instance does not get: a packet filter of this host, the usual reason why two
+// directors are owner at once. Nothing tells a socket of it. Once may be a moment's congestion.
+func (e *Elector) filtered(i *instance, r *censusRow, before time.Duration) {
+	s, l := i.socket(), e.links[r.iface]
+	ours := r.Dst == s.Group || !s.Group.IsValid() && r.Dst == i.source
+	if !ours || s.AH != (r.Auth == vrrp.AuthAH) || i.gotAt >= before || l == nil || l.deaf[s.plain()] != "" || !i.started {
+		r.missed = 0
+		return
+	}
+	if r.missed++; r.missed < 2 {
+		return
+	}
+	if more, ok := e.census.told.due(e.now, subject{kind: "filtered", where: r.iface, vrid: r.vrid}); ok {
+		what, rule := "112", "nft insert rule inet filter input ip protocol vrrp accept, firewall-cmd --add-protocol=vrrp"
+		switch {
+		case s.AH:
+			what, rule = "51", "nft insert rule inet filter input ip protocol ah accept, firewall-cmd --add-protocol=ah"
+		case s.IPv6:
+			rule = "nft insert rule inet filter input ip6 nexthdr vrrp accept, firewall-cmd --add-protocol=vrrp"
+		}
+		e.report(Entry{Instance: i.cfg.Name, Event: "vrrp.filtered", Warn: true, Detail: fmt.Sprintf(
+			"adverts of %s arrive on %s but do not come through: a packet filter of this host (or rp_filter) drops them, and both may be owner: let IP protocol %s in (%s)%s",
+			r.Heard.Src, r.iface, what, rule, more)})
 	}
 }
 

@@ -370,6 +370,7 @@ func (e *Elector) received(ev Received) {
 	vrid, _, ok := ev.Packet.VRID()
 	if ok {
 		if i := e.byVRID[vridKey{ev.Interface, vrid, ev.Packet.Src.Is6()}]; i != nil {
+			i.gotAt = e.now
 			i.step(e, vrrp.Receive{Packet: ev.Packet})
 			return
 		}

@@ -42,6 +42,7 @@ type instance struct {
 	// generation before, or the one about to be activated.
 	previous, staged []netip.Addr
 	source           netip.Addr
+	gotAt            time.Duration // the last packet
 	faults           []vrrp.FaultCause
 	changed          time.Duration // of the last transition
 	reason           string

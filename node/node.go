@@ -304,7 +304,7 @@ func (ApplyOps) action()         {}
 func (Report) action()           {}
 
 // Entry is one event of a director's journal. Event uses dotted lower-case words:
-// vrrp.master, vrrp.backup, vrrp.fault, vrrp.stop, vrrp.reject, vrrp.priority, vrrp.other-daemon, script.up, script.down, process.up, process.down, file.value, link.delayed, link.up, link.down, link.mac,
+// vrrp.master, vrrp.backup, vrrp.fault, vrrp.stop, vrrp.reject, vrrp.priority, vrrp.other-daemon, vrrp.filtered, script.up, script.down, process.up, process.down, file.value, link.delayed, link.up, link.down, link.mac,
 // check.up, check.down, ipvs.missing, ipvs.error, config.applied, config.failed.
 type Entry struct {
 	Time     time.Time `json:"time"` // wall time, stamped by the driver
