@@ -216,39 +216,51 @@ func TestWithoutSockets(t *testing.T) {
 	w.owned(15*time.Second, "d2", vip, "d1", "d2")
 }
 
-// A packet filter on the backup that drops VRRP, as firewalld does where nobody allowed it, makes two owners. The backup knows why.
+// A packet filter that drops VRRP, as firewalld does where nobody allowed it, makes two owners. Who does not hear the other knows why, and
+// so does who is not heard.
 func TestFilteredByTheHost(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "d1", "d2")
+	w := newWorld(t, "d1", "d2", "d3")
 	conf := w.example("lvs-dr.conf")
-	if err := w.lab.Host("d2").Do(func() error {
-		c, err := nftables.New()
-		if err != nil {
-			return err
+	for host, hook := range map[string]*nftables.ChainHook{"d2": nftables.ChainHookInput, "d3": nftables.ChainHookOutput} {
+		if err := w.lab.Host(host).Do(func() error { return dropVRRP(hook) }); err != nil {
+			testenv.Missing(t, "needs nftables: "+err.Error())
 		}
-		table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
-		input := c.AddChain(&nftables.Chain{Name: "input", Table: table, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter})
-		c.AddRule(&nftables.Rule{Table: table, Chain: input, Exprs: []expr.Any{ // ip protocol vrrp drop
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 9, Len: 1},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{112}},
-			&expr.Verdict{Kind: expr.VerdictDrop},
-		}})
-		return c.Flush()
-	}); err != nil {
-		testenv.Missing(t, "needs nftables: "+err.Error())
 	}
+	says := func(host, text string) {
+		t.Helper()
+		w.eventually(45*time.Second, host+" says "+text, func() string {
+			if b := string(readFile(w, filepath.Join(w.dir, host+".log"))); !strings.Contains(b, text) {
+				return "not yet"
+			}
+			return ""
+		})
+	}
+	w.standalone("d3", conf)
+	says("d3", "operation not permitted: a packet filter of this host keeps adverts in")
 	w.standalone("d1", conf)
 	w.standalone("d2", conf)
-	w.eventually(45*time.Second, "d2 says why it is owner as well", func() string {
-		if b := string(readFile(w, filepath.Join(w.dir, "d2.log"))); !strings.Contains(b, "vrrp.filtered: adverts of 192.168.2.210 arrive on eth0 but do not come through") {
-			return "not yet"
-		}
-		return ""
-	})
+	says("d2", "vrrp.filtered: adverts of 192.168.2.210 arrive on eth0 but do not come through")
 	if got := w.owners(vip, "d1", "d2"); len(got) != 2 {
 		t.Errorf("owners %v", got)
 	}
 	if b := string(readFile(w, filepath.Join(w.dir, "d1.log"))); strings.Contains(b, "vrrp.filtered") {
 		t.Error("d1 says so too, which hears d2")
 	}
+}
+
+// dropVRRP is "ip protocol vrrp drop" in a chain of the network namespace.
+func dropVRRP(hook *nftables.ChainHook) error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	table := c.AddTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: "filter"})
+	chain := c.AddChain(&nftables.Chain{Name: "c", Table: table, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: nftables.ChainPriorityFilter})
+	c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 9, Len: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{112}},
+		&expr.Verdict{Kind: expr.VerdictDrop},
+	}})
+	return c.Flush()
 }

@@ -523,6 +523,9 @@ func (e *elector) send(a node.SendAdvert) {
 	if err != nil && !i.news.link.Up {
 		return // the machine is about to hear why
 	}
+	if errors.Is(err, os.ErrPermission) {
+		err = fmt.Errorf("%w: a packet filter of this host keeps adverts in, so that others will be owner too: let IP protocol %d out", err, map[bool]int{true: vrrp.ProtocolAH, false: vrrp.ProtocolNumber}[kind.AH])
+	}
 	e.Trouble("adverts on "+a.Interface, err)
 }
 
