@@ -79,6 +79,9 @@ func (p *peer) applied(generation int64, text string) {
 func hasAddress(t *testing.T, link netlink.Link, ip string) bool {
 	t.Helper()
 	addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // something changed meanwhile
+		addrs, err = netlink.AddrList(link, netlink.FAMILY_ALL)
+	}
 	must(t, err)
 	for _, a := range addrs {
 		if a.IP.String() == ip {
