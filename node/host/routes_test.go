@@ -210,8 +210,11 @@ func TestRoutesAfterKill(t *testing.T) {
 		t.Helper()
 		eventually(t, 15*time.Second, func() bool { return have() == want }, func() string { return have() + log.String() })
 	}
-	kill := func(c *exec.Cmd) {
-		time.Sleep(50 * time.Millisecond) // the note is written beside the loop
+	kill := func(c *exec.Cmd, noted string) { // the note is written beside the loop
+		eventually(t, 5*time.Second, func() bool {
+			b, _ := os.ReadFile(filepath.Join(dir, "vrrp-held.json"))
+			return strings.Contains(string(b), noted)
+		}, func() string { return noted + " is not noted\n" + log.String() })
 		must(t, c.Process.Kill())
 		_ = c.Wait()
 	}
@@ -225,7 +228,7 @@ func TestRoutesAfterKill(t *testing.T) {
 	conf("10.30.0.0/16 dev eth0\n 10.31.0.0/16 dev eth0")
 	c := start()
 	is(shown("10.20.0.0/16", "10.30.0.0/16", "10.31.0.0/16"))
-	kill(c)
+	kill(c, "10.31.0.0/16")
 	if got := have(); got != shown("10.20.0.0/16", "10.30.0.0/16", "10.31.0.0/16") {
 		t.Fatalf("the kernel should keep %s", got)
 	}
@@ -241,7 +244,7 @@ func TestRoutesAfterKill(t *testing.T) {
 	if text := changes.String(); strings.Contains(text, "10.20.0.0") || strings.Contains(text, "10.30.0.0") {
 		t.Errorf("what is still wanted was touched:\n%s\n%s", text, log)
 	}
-	kill(c)
+	kill(c, "10.32.0.0/16")
 	time.Sleep(4 * time.Second) // longer than others wait
 	conf("10.33.0.0/16 dev eth0")
 	c = start()
