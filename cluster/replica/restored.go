@@ -35,11 +35,11 @@ func (r *Replica) contradiction(m *raftpb.Message) error {
 			if index > commit || known > last {
 				return nil
 			}
-			mine, err := r.storage.Term(known)
-			if err != nil || term == mine || term < mine && known > index {
-				return nil
+			mine, err := r.storage.Term(known) // an error: it is still being saved
+			if err == nil && (term > mine || term < mine && known == index) {
+				return fmt.Errorf("member %d leads with an entry of term %d at %d, where one of term %d is committed: %s", m.GetFrom(), term, index, mine, restoredOthers)
 			}
-			return fmt.Errorf("member %d leads with an entry of term %d at %d, where one of term %d is committed: %s", m.GetFrom(), term, index, mine, restoredOthers)
+			return nil
 		}
 		if err := deny(m.GetIndex(), m.GetLogTerm()); err != nil {
 			return err
