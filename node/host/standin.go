@@ -3,7 +3,6 @@ package host
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -73,9 +72,15 @@ func RunStandIn(ctx context.Context, runDir string, log *slog.Logger) error {
 			if len(ops) == 0 {
 				continue
 			}
-			held = slices.DeleteFunc(held, lost)
-			if err := errors.Join(mem.save(held), kernel.RemoveAll(ops)); err != nil {
+			// The note comes last: this process is killed when the next worker starts, and what is forgotten nobody removes any more.
+			err := kernel.RemoveAll(ops)
+			if err == nil {
+				held = slices.DeleteFunc(held, lost)
+				err = mem.save(held)
+			}
+			if err != nil {
 				log.Error("what another director owns now cannot be removed here", "error", err)
+				continue
 			}
 			log.Warn(fmt.Sprintf("%s is owner of VRID %d on %s now: removed here, where no worker lives", h.Src, h.VRID, h.Interface),
 				"event", "vrrp.stand-in", "removed", list(ops))
@@ -105,7 +110,10 @@ func RunRelease(runDir string, log *slog.Logger) error {
 	}
 	defer kernel.Close()
 	log.Warn("removed, as no worker can start", "event", "vrrp.released", "removed", list(ops))
-	return errors.Join(mem.save(nil), kernel.RemoveAll(ops))
+	if err := kernel.RemoveAll(ops); err != nil {
+		return err
+	}
+	return mem.save(nil)
 }
 
 // takenOver says whether a sender of adverts has what a worker held: its virtual router, for one of its addresses. A stranger who
