@@ -36,6 +36,19 @@ func (w *world) damage(host string, edit func(records []byte) []byte) {
 	}
 }
 
+// rejoin does what a damaged member's message says: another one takes it out, its directory goes, and it joins again.
+func (w *world) rejoin(via, host string) {
+	w.Helper()
+	w.ctl(via, "member", "remove", host)
+	w.kill(host)
+	if err := os.RemoveAll(w.stateDir(host)); err != nil {
+		w.Fatal(err)
+	}
+	token := strings.TrimSpace(w.ctl(via, "token", "create"))
+	w.ctl(host, "join", token, "--name", host, "--address", w.address(host), "--state-dir", w.stateDir(host))
+	w.clusterd(host)
+}
+
 // second is the example with a change that changes nothing but its hash.
 func (w *world) second(conf string) string {
 	w.Helper()
@@ -99,14 +112,7 @@ func TestTruncatedLog(t *testing.T) {
 	w.clusterd("d1")
 	w.clusterd("d2")
 	w.ready("d1", "d1", "d2")
-	w.ctl("d1", "member", "remove", "d3")
-	w.kill("d3")
-	if err := os.RemoveAll(w.stateDir("d3")); err != nil {
-		t.Fatal(err)
-	}
-	token := strings.TrimSpace(w.ctl("d1", "token", "create"))
-	w.ctl("d3", "join", token, "--name", "d3", "--address", w.address("d3"), "--state-dir", w.stateDir("d3"))
-	w.clusterd("d3")
+	w.rejoin("d1", "d3")
 	w.ready("d1", directors...)
 	w.runs(2, directors...)
 }
@@ -162,14 +168,7 @@ func TestRestoredDirectors(t *testing.T) {
 	// How much d1 knew to be committed when it was killed decides whether its store can go on with theirs.
 	switch {
 	case strings.Contains(said, "join again"):
-		w.ctl("d2", "member", "remove", "d1")
-		w.kill("d1")
-		if err := os.RemoveAll(w.stateDir("d1")); err != nil {
-			t.Fatal(err)
-		}
-		token := strings.TrimSpace(w.ctl("d2", "token", "create"))
-		w.ctl("d1", "join", token, "--name", "d1", "--address", w.address("d1"), "--state-dir", w.stateDir("d1"))
-		w.clusterd("d1")
+		w.rejoin("d2", "d1")
 	case !strings.Contains(said, "clusterctl push"):
 		t.Errorf("no remedy in\n%s", said)
 	}

@@ -24,6 +24,11 @@
 // Roster is the member list, changed by the log only (applyConfChange). A new member begins as a learner; the leader makes it a voter once it
 // has caught up (maintainMembers). One that is removed ends with ErrRemoved.
 //
+// # Disks that go back
+//
+// raft relies on disks that keep what was synced. restored.go notices a leader's message that shows otherwise, as when a virtual machine
+// went back to a snapshot, and ends the replica with what to do.
+//
 // # Chance
 //
 // raft draws its election time-outs from crypto/rand and offers no other way. So raft is not told that time passes while it does not lead

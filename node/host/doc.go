@@ -11,7 +11,7 @@
 //     SOCK_SEQPACKET packet; Send never waits, and everything that matters is said again.
 //
 //  3. load.go and generations.go, stage.go: the configuration comes from a file, or is one this director was given. It boots from those without
-//     a quorum. A crash at any instant leaves the old file or the new one.
+//     a quorum. A crash at any instant leaves the old file or the new one. What was read from a file is noted for the worker that takes this one's place.
 //
 //  4. worker.go, loader.go, scheduling.go, clock.go, lateness.go: the event loop both workers share. One goroutine owns the machine:
 //
@@ -20,7 +20,7 @@
 //
 //  5. vrrp.go: RunVRRP drives node.Elector with sockets.go (IP protocols 112 and 51), tap.go (the same with virtual Ethernet addresses), arrivals.go (when
 //     they are read), netlink.go (links), monitor.go
-//     (who else is there), scripts.go and spawn.go (track and notify scripts), trackfiles.go and trackprocs.go
+//     (who else is on the wire), others.go (who else is on this host), scripts.go and spawn.go (track and notify scripts), trackfiles.go and trackprocs.go
 //     (what else is tracked), fifo.go and mail.go. What may take
 //     long goes through installer.go, a queue beside the loop: addresses.go, routes.go with encap.go, rules.go with the names of iproute.go and words.go
 //     (netlink), firewall.go (no_accept), vmac.go (use_vmac and use_ipvlan), announcer.go with arp.go and announce.go (gratuitous ARP, neighbour advertisements), memory.go. wishes.go tries again what

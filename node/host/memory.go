@@ -63,6 +63,19 @@ func openMemory(dir string) (*memory, error) {
 	return &memory{dir: dir, alive: f}, nil
 }
 
+// recollect opens the memory of a worker that does not live and reads it.
+func recollect(dir string) (*memory, node.Recovered, error) {
+	m, err := openMemory(dir)
+	if err != nil {
+		return nil, node.Recovered{}, err
+	}
+	found, err := m.recover()
+	if err != nil {
+		m.close()
+	}
+	return m, found, err
+}
+
 // recover reads what a predecessor left. Nothing, or something unreadable, is no reason not to
 // start: without it the worker elects as after a boot.
 func (m *memory) recover() (node.Recovered, error) {

@@ -20,8 +20,8 @@ const othersEvery = 10 * time.Second
 // others names the programs, apart from this one, that take part in VRRP on this host. It is posted when it has changed.
 type others string
 
-// entry is what is told of it. Two daemons on one host do not hear each other (IP_MULTICAST_LOOP is off, RFC 9568 5.1.1.2 wants no router to
-// hear itself), so nothing on the wire says to either that it is not alone.
+// entry is what is told of it. Two daemons on one host do not hear each other (a router does not want its own adverts back, so IP_MULTICAST_LOOP is off),
+// and nothing on the wire says to either that it is not alone.
 func (o others) entry() node.Entry {
 	if o == "" {
 		return node.Entry{Event: "vrrp.other-daemon", Detail: "no other program on this host takes part in VRRP any more"}

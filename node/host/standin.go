@@ -19,15 +19,11 @@ import (
 // since that is better than nowhere; when an advert for them is heard, another director has them and they are removed here.
 func RunStandIn(ctx context.Context, runDir string, log *slog.Logger) error {
 	nameProcess("clusterd: stand-in")
-	mem, err := openMemory(runDir)
+	mem, found, err := recollect(runDir)
 	if err != nil {
 		return err
 	}
 	defer mem.close()
-	found, err := mem.recover()
-	if err != nil {
-		return err
-	}
 	kernel, err := newAddresses()
 	if err != nil {
 		return err
@@ -91,15 +87,11 @@ func RunStandIn(ctx context.Context, runDir string, log *slog.Logger) error {
 // RunRelease removes the addresses that a vrrp worker left when it died and no other can start, before the daemon ends: nobody would
 // advertise them any more, and another director has them soon.
 func RunRelease(runDir string, log *slog.Logger) error {
-	mem, err := openMemory(runDir)
+	mem, found, err := recollect(runDir)
 	if err != nil {
 		return err
 	}
 	defer mem.close()
-	found, err := mem.recover()
-	if err != nil {
-		return err
-	}
 	ops := removals(slices.DeleteFunc(found.Held, func(h node.Held) bool { return h.Static }))
 	if len(ops) == 0 {
 		return nil
